@@ -3,6 +3,8 @@
 import asyncio
 import shutil
 import tempfile
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -14,6 +16,10 @@ from redis.exceptions import ResponseError
 from cli import archive
 from cli.data_dir import VERSION, DataDir
 from cli.stores import run_tool, stores
+from services.mesh.blobs.directory import UNFINISHED
+from services.mesh.blobs.settings import BLOBS
+from services.mesh.blobs.store import KEPT
+from services.mesh.blobs.sweep import SHARE_LOCK
 from services.mesh.call.errors import FailedPrecondition, Unavailable
 from services.mesh.stores.migrations import VERSION_TABLE
 
@@ -28,7 +34,8 @@ async def back_up(directory: DataDir, target: Path) -> archive.Manifest:
     """Write a backup of everything that was acknowledged before this call.
 
     Postgres gives one snapshot of all schemas. Redis is saved after it, so that an event that is relayed in between is
-    in both, not in neither. A part without data here is left out.
+    in both, not in neither. Pictures and documents are copied last; those in a bucket are not. A part without data here
+    is left out.
 
     Raises:
         FailedPrecondition: there is no data, the data is in an external store, or Postgres's own program failed.
@@ -40,13 +47,16 @@ async def back_up(directory: DataDir, target: Path) -> archive.Manifest:
     with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as name:
         folder = Path(name)
         postgres, schemas = "", dict[str, str]()
-        async with stores(directory) as urls:
+        async with stores(directory) as urls, AsyncExitStack() as stack:
             if (url := urls.get("postgres")) is not None:
+                # What the dump refers to stays in the store until it is copied.
+                await stack.enter_async_context(_no_deletion(url))
                 await run_tool("pg_dump", ["--format=custom", "--no-owner", f"--file={folder / DUMP}"], url)
                 postgres, schemas = await _versions(url)
             if (url := urls.get("redis")) is not None:
                 await _save(url)
                 shutil.move(directory["redis"] / "dump.rdb", folder / REDIS_DUMP)
+            await asyncio.to_thread(_copy_blobs, directory.root, folder)
         for secret in SECRETS:
             for path in sorted(directory[secret].rglob("*")) if directory[secret].is_dir() else [directory[secret]]:
                 if path.is_file():
@@ -65,6 +75,28 @@ async def back_up(directory: DataDir, target: Path) -> archive.Manifest:
         )
         archive.write(target, manifest, folder)
     return manifest
+
+
+@asynccontextmanager
+async def _no_deletion(url: str) -> AsyncIterator[None]:
+    """Have the sweep of blobs delete nothing, for the block."""
+    connection = await asyncpg.connect(url)
+    try:
+        await connection.execute(SHARE_LOCK)
+        yield
+    finally:
+        await connection.close()
+
+
+def _copy_blobs(root: Path, folder: Path) -> None:
+    """Copy the objects that are kept, without those of unfinished writes and those that are deleted meanwhile."""
+    for path in (root / BLOBS / KEPT).rglob("*"):
+        if path.is_dir() or path.name.startswith(UNFINISHED):
+            continue
+        copy = folder / path.relative_to(root)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        with suppress(FileNotFoundError):
+            shutil.copyfile(path, copy)
 
 
 async def _versions(url: str) -> tuple[str, dict[str, str]]:

@@ -23,9 +23,10 @@ TURN_SECONDS = 600.0
 
 @dataclass(frozen=True)
 class Printer:
-    """The functions that print a turn: the text of the answer, and notes."""
+    """The functions that print a turn: the text of the answer, the text of thoughts, and notes."""
 
     text: Callable[[str], None]
+    thought: Callable[[str], None]
     note: Callable[[str], None]
 
 
@@ -40,8 +41,8 @@ class Conversation:
         self._conversation_id = conversation_id
         self._model = model
 
-    async def turn(self, text: str, printer: Printer) -> None:
-        """Send `text` and show the answer.
+    async def turn(self, text: str, printer: Printer, pictures: Sequence[message_pb2.Media] = ()) -> None:
+        """Send `text`, and pictures after it, and show the answer.
 
         Raises:
             MeshError: the turn failed, or its stream was cut.
@@ -49,41 +50,73 @@ class Conversation:
         request = pb.ChatRequest(
             model=self._model,
             conversation_id=self._conversation_id,
-            messages=[message_pb2.Message(role=message_pb2.ROLE_USER, content=text)],
+            messages=[
+                message_pb2.Message(
+                    role=message_pb2.ROLE_USER,
+                    content=text,
+                    parts=[message_pb2.Part(image=picture) for picture in pictures],
+                )
+            ],
         )
         call = self._stub.Chat(request, metadata=self._metadata, timeout=TURN_SECONDS)
+        display = _Display(printer)
         finished = False
         try:
             with AS_MESH_ERRORS:
                 async for event in call:
-                    finished = _show(event, printer)
+                    finished = display.show(event)
         finally:
             call.cancel()
         if not finished:
             raise Unavailable("the answer was cut off", reason=reasons.STREAM_CUT)
 
 
-def _show(event: pb.ChatResponse, printer: Printer) -> bool:
-    """Show one event; return whether it is the final event of a successful turn."""
-    match event.WhichOneof("payload"):
-        case "delta":
-            printer.text(event.delta.text)
-            for call in event.delta.tool_calls:
-                if call.name:
-                    printer.note(f"the model asks for {call.name}")
-        case "policy":
-            decision = policy_service_pb2.Decision.Name(event.policy.decision).removeprefix("DECISION_").lower()
-            rules = "; ".join(rule.reason or rule.rule_id for rule in event.policy.matched_rules)
-            printer.note(f"policy on the {event.policy.stage}: {decision}{f' ({rules})' if rules else ''}")
-        case "error":
-            facts = Facts(retry_after=event.error.retry_after_seconds or None)
-            raise relayed(Code(event.error.code), event.error.message, reason=event.error.reason, facts=facts)
-        case "finished":
-            for source in event.finished.sources:
-                printer.note(f"source: {source.key}")
-            printer.note(_summary(event.finished))
-            return True
-    return False
+class _Display:
+    """Shows the events of a turn. Each thought is on lines of its own."""
+
+    def __init__(self, printer: Printer) -> None:
+        self._printer = printer
+        self._thought: int | None = None
+
+    def show(self, event: pb.ChatResponse) -> bool:
+        """Show one event; return whether it is the final event of a successful turn."""
+        match event.WhichOneof("payload"):
+            case "delta":
+                self._show_delta(event.delta)
+            case "policy":
+                decision = policy_service_pb2.Decision.Name(event.policy.decision).removeprefix("DECISION_").lower()
+                rules = "; ".join(rule.reason or rule.rule_id for rule in event.policy.matched_rules)
+                self._printer.note(f"policy on the {event.policy.stage}: {decision}{f' ({rules})' if rules else ''}")
+            case "error":
+                facts = Facts(retry_after=event.error.retry_after_seconds or None)
+                raise relayed(Code(event.error.code), event.error.message, reason=event.error.reason, facts=facts)
+            case "finished":
+                for source in event.finished.sources:
+                    self._printer.note(f"source: {source.key}")
+                self._printer.note(_summary(event.finished))
+                return True
+        return False
+
+    def _show_delta(self, delta: message_pb2.Delta) -> None:
+        for thought in delta.reasoning:
+            # A provider that does not show its thoughts sends their signatures only.
+            if thought.text:
+                self._end_thought(unless=thought.index)
+                self._printer.thought(thought.text)
+                self._thought = thought.index
+        if delta.text:
+            self._end_thought()
+            self._printer.text(delta.text)
+        for citation in delta.citations:
+            self._printer.note(f"cites {citation.url or citation.title}")
+        for call in delta.tool_calls:
+            if call.name:
+                self._printer.note(f"the model asks for {call.name}")
+
+    def _end_thought(self, *, unless: int | None = None) -> None:
+        if self._thought is not None and self._thought != unless:
+            self._printer.thought("\n")
+            self._thought = None
 
 
 def _summary(finished: pb.ChatFinished) -> str:

@@ -38,7 +38,9 @@ async def hold(endpoint: Endpoint) -> None:
     """
     conversation_id = f"demo-{uuid.uuid4()}"
     printer = Printer(
-        text=lambda text: typer.echo(text, nl=False), note=lambda note: typer.echo(f"\n       [{note}]", nl=False)
+        text=lambda text: typer.echo(text, nl=False),
+        thought=lambda text: typer.secho(text, nl=False, dim=True),
+        note=lambda note: typer.echo(f"\n       [{note}]", nl=False),
     )
     async with endpoint.channel() as channel:
         model = await _default_model(channel, endpoint)

@@ -74,7 +74,9 @@ def _major(version: str) -> int:
 async def _fill(made: DataDir, files: Path, manifest: archive.Manifest) -> None:
     for name in manifest.files:
         if name not in (DUMP, REDIS_DUMP):
-            made[name].parent.mkdir(mode=0o700, exist_ok=True)
+            # `parents` alone would give folders in between the permissions of the umask.
+            for folder in reversed(made[name].relative_to(made.root).parents):
+                made[str(folder)].mkdir(mode=0o700, exist_ok=True)
             shutil.move(files / name, made[name])
     if REDIS_DUMP in manifest.files:
         # An append-only file may begin with a snapshot; this one consists only of the snapshot.

@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import os
+import sys
 import uuid
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
@@ -16,7 +17,7 @@ from soma.mesh.v1 import registry_service_pb2
 
 from services.declared import declared, needed, require_sent
 from services.mesh.blobs.blobs import Blobs
-from services.mesh.blobs.directory import Directory as BlobDirectory
+from services.mesh.blobs.settings import BlobsSettings
 from services.mesh.blobs.sweep import Sweep
 from services.mesh.call import errors
 from services.mesh.call.authenticator import DevAuthenticator
@@ -78,6 +79,7 @@ async def run_process(settings: Settings, names: list[str]) -> None:
     async with AsyncExitStack() as stack:
         process = await _Process.start(settings, declarations, stack)
         _spare_the_collector()
+        _keep_no_list_of_generators()
         log.info(
             "serving", services=names, grpc=process.instance.grpc_address, http=dict(process.instance.http_addresses)
         )
@@ -90,6 +92,15 @@ def _spare_the_collector() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(_YOUNG_OBJECTS, 20, 20)
+
+
+def _keep_no_list_of_generators() -> None:
+    """Have the event loop keep no list of running async generators, of which a chat request has more than ten.
+
+    The loop needs the list only at its end, to close generators that are left. Here the calls and jobs end before the
+    loop, and each of them closes its own generators.
+    """
+    sys.set_asyncgen_hooks(firstiter=None, finalizer=sys.get_asyncgen_hooks().finalizer)
 
 
 def _identity(settings: Settings, names: list[str]) -> "Identity | None":
@@ -176,7 +187,7 @@ class _Process:
         for part, url in urls.items():
             disk.watch(part, url, settings.data_dir / part)
             parts[part] = Opened.of(PARTS[part], await PARTS[part].open(url, settings, stack))
-        store = BlobDirectory(settings.data_dir / "blobs")
+        store = BlobsSettings().open(settings.data_dir)
         pool = parts[POSTGRES.name].client if POSTGRES.name in parts else None
         mesh = Mesh(
             settings=settings,

@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 
 
 def models(data_dir: DataDirOption = None, url: UrlOption = None, key: KeyOption = None) -> None:
-    """List the models, the default first, and their providers; of those that are not used, say why."""
+    """List the models, the default first, with what they do and read, and their providers.
+
+    Of models and providers that are not used, say why.
+    """
     import asyncio
 
     from cli.endpoint import find_endpoint
@@ -31,11 +34,12 @@ async def _list(endpoint: "Endpoint") -> None:
     async with endpoint.channel() as channel:
         stub: CatalogServiceAsyncStub = CatalogServiceStub(channel)
         answer = await stub.ListModels(pb.ListModelsRequest(), metadata=endpoint.metadata, timeout=30.0)
-    rows = [("model", "provider", "can", "")]
+    rows = [("model", "provider", "can", "reads", "")]
     for model in answer.models:
         can = [pb.Model.Capability.Name(kind).removeprefix("CAPABILITY_").lower() for kind in model.capabilities]
+        reads = [pb.Model.Modality.Name(kind).removeprefix("MODALITY_").lower() for kind in model.input_modalities]
         note = "default" if model.default else "" if model.available else model.unavailable_reason or "unavailable"
-        rows.append((model.name, model.provider, ", ".join(can), note))
+        rows.append((model.name, model.provider, ", ".join(can), ", ".join(reads), note))
     typer.echo("\n".join(aligned(rows)))
     if answer.providers:
         typer.echo("\n" + "\n".join(aligned([("provider", "vendor", "models", ""), *map(_provider, answer.providers)])))

@@ -35,9 +35,10 @@ async def build(mesh: Mesh, settings: EdgeSettings, _stack: AsyncExitStack) -> S
     """
     orchestrator, model = mesh.connect("orchestrator"), mesh.connect("model")
     api = Api(
-        ChatCompletions(ChatServiceStub(orchestrator), settings.chat_timeout_seconds),
+        ChatCompletions(ChatServiceStub(orchestrator), mesh.blobs, settings.chat_timeout_seconds),
         Responses(
             ResponseServiceStub(orchestrator),
+            mesh.blobs,
             settings.chat_timeout_seconds,
             settings.store_timeout_seconds,
         ),

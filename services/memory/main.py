@@ -28,7 +28,7 @@ from services.mesh.service import Service
 async def build(mesh: Mesh, settings: MemorySettings, stack: AsyncExitStack) -> Service:
     """Make the memory service; `stack` closes what it opens."""
     facts = FactStore(mesh.postgres)
-    turns = ConversationStore(mesh.postgres, mesh.outbox)
+    turns = ConversationStore(mesh.postgres, mesh.outbox, mesh.blobs)
     vectors = ModelEmbedder(ModelServiceStub(mesh.connect("model")), settings.embed_seconds)
     embedder = WarmEmbedder(vectors)
     stack.push_async_callback(embedder.close)
@@ -37,7 +37,7 @@ async def build(mesh: Mesh, settings: MemorySettings, stack: AsyncExitStack) -> 
     servicer = MemoryService(
         facts=Facts(facts, embedder, search, indexer),
         recalls=Recalls(facts),
-        conversations=Conversations(turns, indexer),
+        conversations=Conversations(turns, indexer, mesh.blobs),
         contexts=Contexts(turns, facts, search),
     )
     # Without the model service memory searches by words, so its health depends on it only while the model loads.

@@ -73,6 +73,9 @@ class MemoryService(rpc.MemoryServiceServicer):
         _plain("conversation_id", request.conversation_id)
         return await self._conversations.delete(principal().tenant_id, request)
 
+    async def GetMedia(self, request: pb.GetMediaRequest, context: Any) -> pb.GetMediaResponse:
+        return await self._conversations.media(principal().tenant_id, request)
+
     async def GetContext(self, request: pb.GetContextRequest, context: Any) -> pb.GetContextResponse:
         _plain("conversation_id", request.conversation_id)
         return await self._contexts.make(principal().tenant_id, request)

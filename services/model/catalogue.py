@@ -285,6 +285,11 @@ class Catalogue:
         """Ask all providers concurrently."""
         await asyncio.gather(*(entry.refresh() for entry in self._entries))
 
+    async def refresh_away(self) -> None:
+        """Ask the providers that could not be reached when they were last asked."""
+        away = (entry for entry in self._entries if _STATES.get(entry.reason) == ProviderState.STATE_UNREACHABLE)
+        await asyncio.gather(*(entry.refresh() for entry in away))
+
     async def _look(self, entries: Sequence[CatalogueEntry], seconds: float, wanted: str | None = None) -> None:
         """Ask these providers, unless they were asked recently. One caller asks, and the others wait for the result."""
         async with self._looking:

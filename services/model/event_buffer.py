@@ -66,8 +66,11 @@ class EventBuffer:
 
     async def close(self) -> None:
         """Stop reading, and wait until the provider's work has ended."""
-        self._task.cancel()
-        await asyncio.wait((self._task,))
+        # After the last event the task has usually ended by itself, and to wait costs more than to look.
+        if not self._task.done():
+            self._task.cancel()
+            await asyncio.wait((self._task,))
+        self._wakeup.close()
 
     async def _read(self) -> None:
         try:

@@ -37,6 +37,8 @@ from services.model.vendor_files import load
 
 # A start waits this many seconds for the lists of remote providers. Slower providers appear when they answer.
 _FIRST_LOOK_SECONDS = 1.5
+# Seconds between two looks at providers that could not be reached.
+_AWAY_SECONDS = 5.0
 
 
 async def build(mesh: Mesh, settings: ModelSettings, stack: AsyncExitStack) -> Service:
@@ -70,6 +72,8 @@ async def build(mesh: Mesh, settings: ModelSettings, stack: AsyncExitStack) -> S
                 every=settings.refresh_interval,
                 first=settings.refresh_interval if looked else 0.0,
             ),
+            # So that a server that starts after the mesh can become the default within seconds.
+            Job("catalogue_away", catalogue.refresh_away, every=_AWAY_SECONDS, first=_AWAY_SECONDS),
         ),
         checks={"postgres": mesh.check_postgres, "embedder": embedder.check},
         wants={"llm": catalogue.check},

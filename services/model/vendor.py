@@ -5,9 +5,11 @@ Each vendor has a file (`services.model.vendor_files`). `docs/providers.md` expl
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import date
 from fnmatch import fnmatchcase
 from typing import Annotated, Any, Literal, TypeAlias
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, ConfigDict, Field
 from pydantic.dataclasses import dataclass
@@ -272,6 +274,16 @@ class Vendor:
     limits: tuple[Limit, ...] = ()
     known: Known | None = None
     name: str = ""
+
+    def at(self, base_url: str) -> "Vendor":
+        """The vendor as it is behind a base URL.
+
+        Only the vendor's own server reads URLs of media. Another one that speaks like it may be in one's own network,
+        and could read private addresses there.
+        """
+        if not self.server.url or urlsplit(base_url).hostname == urlsplit(self.server.url).hostname:
+            return self
+        return replace(self, chat=replace(self.chat, reads_urls=frozenset()))
 
     def facts(self, model: str) -> ModelFacts | None:
         """The facts about a model, by its name, else by its name without the date: all versions cost the same."""

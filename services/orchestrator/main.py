@@ -27,7 +27,7 @@ from services.orchestrator.chat.service import ChatService
 from services.orchestrator.chat.store import PostgresPendingTurns
 from services.orchestrator.chat.structured_output import StructuredModels
 from services.orchestrator.chat.turn import Turns
-from services.orchestrator.deletion import CONVERSATION_DELETED
+from services.orchestrator.deletion import conversation_deleted
 from services.orchestrator.logs.log import Logs
 from services.orchestrator.logs.service import LogService
 from services.orchestrator.logs.store import RedisLogStore
@@ -57,14 +57,14 @@ async def build(mesh: Mesh, settings: OrchestratorSettings, stack: AsyncExitStac
     log_writer = LogWriter(log_store)
     logs = Logs(log_store, reader, settings.heartbeat_interval)
 
-    pending = PostgresPendingTurns(mesh.postgres)
+    pending = PostgresPendingTurns(mesh.postgres, mesh.blobs)
     stack.push_async_callback(pending.close)
     delivery = Delivery(pending, memory)
     stack.push_async_callback(delivery.drain)
     stack.push_async_callback(log_writer.close)
     policy = Policy(PolicyServiceStub(mesh.connect("policy")))
     generations = StructuredModels(Models(ModelServiceStub(mesh.connect("model"))))
-    turns = LoggedTurns(Turns(policy, memory, generations, delivery), log_writer)
+    turns = LoggedTurns(Turns(policy, memory, generations, delivery, mesh.blobs), log_writer)
 
     session_store, templates = PostgresSessions(mesh.postgres), Templates.read()
     conversations = Conversations(memory, delivery)
@@ -73,13 +73,13 @@ async def build(mesh: Mesh, settings: OrchestratorSettings, stack: AsyncExitStac
 
     sequences = RowSequences(mesh.redis, reader, "orchestrator")
     stack.push_async_callback(sequences.close)
-    response_store = PostgresResponses(mesh.postgres, sequences)
+    response_store = PostgresResponses(mesh.postgres, sequences, mesh.blobs)
     response_events = PostgresResponseEvents(mesh.postgres, sequences)
     stack.push_async_callback(response_events.close)
     tasks = ResponseTasks(response_store)
     stack.push_async_callback(tasks.close)
     responses = ResponseService(
-        turns, response_store, response_events, sequences, tasks, models, settings.background_seconds
+        turns, response_store, response_events, sequences, tasks, models, mesh.blobs, settings.background_seconds
     )
     forget = partial(response_store.forget, settings.responses_kept_days)
 
@@ -98,7 +98,7 @@ async def build(mesh: Mesh, settings: OrchestratorSettings, stack: AsyncExitStac
             tasks.job,
             Job("forget", forget, every=_FORGET_SECONDS, alone=True),
         ),
-        events=(CONVERSATION_DELETED,),
+        events=(conversation_deleted(mesh.blobs),),
         checks={"postgres": mesh.check_postgres},
         # Without Redis turns are still taken; watchers get events later, and logs cannot be read.
         wants={"redis": mesh.check_redis},

@@ -114,6 +114,23 @@ async def test_a_backup_under_writes_restores_everything_acknowledged_before_it(
         assert memories.said == said + 1
 
 
+async def test_pictures_and_documents_that_are_kept_are_restored_too(data_dir: DataDir, tmp_path: Path) -> None:
+    async with started(data_dir, ["postgres"]):
+        pass
+    kept = Path("blobs/kept/a/bb/bbbb.1")
+    for name in (kept, kept.with_name(".new-1"), Path("blobs/transient/a/bbbb/1")):
+        data_dir[str(name)].parent.mkdir(parents=True, exist_ok=True)
+        data_dir[str(name)].write_bytes(b"a picture")
+    await back_up(data_dir, tmp_path / "backup")
+    restored = DataDir.at(tmp_path / "restored")
+    await restore(tmp_path / "backup", restored)
+    files = [path.relative_to(restored.root) for path in restored["blobs"].rglob("*") if path.is_file()]
+    assert files == [kept]
+    assert restored[str(kept)].read_bytes() == b"a picture"
+    folders = [restored["blobs"], *(path for path in restored["blobs"].rglob("*") if path.is_dir())]
+    assert {path.stat().st_mode & 0o777 for path in folders} == {0o700}
+
+
 async def test_the_data_of_redis_is_restored_too(data_dir: DataDir, tmp_path: Path) -> None:
     async with started(data_dir) as found, aioredis.Redis.from_url(found["redis"]) as client:
         await client.xadd("soma:events:memory", {"event": b"something happened"})

@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+from pathlib import Path
 
 import pytest
 from soma.mesh.v1 import stream_pb2
@@ -63,6 +64,76 @@ async def test_a_decision_of_policy_is_shown() -> None:
     async with serving(chatting) as endpoint:
         ended = await soma("chat", "hi", "--url", endpoint.url, "--key", KEY)
     assert "policy on the input: redact (a card number)" in ended.errors
+
+
+async def test_thoughts_are_on_standard_error_on_lines_of_their_own() -> None:
+    chatting = ScriptedChat()
+    thoughts = [
+        message_pb2.ReasoningDelta(index=0, text="Let me "),
+        message_pb2.ReasoningDelta(index=0, text="see."),
+        message_pb2.ReasoningDelta(index=0, signature="sig"),
+        message_pb2.ReasoningDelta(index=1, text="Yes."),
+    ]
+    chatting.events = [
+        *(pb.ChatResponse(delta=message_pb2.Delta(reasoning=[thought])) for thought in thoughts),
+        delta("Hello"),
+        finished(),
+    ]
+    async with serving(chatting) as endpoint:
+        ended = await soma("chat", "hi", "--url", endpoint.url, "--key", KEY)
+    assert (ended.status, ended.output) == (0, "Hello\n")
+    assert ended.errors.startswith("Let me see.\nYes.\n")
+    assert "sig" not in ended.errors
+
+
+async def test_calls_and_citations_are_named() -> None:
+    chatting = ScriptedChat()
+    said = message_pb2.Delta(
+        text="Hello",
+        citations=[message_pb2.Citation(url="https://a.b"), message_pb2.Citation(title="Report")],
+        tool_calls=[
+            message_pb2.ToolCallDelta(index=0, name="look_up", arguments="{"),
+            message_pb2.ToolCallDelta(index=0, arguments="}"),
+            message_pb2.ToolCallDelta(index=1, name="wait"),
+        ],
+    )
+    chatting.events = [pb.ChatResponse(delta=said), finished()]
+    async with serving(chatting) as endpoint:
+        ended = await soma("chat", "hi", "--url", endpoint.url, "--key", KEY)
+    assert ended.errors.splitlines()[1:5] == [
+        "[cites https://a.b]",
+        "[cites Report]",
+        "[the model asks for look_up]",
+        "[the model asks for wait]",
+    ]
+
+
+async def test_pictures_are_sent_after_the_text(tmp_path: Path) -> None:
+    (tmp_path / "cat.png").write_bytes(b"a picture")
+    chatting = ScriptedChat()
+    chatting.events = [finished()]
+    pictures = ("--image", tmp_path / "cat.png", "--image", "https://a.b/dog")
+    async with serving(chatting) as endpoint:
+        ended = await soma("chat", "Compare", *pictures, "--url", endpoint.url, "--key", KEY)
+    assert ended.status == 0, ended.errors
+    assert list(chatting.requests[0].messages) == [
+        message_pb2.Message(
+            role=message_pb2.ROLE_USER,
+            content="Compare",
+            parts=[
+                message_pb2.Part(image=message_pb2.Media(data=b"a picture", media_type="image/png", name="cat.png")),
+                message_pb2.Part(image=message_pb2.Media(url="https://a.b/dog")),
+            ],
+        )
+    ]
+
+
+@pytest.mark.parametrize(("name", "why"), [("missing.png", "No such file"), ("notes.txt", "no name of a picture")])
+async def test_a_picture_that_cannot_be_sent_is_refused(tmp_path: Path, name: str, why: str) -> None:
+    ended = await soma("chat", "hi", "--image", tmp_path / name, "--url", "http://127.0.0.1:1", "--key", KEY)
+    assert ended.status == 2
+    assert "--image" in ended.errors
+    assert why in " ".join(ended.errors.replace("│", " ").split())
 
 
 async def test_a_wrong_key_is_refused() -> None:

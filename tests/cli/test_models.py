@@ -30,7 +30,12 @@ class Listing:
         return [self.described(f"{self.name}-1")]
 
     def described(self, name: str) -> Model:
-        return Model(name=name, provider=self.name, capabilities=[Model.CAPABILITY_CHAT, Model.CAPABILITY_TOOLS])
+        return Model(
+            name=name,
+            provider=self.name,
+            capabilities=[Model.CAPABILITY_CHAT, Model.CAPABILITY_TOOLS],
+            input_modalities=[Model.MODALITY_TEXT, Model.MODALITY_IMAGE],
+        )
 
     def generate(self, request: GenerateRequest, model: str) -> AsyncGenerator[ProviderEvent, None]:
         raise NotImplementedError
@@ -47,7 +52,7 @@ async def test_providers_are_listed_with_why_they_cannot_be_used() -> None:
         ended = await soma("models", "--url", door.url, "--key", KEY)
     assert ended.status == 0, ended.errors
     models, providers = ended.output.split("\n\n")
-    assert models.splitlines()[1].split() == ["lab-1", "lab", "chat,", "tools", "default"]
+    assert models.splitlines()[1].split() == ["lab-1", "lab", "chat,", "tools", "text,", "image", "default"]
     assert [" ".join(line.split()) for line in providers.splitlines()[1:]] == [
         "lab The lab 1 ready",
         "groq Groq key refused: check GROQ_API_KEY",

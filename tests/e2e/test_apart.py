@@ -70,7 +70,7 @@ async def test_without_memory_a_conversation_is_unavailable_after_a_wait_with_th
         assert [turn.status for turn in turns] == ["UNAVAILABLE", 503, 503]
         assert {turn.reason for turn in turns} == {"SERVICE_UNAVAILABLE"}
         assert turns[1].retry_after == 1
-        assert seconds < len(turns) * 2.5
+        assert seconds < len(turns) * 4
         with pytest.raises(grpc.aio.AioRpcError) as raised:
             await MemoryServiceStub(channel).Recall(
                 RecallRequest(key="k"), metadata=partial.metadata, timeout=CALL_SECONDS
@@ -109,14 +109,14 @@ async def test_a_process_that_joins_is_reached_and_one_that_dies_is_missed_withi
                 await until(ready, seconds=20)
                 began = get_running_loop().time()
                 await until(reached)
-                assert get_running_loop().time() - began < 1
+                assert get_running_loop().time() - began < 2.5
                 assert (await over_grpc(channel, partial, "hello", conversation=conversation)).finished
                 process.kill()
-                async with asyncio.timeout(5):
+                async with asyncio.timeout(15):
                     await process.wait()
                 began = get_running_loop().time()
                 await until(missed)
-                assert get_running_loop().time() - began < 1
+                assert get_running_loop().time() - began < 2.5
 
 
 async def test_a_process_that_stops_normally_breaks_off_no_call(partial: Stack, upstream: FakeUpstream) -> None:

@@ -150,7 +150,7 @@ async def test_a_deadline_ends_the_call_and_the_upstreams_work(
     upstream.behaviour = Behaviour(deltas=["x"] * 1000, pause=0.05)
     conversation = f"deadline-{uuid.uuid4()}"
     call = ChatServiceStub(channel).Chat(
-        request("hello", conversation=conversation), metadata=stack.metadata, timeout=0.5
+        request("hello", conversation=conversation), metadata=stack.metadata, timeout=2
     )
     with pytest.raises(grpc.aio.AioRpcError) as raised:
         async for _ in call:
@@ -159,7 +159,7 @@ async def test_a_deadline_ends_the_call_and_the_upstreams_work(
     await upstream.until(open=0, left=1)
     (row,) = await usage(channel, stack, conversation)
     assert row.outcome in (cost.UsageRecord.OUTCOME_FAILED, cost.UsageRecord.OUTCOME_CANCELLED)
-    assert 0.3 < row.duration_seconds < 3
+    assert 1 < row.duration_seconds < 10
 
 
 async def test_a_request_that_breaks_its_contract_names_the_field(stack: Stack, channel: grpc.aio.Channel) -> None:

@@ -50,7 +50,7 @@ async def test_a_streamed_answer_ends_with_its_reason_and_its_usage(
 
 
 async def test_the_first_piece_does_not_wait_for_the_last(openai: AsyncOpenAI, upstream: FakeUpstream) -> None:
-    upstream.behaviour = Behaviour(deltas=[f"{n} " for n in range(20)], pause=0.1)
+    upstream.behaviour = Behaviour(deltas=[f"{n} " for n in range(20)], pause=0.5)
     began = asyncio.get_running_loop().time()
     stream = await openai.chat.completions.create(model=MODEL, messages=said("count"), stream=True)
     async for chunk in stream:
@@ -58,7 +58,7 @@ async def test_the_first_piece_does_not_wait_for_the_last(openai: AsyncOpenAI, u
             break
     seconds = asyncio.get_running_loop().time() - began
     await stream.close()
-    assert seconds < 1.0
+    assert seconds < 5.0
 
 
 async def test_a_blocking_client_gets_the_same_answer(stack: Stack, upstream: FakeUpstream) -> None:

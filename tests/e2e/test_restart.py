@@ -62,7 +62,7 @@ async def test_a_killed_control_process_leaves_no_orphan_and_its_data_starts_aga
 
     # It starts again at once, as a script would. What is left of the old stack must not prevent the start.
     starting = asyncio.create_task(split.up())
-    await until(gone, seconds=5)
+    await until(gone)
     await starting
     async with split.channel() as channel:
         assert (await over_grpc(channel, split, "Who am I?", conversation=conversation)).finished

@@ -51,6 +51,7 @@ class FakePolicy(Fake, rpc.PolicyServiceServicer):
             findings=[finding for rule in matched for finding in rule.findings(request)],
             risk=1.0 if matched else 0.0,
             rules_version=str(len(self.rules)),
+            unconditional=not any(rule.action in ("", request.action) for rule in self.rules),
         )
         for rule in matched:
             response.matched_rules.add(rule_id=rule.rule_id, decision=rule.decision, reason=f"it says {rule.text}")

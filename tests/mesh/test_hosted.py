@@ -119,7 +119,7 @@ async def test_jobs_have_ended_before_the_resources_of_build_are_closed() -> Non
         return Service(jobs=(Job("follow", follow),))
 
     async with hosted(Declaration("busy", build, NoSettings)):
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(15):
             await begun.wait()
         assert happened == []
     assert happened == ["job ended", "closed"]

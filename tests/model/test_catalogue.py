@@ -218,5 +218,5 @@ async def test_a_model_that_does_not_see_refuses_a_picture_and_names_models_that
         made.require_reading(made.resolve(name), shown)
     made.require_reading(made.resolve("blind"), [Message(role=ROLE_USER, content="Hi")])
     both = [Message(role=ROLE_USER, parts=[*shown[0].parts, Part(audio=Media(data=b"1"))])]
-    with pytest.raises(InvalidArgument, match="does not read sound$"):
+    with pytest.raises(InvalidArgument, match=r"does not read sound$"):
         made.require_reading(made.resolve("seeing"), both)

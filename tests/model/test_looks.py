@@ -8,7 +8,7 @@ from soma.model.v1.catalog_service_pb2 import ListModelsRequest, Model
 from soma.model.v1.model_service_pb2 import GenerateRequest
 
 from services.mesh.call.call import run_as
-from services.mesh.call.errors import NotFound, Unavailable
+from services.mesh.call.errors import FailedPrecondition, NotFound, Unavailable
 from services.mesh.testing.local import SOMEBODY
 from services.model.catalogue import Catalogue, CatalogueEntry
 from services.model.provider import ProviderEvent
@@ -69,6 +69,20 @@ async def test_a_provider_that_starts_later_is_found_by_the_first_call() -> None
     assert late.asked == asked
 
 
+async def test_a_provider_that_starts_later_becomes_the_default_at_the_next_look_at_those_that_are_away() -> None:
+    late = Late("late", Unavailable("refused", reason="PROVIDER_UNAVAILABLE"))
+    refusing = Late("refusing", FailedPrecondition("no", reason="PROVIDER_CREDENTIAL_REFUSED"))
+    sound = Late("sound")
+    catalogue = Catalogue([CatalogueEntry(each) for each in (late, refusing, sound)], "", fallback="none")
+    await catalogue.refresh()
+    assert catalogue.default() == "sound-model"
+    late.error = None
+    await catalogue.refresh_away()
+    assert catalogue.default() == "late-model"
+    await catalogue.refresh_away()
+    assert (late.asked, refusing.asked, sound.asked) == (2, 1, 1)
+
+
 async def test_the_list_shows_a_provider_that_has_started() -> None:
     late = Late("late", Unavailable("refused"))
     catalogue = Catalogue([CatalogueEntry(late, optional=True)], "", fallback="none")
@@ -93,7 +107,7 @@ async def test_a_provider_that_hangs_delays_calls_only_briefly() -> None:
     late = Late("late")
     late.waiting = asyncio.Event()
     catalogue = Catalogue([CatalogueEntry(late)], "", fallback="none")
-    async with asyncio.timeout(5.0):
+    async with asyncio.timeout(15):
         with pytest.raises(NotFound):
             await catalogue.find("late-model")
 

@@ -117,8 +117,8 @@ async def test_a_vendor_that_hangs_does_not_hold_up_the_start(
     async with FakeUpstream(behaviour=Behaviour(fault=Fault.HANG)) as fake:
         monkeypatch.setenv("OPENAI_BASE_URL", f"{fake.url}/v1")
         began = asyncio.get_running_loop().time()
-        async with serving(first_byte_timeout=60.0):
-            assert asyncio.get_running_loop().time() - began < 5.0
+        async with serving():
+            assert asyncio.get_running_loop().time() - began < 9.0
 
 
 async def test_a_conversation_does_not_wait_for_the_vectors_model(

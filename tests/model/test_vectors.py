@@ -38,7 +38,7 @@ async def fake() -> AsyncIterator[FakeUpstream]:
 
 @pytest.fixture
 async def models(serving: Serving, fake: FakeUpstream) -> AsyncIterator[Models]:
-    async with serving([fake], first_byte_timeout=5.0, idle_timeout=5.0) as models:
+    async with serving([fake]) as models:
         yield models
 
 

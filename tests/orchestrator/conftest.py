@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,6 +14,8 @@ from soma.orchestrator.v1.chat_session_service_pb2_grpc import ChatSessionServic
 from soma.orchestrator.v1.log_service_pb2_grpc import LogServiceStub
 from soma.orchestrator.v1.response_service_pb2_grpc import ResponseServiceStub
 
+from services.mesh.blobs.blobs import Blobs
+from services.mesh.blobs.directory import Directory
 from services.mesh.stores.redis import open_client
 from services.mesh.testing.hosted import Hosted, Neighbour, hosted
 from services.mesh.testing.waiting import until
@@ -41,8 +44,12 @@ EMBEDDER = Model(name="embedder", provider="local", capabilities=[Model.CAPABILI
 
 @dataclass
 class Fakes:
-    """The neighbours, and what they were asked, in order. The model that answers is not the one that is asked for."""
+    """The neighbours, and what they were asked, in order. The model that answers is not the one that is asked for.
 
+    `folder` is where the stack keeps the bytes of media.
+    """
+
+    folder: Path
     happened: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -68,6 +75,7 @@ class Orchestrator:
     logs: "LogServiceAsyncStub"
     pending: PostgresPendingTurns
     pool: "Pool"
+    blobs: Blobs
 
     async def delivered(self) -> None:
         """Return once memory has every turn."""
@@ -84,16 +92,25 @@ async def serving(
 ) -> AsyncIterator[Orchestrator]:
     """An orchestrator among these neighbours; `patience` and further settings are the service's."""
     own = OrchestratorSettings(memory_patience_seconds=patience, **settings)
-    async with hosted(SERVICE, neighbours=fakes.neighbours, settings=own, database=database, redis=redis) as mesh:
+    blobs = Blobs(Directory(fakes.folder), database)
+    async with hosted(
+        SERVICE, neighbours=fakes.neighbours, settings=own, database=database, redis=redis, blobs=blobs
+    ) as mesh:
         yield Orchestrator(
             mesh,
             ChatServiceStub(mesh.channel),
             ResponseServiceStub(mesh.channel),
             ChatSessionServiceStub(mesh.channel),
             LogServiceStub(mesh.channel),
-            PostgresPendingTurns(database),
+            PostgresPendingTurns(database, blobs),
             database,
+            blobs,
         )
+
+
+def without_store(pool: "Pool") -> Blobs:
+    """Blobs of a test that keeps none."""
+    return Blobs(Directory(Path("/nonexistent")), pool)
 
 
 def unwatched() -> RowSequences:
@@ -103,9 +120,9 @@ def unwatched() -> RowSequences:
 
 
 @pytest.fixture
-def fakes() -> Fakes:
+def fakes(tmp_path: Path) -> Fakes:
     """The neighbours in this test."""
-    return Fakes()
+    return Fakes(tmp_path / "blobs")
 
 
 @pytest.fixture

@@ -2,24 +2,33 @@
 
 import uuid
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from soma.events.v1.event_pb2 import Event
 from soma.memory.v1.events_pb2 import ConversationDeleted
 from soma.memory.v1.memory_service_pb2 import DeleteConversationRequest
+from soma.model.v1.message_pb2 import ROLE_USER, Media, Message, Part
 from soma.orchestrator.v1.chat_session_service_pb2 import ChatTemplate, CreateChatSessionRequest
-from soma.orchestrator.v1.response_service_pb2 import CreateResponseRequest, CreateResponseResponse, Response
+from soma.orchestrator.v1.response_service_pb2 import (
+    CreateResponseRequest,
+    CreateResponseResponse,
+    Response,
+    ResponseInput,
+)
 
+from services.mesh.blobs.blobs import Blobs
+from services.mesh.blobs.directory import Directory
 from services.mesh.call import errors
 from services.mesh.events.event import new_event
 from services.mesh.stores import postgres
 from services.mesh.testing.local import SOMEBODY
-from services.orchestrator.deletion import CONVERSATION_DELETED, delete_with_conversation
+from services.orchestrator.deletion import conversation_deleted
 from services.orchestrator.responses.store import PostgresResponseEvents, PostgresResponses
 from services.orchestrator.sessions.conversation import conversation_of, session_of
 from services.orchestrator.sessions.store import PostgresSessions
-from tests.orchestrator.conftest import unwatched
+from tests.orchestrator.conftest import unwatched, without_store
 
 if TYPE_CHECKING:
     from services.mesh.stores.postgres import Pool
@@ -30,20 +39,20 @@ ACME = SOMEBODY.tenant_id
 def deleted(conversation_id: str, ago: timedelta = timedelta()) -> Event:
     """The event that acme's conversation was deleted."""
     payload = ConversationDeleted(conversation_id=conversation_id)
-    return new_event(CONVERSATION_DELETED.type, ACME, payload, datetime.now(UTC) - ago)
+    return new_event("memory.conversation.deleted", ACME, payload, datetime.now(UTC) - ago)
 
 
 async def handle(pool: "Pool", event: Event) -> None:
     """Handle an event."""
     async with postgres.transaction(pool) as connection:
-        await delete_with_conversation(connection, event)
+        await conversation_deleted(without_store(pool)).handler(connection, event)
 
 
 async def respond(pool: "Pool", conversation_id: str, tenant_id: str = ACME) -> str:
     """A response that is being made, of a conversation; its id."""
     response = Response(response_id=f"resp_{uuid.uuid4().hex}", state=Response.STATE_IN_PROGRESS)
     response.settings.conversation_id = conversation_id
-    await PostgresResponses(pool, unwatched()).begin(tenant_id, CreateResponseRequest(), response)
+    await PostgresResponses(pool, unwatched(), without_store(pool)).begin(tenant_id, CreateResponseRequest(), response)
     return response.response_id
 
 
@@ -94,8 +103,24 @@ async def test_the_session_of_the_conversation_is_deleted_with_its_requests(data
     assert await database.fetchval("SELECT count(*) FROM orchestrator.chat_session_request") == 0
 
 
+async def test_bytes_of_responses_go_with_the_conversation(database: "Pool", tmp_path: Path) -> None:
+    blobs = Blobs(Directory(tmp_path), database)
+    store = PostgresResponses(database, unwatched(), blobs)
+    async with blobs.hold(ACME, b"bytes") as hash:
+        for conversation in ("tea", "coffee"):
+            response = Response(response_id=f"resp_{uuid.uuid4().hex}", state=Response.STATE_IN_PROGRESS)
+            response.settings.conversation_id = conversation
+            shown = Message(role=ROLE_USER, parts=[Part(image=Media(hash=hash))])
+            await store.begin(ACME, CreateResponseRequest(input=[ResponseInput(message=shown)]), response)
+    await handle(database, deleted("tea"))
+    assert await blobs.read(ACME, hash) == b"bytes"
+    await handle(database, deleted("coffee"))
+    with pytest.raises(errors.NotFound):
+        await blobs.read(ACME, hash)
+
+
 async def test_an_event_that_holds_something_else_is_refused(database: "Pool") -> None:
-    event = new_event(CONVERSATION_DELETED.type, ACME, DeleteConversationRequest(conversation_id="tea"))
+    event = new_event("memory.conversation.deleted", ACME, DeleteConversationRequest(conversation_id="tea"))
     with pytest.raises(errors.InvalidArgument) as refused:
         await handle(database, event)
     assert refused.value.reason == "EVENT_UNREADABLE"

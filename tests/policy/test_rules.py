@@ -71,6 +71,35 @@ def test_overlapping_findings_are_redacted_once() -> None:
     assert rules.decide(ask("1abcde2")).redacted == ("1[REDACTED_LONG]2",)
 
 
+def test_each_text_is_inspected_by_itself() -> None:
+    rules = RuleSet([rule("num", Decision.REDACT, r"\d+"), rule("across", Decision.DENY, "ab")], "v")
+    verdict = rules.decide(Question("chat.input", "model:m", frozenset(), ["1a", "b", "", "2 3"]))
+    assert verdict.redacted == ("[REDACTED_NUM]a", "b", "", "[REDACTED_NUM] [REDACTED_NUM]")
+    assert [(finding.text, finding.start, finding.end) for finding in verdict.findings] == [
+        (0, 0, 1),
+        (3, 0, 1),
+        (3, 2, 3),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("rules", "unconditional"),
+    [
+        ([], True),
+        ([rule("elsewhere", Decision.DENY, "x", actions=("tool.*",))], True),
+        ([rule("exempt", Decision.DENY, "x", unless_scope="use:gpt")], True),
+        ([rule("allows", Decision.ALLOW)], True),
+        ([rule("inspects", Decision.REDACT, "x")], False),
+        ([rule("denies", Decision.DENY)], False),
+        ([rule("allows", Decision.ALLOW), rule("inspects", Decision.DENY, "x")], False),
+    ],
+    ids=lambda value: ",".join(each.id for each in value) or "none" if isinstance(value, list) else None,
+)
+def test_a_decision_is_unconditional_if_no_rule_inspects_texts(rules: list[Rule], unconditional: bool) -> None:
+    verdict = RuleSet(rules, "v").decide(ask("y", "chat.output", "model:m", "use:gpt"))
+    assert verdict.unconditional is unconditional
+
+
 @given(st.text(max_size=300))
 def test_redaction_leaves_nothing_found_and_keeps_the_rest_in_order(content: str) -> None:
     rules = RuleSet([rule("num", Decision.REDACT, r"\d+"), rule("up", Decision.REDACT, r"[A-Z]{2,}")], "v")

@@ -56,6 +56,26 @@ async def test_the_default_rules_redact_a_payment_card() -> None:
     assert answer.rules_version == load(DEFAULT).version
 
 
+@pytest.mark.parametrize("content", ["", "card 4111 1111 1111 1111"])
+async def test_several_texts_are_decided_on_together(content: str) -> None:
+    texts = ["fine", "use 4111 1111 1111 1111 ok"]
+    answer = await Policy(DEFAULT).ask(pb.EvaluateRequest(action="chat.input", content=content, contents=texts))
+    assert answer.decision == pb.DECISION_REDACT
+    assert list(answer.redacted_contents) == ["fine", "use [REDACTED_PAYMENT_CARD] ok"]
+    assert answer.redacted_content == ("card [REDACTED_PAYMENT_CARD]" if content else "")
+    # The positions count from `content` when it is set.
+    assert [finding.content_index for finding in answer.findings] == ([0, 2] if content else [1])
+    assert [finding.start for finding in answer.findings][-1] == 4
+
+
+async def test_a_decision_that_holds_for_any_text_says_so(path: Path) -> None:
+    path.write_text(DENY_WORD + 'actions = ["chat.input"]\n')
+    allowed = await Policy(path).ask(pb.EvaluateRequest(action="chat.output", contents=["a zebra"]))
+    assert (allowed.decision, allowed.unconditional) == (pb.DECISION_ALLOW, True)
+    allowed = await Policy(path).ask(pb.EvaluateRequest(action="chat.input", contents=["a gnu"]))
+    assert (allowed.decision, allowed.unconditional) == (pb.DECISION_ALLOW, False)
+
+
 async def test_a_denial_names_the_rule_and_its_reason(path: Path) -> None:
     answer = await Policy(path).ask(pb.EvaluateRequest(action="chat.input", content="a zebra"))
     assert answer.decision == pb.DECISION_DENY

@@ -1,11 +1,11 @@
 """Calls the methods of either client by name, so that one test covers both clients."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Protocol
 
-from somamesh import Answer, AsyncClient, Client, Response
+from somamesh import Answer, AsyncClient, Client, Event, Response
 
 
 class Driver(Protocol):
@@ -21,6 +21,10 @@ class Driver(Protocol):
 
     async def stream(self, name: str, *args: Any, **options: Any) -> tuple[list[str], Answer]:
         """Stream an answer; return its pieces and the whole answer."""
+        ...
+
+    async def events(self, name: str, *args: Any, **options: Any) -> tuple[list[Event], Any]:
+        """Stream an answer or a response; return its events and the whole of it."""
         ...
 
     async def respond(self, *args: Any, **options: Any) -> tuple[list[str], Response]:
@@ -44,6 +48,13 @@ class Synchronous:
         def run() -> tuple[list[str], Answer]:
             with getattr(self._client, name)(*args, **options) as stream:
                 return list(stream), stream.answer()
+
+        return await asyncio.to_thread(run)
+
+    async def events(self, name: str, *args: Any, **options: Any) -> tuple[list[Event], Any]:
+        def run() -> tuple[list[Event], Any]:
+            with getattr(self._client, name)(*args, **options) as stream:
+                return list(stream.events()), _whole_of(stream)()
 
         return await asyncio.to_thread(run)
 
@@ -71,6 +82,10 @@ class Asynchronous:
         async with getattr(self._client, name)(*args, **options) as stream:
             return [piece async for piece in stream], await stream.answer()
 
+    async def events(self, name: str, *args: Any, **options: Any) -> tuple[list[Event], Any]:
+        async with getattr(self._client, name)(*args, **options) as stream:
+            return [event async for event in stream.events()], await _whole_of(stream)()
+
     async def respond(self, *args: Any, **options: Any) -> tuple[list[str], Response]:
         async with self._client.stream_response(*args, **options) as stream:
             return [piece async for piece in stream], await stream.response()
@@ -89,3 +104,8 @@ def driving(kind: str, url: str, key: str, **options: Any) -> AbstractAsyncConte
                 yield Synchronous(client)
 
     return run()
+
+
+def _whole_of(stream: Any) -> Callable[[], Any]:
+    whole: Callable[[], Any] = getattr(stream, "answer", None) or stream.response
+    return whole

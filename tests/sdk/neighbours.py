@@ -24,6 +24,7 @@ PLAIN = catalog.Model(
     default=True,
     capabilities=[catalog.Model.CAPABILITY_CHAT, catalog.Model.CAPABILITY_TOOLS],
     context_window=4096,
+    input_modalities=[catalog.Model.MODALITY_TEXT, catalog.Model.MODALITY_IMAGE],
 )
 RECORDS = [
     cost.UsageRecord(

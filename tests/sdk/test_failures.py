@@ -84,7 +84,7 @@ async def test_closing_the_client_fails_its_calls_and_cancels_no_task(server: Se
     server.chat.script = [asyncio.Event()]
     client = AsyncClient(server.url, KEY)
     asking = asyncio.create_task(client.chat("Hi"))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(15):
         await server.chat.begun.wait()
         await client.close()
         with pytest.raises(somamesh.UnavailableError):
@@ -95,7 +95,7 @@ async def test_a_client_closed_by_another_thread_fails_its_turn(server: Server) 
     server.chat.script = [asyncio.Event()]
     client = Client(server.url, KEY)
     asking = asyncio.create_task(asyncio.to_thread(client.chat, "Hi"))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(15):
         await server.chat.begun.wait()
         client.close()
         with pytest.raises(somamesh.UnavailableError):
@@ -105,7 +105,7 @@ async def test_a_client_closed_by_another_thread_fails_its_turn(server: Server) 
 async def test_cancelling_a_task_cancels_its_call(server: Server, soma: AsyncClient) -> None:
     server.chat.script = [asyncio.Event()]
     asking = asyncio.create_task(soma.chat("Hi"))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(15):
         await server.chat.begun.wait()
         asking.cancel()
         with pytest.raises(asyncio.CancelledError):

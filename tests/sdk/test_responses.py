@@ -10,7 +10,20 @@ from soma.mesh.v1.stream_pb2 import StreamError
 from soma.model.v1 import message_pb2 as model
 from soma.model.v1 import options_pb2 as generation
 from soma.orchestrator.v1 import response_service_pb2 as pb
-from somamesh import AsyncClient, Failure, InputItem, Item, Message, Response, TokenLogprob, ToolCall, Usage
+from somamesh import (
+    AsyncClient,
+    Citation,
+    Event,
+    Failure,
+    InputItem,
+    Item,
+    Message,
+    Reasoning,
+    Response,
+    TokenLogprob,
+    ToolCall,
+    Usage,
+)
 
 from services.mesh.call import errors
 from tests.fakes.responses import Made, response_id
@@ -47,6 +60,31 @@ async def test_a_response_is_whole_when_it_is_returned_and_is_found_again(client
 
 async def test_a_response_streams_as_text_and_is_whole_at_the_end(client: Driver) -> None:
     assert await client.respond("Hi") == (["Hello", ", world"], WHOLE)
+
+
+async def test_thoughts_and_citations_of_a_response_are_in_its_events_and_its_items(
+    server: Server, client: Driver
+) -> None:
+    first, last = server.responses.script[0], server.responses.script[-1]
+    assert isinstance(first, pb.CreateResponseResponse)
+    assert isinstance(last, pb.CreateResponseResponse)
+    thought = model.Reasoning(text="Hm.", signature="sig", provider="anthropic")
+    text = pb.ResponseText(text="Hi", refusal=True, citations=[model.Citation(url="https://a.b", title="A")])
+    del last.finished.output[:]
+    last.finished.output.add(item_id="rs_1", reasoning=thought)
+    last.finished.output.add(item_id="msg_1", text=text)
+    pieces = [
+        pb.CreateResponseResponse(reasoning=pb.ResponseReasoningDelta(output_index=0, text="Hm.")),
+        pb.CreateResponseResponse(delta=pb.ResponseTextDelta(output_index=1, text="Hi")),
+    ]
+    server.responses.script = [first, *pieces, last]
+    events, response = await client.events("stream_response", "Hi")
+    assert events == [Event(reasoning="Hm."), Event("Hi")]
+    assert response.output == (
+        Item("rs_1", reasoning=Reasoning("Hm.", "sig", provider="anthropic")),
+        Item("msg_1", "Hi", citations=(Citation("https://a.b", "A"),), refusal=True),
+    )
+    assert (response.text, response.reasoning) == ("Hi", (response.output[0].reasoning,))
 
 
 async def test_every_parameter_reaches_the_contract(server: Server, client: Driver) -> None:
@@ -115,7 +153,7 @@ async def test_the_id_is_known_during_the_stream_and_leaving_the_stream_ends_the
         assert (await stream.begun()).id == WHOLE.id
         assert (await stream.begun()).state == "in_progress"
         assert await anext(stream) == "Hello"
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(15):
         await server.responses.ended.wait()
     with pytest.raises(somamesh.UnavailableError):
         await stream.response()

@@ -97,16 +97,16 @@ async def test_a_retry_waits_as_long_as_the_mesh_asks(server: Server, client: Dr
     server.trouble.failures.append(errors.Unavailable("no", retry_after=0.3))
     began = time.monotonic()
     await client.call("list_models")
-    assert 0.3 <= time.monotonic() - began < 5
+    assert 0.3 <= time.monotonic() - began < 15
 
 
 async def test_a_call_fails_at_once_if_the_wait_is_longer_than_the_time_left(server: Server, client: Driver) -> None:
     server.trouble.failures.append(errors.ResourceExhausted("no", retry_after=60))
     began = time.monotonic()
     with pytest.raises(somamesh.RateLimitError) as caught:
-        await client.call("list_models", timeout=5)
+        await client.call("list_models", timeout=15)
     assert caught.value.retry_after == 60
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 15
     assert len(server.trouble.requests) == 1
 
 

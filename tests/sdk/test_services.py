@@ -127,6 +127,8 @@ async def test_sending_a_message_to_a_conversation_is_a_turn(server: Server, cli
     pieces, streamed = await client.stream("stream_completion", conversation_id="c1", content="Hi", temperature=0.5)
     assert ("".join(pieces), streamed) == (answer.text, answer)
     first, second = server.chat.requests
+    assert (first.options.whole, second.options.whole) == (True, False)
+    first.options.whole = False
     assert first == second
     assert (first.conversation_id, first.messages[0].content, first.options.sampling.temperature) == ("c1", "Hi", 0.5)
 
@@ -147,7 +149,7 @@ async def test_the_context_of_the_next_turn_can_be_asked_for(server: Server, cli
 
 
 async def test_models_are_listed_by_what_they_can_do(client: Driver) -> None:
-    plain = Model("plain", "local", True, True, "", ("chat", "tools"), 4096)
+    plain = Model("plain", "local", True, True, "", ("chat", "tools"), 4096, ("text", "image"))
     assert await client.call("list_models") == [plain]
 
 

@@ -12,10 +12,25 @@ from soma.model.v1 import message_pb2 as model
 from soma.model.v1 import model_service_pb2 as generation
 from soma.model.v1 import options_pb2
 from soma.orchestrator.v1 import chat_service_pb2 as chat
-from somamesh import Answer, AsyncClient, Client, Message, Notice, Rule, TokenLogprob, Tool, ToolCall, Usage
+from somamesh import (
+    Answer,
+    AsyncClient,
+    Citation,
+    Client,
+    Event,
+    Message,
+    Notice,
+    Reasoning,
+    Rule,
+    TokenLogprob,
+    Tool,
+    ToolCall,
+    Usage,
+)
+from somamesh.answers import Turn
 
 from services.mesh.call import errors
-from tests.fakes.chat import Step, broken, noticed, spoken
+from tests.fakes.chat import Step, broken, finished, noticed, refused, spoken, started, thought, tool_call
 from tests.sdk.conftest import KEY, Server
 from tests.sdk.drivers import Driver
 
@@ -41,7 +56,9 @@ async def test_a_turn_returns_the_answer(server: Server, client: Driver) -> None
             model="plain",
             conversation_id="c1",
             messages=[model.Message(role=model.ROLE_USER, content="Hi")],
-            options=options_pb2.GenerationOptions(sampling=options_pb2.Sampling(temperature=0.5, max_tokens=9)),
+            options=options_pb2.GenerationOptions(
+                sampling=options_pb2.Sampling(temperature=0.5, max_tokens=9), whole=True
+            ),
         )
     ]
 
@@ -74,8 +91,11 @@ async def test_every_option_reaches_the_contract(server: Server, client: Driver)
         response_format=schema,
         stop_sequences=["."],
         top_logprobs=2,
+        reasoning_effort="low",
+        reasoning_budget_tokens=2048,
         user="eve",
         drop_params=True,
+        provider_params={"min_p": 0.5, "logit_bias": {"1": 2}},
     )
     assert server.chat.requests[0] == chat.ChatRequest(
         messages=[model.Message(role=model.ROLE_USER, content="Hi")],
@@ -93,8 +113,11 @@ async def test_every_option_reaches_the_contract(server: Server, client: Driver)
                 schema='{"title": "cat", "type": "object"}',
             ),
             sampling=options_pb2.Sampling(stop_sequences=["."], top_logprobs=2),
+            reasoning=options_pb2.ReasoningOptions(effort="low", budget_tokens=2048),
             user="eve",
             drop_params=True,
+            provider_params='{"min_p": 0.5, "logit_bias": {"1": 2}}',
+            whole=True,
         ),
     )
 
@@ -105,6 +128,8 @@ async def test_every_option_reaches_the_contract(server: Server, client: Driver)
         ({"temprature": 1}, TypeError),
         ({"strategy": "medium"}, ValueError),
         ({"response_format": "yaml"}, ValueError),
+        ({"provider_params": {"min_p": float("nan")}}, ValueError),
+        ({"provider_params": "min_p"}, TypeError),
     ],
 )
 async def test_an_invalid_option_is_refused_before_it_is_sent(
@@ -118,18 +143,126 @@ async def test_an_invalid_option_is_refused_before_it_is_sent(
 async def test_pieces_of_tool_calls_are_put_together_and_go_back_with_their_result(
     server: Server, soma: AsyncClient
 ) -> None:
-    first = model.ToolCallDelta(index=0, call_id="call_a", name="look_up", arguments='{"q":')
-    more = model.ToolCallDelta(index=0, arguments="1}")
-    whole = spoken()
-    pieces = [chat.ChatResponse(delta=model.Delta(tool_calls=[piece])) for piece in (first, more)]
-    server.chat.script = [whole[0], *pieces, whole[-1]]
+    pieces = [tool_call(0, "call_a", "look_up", '{"q":'), tool_call(1, "call_b", "wait"), tool_call(0, arguments="1}")]
+    server.chat.script = [started(), *pieces, finished()]
     answer = await soma.chat("Hi")
-    assert answer.tool_calls == (ToolCall("call_a", "look_up", '{"q":1}'),)
+    assert answer.tool_calls == (ToolCall("call_a", "look_up", '{"q":1}'), ToolCall("call_b", "wait", ""))
+    assert answer.message == Message("assistant", tool_calls=answer.tool_calls)
 
     await soma.chat([Message("user", "Hi"), answer.message, Message("tool", "42", tool_call_id="call_a")])
     asked, result = server.chat.requests[1].messages[1:]
-    assert asked.tool_calls == [model.ToolCall(call_id="call_a", name="look_up", arguments='{"q":1}')]
+    assert asked.tool_calls == [
+        model.ToolCall(call_id="call_a", name="look_up", arguments='{"q":1}'),
+        model.ToolCall(call_id="call_b", name="wait"),
+    ]
     assert result == model.Message(role=model.ROLE_TOOL, content="42", tool_call_id="call_a")
+
+
+THINKING = [
+    started(),
+    thought(0, "The user "),
+    thought(0, "says Hi."),
+    thought(0, signature="sig-0", details='{"n": 1}'),
+    thought(1, redacted="secret"),
+    chat.ChatResponse(
+        delta=model.Delta(text="Hello", citations=[model.Citation(url="https://a.b", title="A", start=0, end=5)])
+    ),
+    chat.ChatResponse(delta=model.Delta(tool_calls=[model.ToolCallDelta(call_id="call_a", name="f", signature="sig")])),
+    finished(model.FINISH_REASON_TOOL_CALLS),
+]
+THOUGHTS = (Reasoning("The user says Hi.", "sig-0", details='{"n": 1}'), Reasoning(redacted="secret"))
+
+
+async def test_thoughts_and_signatures_go_back_with_the_result_of_a_tool_call(server: Server, client: Driver) -> None:
+    server.chat.script = THINKING
+    answer = await client.call("chat", "Hi")
+    assert answer.reasoning == THOUGHTS
+    assert answer.citations == (Citation("https://a.b", "A", "", 0, 5),)
+    assert (answer.text, answer.tool_calls) == ("Hello", (ToolCall("call_a", "f", "", "sig"),))
+    assert answer.message.text == "Hello"
+
+    await client.call("chat", [Message("user", "Hi"), answer.message, Message("tool", "42", tool_call_id="call_a")])
+    assert server.chat.requests[1].messages[1] == model.Message(
+        role=model.ROLE_ASSISTANT,
+        parts=[
+            model.Part(reasoning=model.Reasoning(text="The user says Hi.", signature="sig-0", details='{"n": 1}')),
+            model.Part(reasoning=model.Reasoning(redacted="secret")),
+            model.Part(
+                text=model.Text(text="Hello", citations=[model.Citation(url="https://a.b", title="A", start=0, end=5)])
+            ),
+        ],
+        tool_calls=[model.ToolCall(call_id="call_a", name="f", signature="sig")],
+    )
+
+
+async def test_events_of_a_stream_have_the_thoughts_and_the_text_in_their_order(server: Server, client: Driver) -> None:
+    server.chat.script = THINKING
+    events, answer = await client.events("stream_chat", "Hi")
+    assert events == [
+        Event(reasoning="The user "),
+        Event(reasoning="says Hi."),
+        Event("Hello", citations=(Citation("https://a.b", "A", "", 0, 5),)),
+    ]
+    assert answer.reasoning == THOUGHTS
+    assert await client.stream("stream_chat", "Hi") == (["Hello"], answer)
+
+
+async def test_leaving_the_events_of_a_stream_ends_the_turn(server: Server, soma: AsyncClient) -> None:
+    server.chat.script = [*spoken("Hel")[:-1], asyncio.Event()]
+    async for event in soma.stream_chat("Hi").events():
+        assert event == Event("Hel")
+        break
+    gc.collect()
+    async with asyncio.timeout(5):
+        await server.chat.ended.wait()
+
+
+async def test_an_answer_is_asked_for_whole_unless_it_is_streamed(server: Server, client: Driver) -> None:
+    server.chat.script = [noticed(), *spoken("Hello", ", world")]
+    whole = await client.call("chat", "Hi")
+    assert server.chat.sent == 2  # a heartbeat and the answer
+    assert await client.stream("stream_chat", "Hi") == (["Hello", ", world"], whole)
+    assert [request.options.whole for request in server.chat.requests] == [True, False]
+
+
+def test_an_answer_that_was_asked_for_whole_may_come_in_pieces() -> None:
+    turn = Turn("req_1")
+    for event in spoken("Hello", ", world"):
+        assert isinstance(event, chat.ChatResponse)
+        turn.take(event)
+    assert turn.answer() == HELLO
+
+
+def test_a_whole_answer_without_its_end_was_cut() -> None:
+    turn = Turn("req_1")
+    turn.take(chat.ChatResponse(answer=chat.ChatAnswer(started=chat.ChatStarted(), delta=model.Delta(text="Hel"))))
+    with pytest.raises(somamesh.UnavailableError):
+        turn.answer()
+
+
+async def test_a_refusal_and_the_stop_sequence_come_with_the_answer(server: Server, client: Driver) -> None:
+    last = finished()
+    last.finished.stop_sequence = "."
+    server.chat.script = [started(), refused("No"), last]
+    answer = await client.call("chat", "Hi")
+    assert (answer.text, answer.refusal, answer.stop_sequence) == ("No", True, ".")
+
+
+async def test_all_that_is_known_of_the_usage_comes_with_the_answer(server: Server, client: Driver) -> None:
+    last = finished()
+    last.finished.usage.CopyFrom(
+        model.Usage(
+            prompt_tokens=5,
+            completion_tokens=2,
+            total_tokens=7,
+            cached_prompt_tokens=3,
+            cache_write_prompt_tokens=4,
+            reasoning_tokens=1,
+            estimated=True,
+        )
+    )
+    server.chat.script = [started(), last]
+    assert (await client.call("chat", "Hi")).usage == Usage(5, 2, 7, 3, 4, 1, estimated=True)
 
 
 async def test_the_answer_has_the_notices_of_policy(server: Server, soma: AsyncClient) -> None:
@@ -214,7 +347,7 @@ async def test_leaving_a_stream_ends_the_turn(server: Server, soma: AsyncClient)
     server.chat.script = [*spoken("Hel")[:-1], asyncio.Event()]
     async with soma.stream_chat("Hi") as answer:
         assert await anext(answer) == "Hel"
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(15):
         await server.chat.ended.wait()
     with pytest.raises(somamesh.UnavailableError):
         await answer.answer()
@@ -226,7 +359,7 @@ async def test_breaking_out_of_the_loop_ends_the_turn(server: Server, soma: Asyn
         assert piece == "Hel"
         break
     gc.collect()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(15):
         await server.chat.ended.wait()
 
 
@@ -236,7 +369,7 @@ async def test_a_stream_closed_by_another_task_is_cut_and_cancels_nobody(server:
     assert await anext(answer) == "Hel"
     reading = asyncio.create_task(answer.answer())
     asyncio.get_running_loop().call_soon(answer.close)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(15):
         with pytest.raises(somamesh.UnavailableError):
             await reading
 
@@ -254,12 +387,12 @@ async def test_breaking_out_of_a_sync_loop_or_its_block_ends_the_turn(server: Se
         return ""
 
     assert await asyncio.to_thread(leave_the_block) == "Hel"
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(15):
         await server.chat.ended.wait()
     server.chat.ended.clear()
     with Client(server.url, KEY) as client:
         assert await asyncio.to_thread(leave_the_loop, client) == "Hel"
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(15):
             await server.chat.ended.wait()
 
 

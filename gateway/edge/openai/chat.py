@@ -2,11 +2,9 @@
 
 import time
 from contextlib import aclosing
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from soma.model.v1.message_pb2 import TokenLogprob
-from soma.orchestrator.v1.chat_service_pb2 import ChatFinished, ChatStarted
+from soma.orchestrator.v1.chat_service_pb2 import ChatAnswer, ChatFinished, ChatStarted
 from starlette.types import Receive
 
 from gateway.edge.disconnect import CancelOnDisconnect
@@ -15,9 +13,10 @@ from gateway.edge.openai.chat_request import Ask, read_chat_request
 from gateway.edge.openai.choices import Indexed, merged, requests, summed
 from gateway.edge.openai.completion import DONE, KEEP_ALIVE, Chunks, choice, completion
 from gateway.edge.openai.extension import Findings
-from gateway.edge.openai.toolcalls import ToolCalls
+from gateway.edge.openai.media import Holder, held
 from gateway.edge.relaying import cut, relayed
 from gateway.edge.reply import Reply
+from services.mesh.call.call import principal
 from services.mesh.call.spans import annotate
 
 if TYPE_CHECKING:
@@ -27,8 +26,9 @@ if TYPE_CHECKING:
 class ChatCompletions:
     """Answers chat completion requests from a ChatService."""
 
-    def __init__(self, chat: "ChatServiceAsyncStub", timeout: float) -> None:
+    def __init__(self, chat: "ChatServiceAsyncStub", blobs: Holder, timeout: float) -> None:
         self._chat = chat
+        self._blobs = blobs
         self._timeout = timeout
 
     async def answer(self, body: bytes | bytearray, request_id: str, receive: Receive, reply: Reply) -> None:
@@ -39,37 +39,26 @@ class ChatCompletions:
             MeshError: the turn failed in another service.
         """
         ask = read_chat_request(body)
+        # A body with pictures is large, and the answer may take minutes.
+        del body
         ask.request.request_id = request_id
-        calls = [self._chat.Chat(each, timeout=self._timeout) for each in requests(ask.request, ask.choices)]
-        try:
-            async with CancelOnDisconnect(receive), aclosing(merged(calls)) as events:
-                rest = await (_stream(events, ask, reply) if ask.stream else _collect(events, ask))
-        finally:
-            for call in calls:
-                call.cancel()
+        async with held(ask.inline, self._blobs, principal().tenant_id):
+            rest = await self._answer(ask, receive, reply)
         # Sent after the wait on `receive` has ended, because a server may report the end of an answer as a disconnect.
         if ask.stream:
             await reply.end(rest)
         else:
             await reply.json(200, rest)
 
-
-@dataclass(slots=True)
-class _Choice:
-    """One choice while it is generated. If it is streamed, only its end is stored."""
-
-    begun: bool = False
-    pieces: list[str] = field(default_factory=list)
-    refusal: str = ""
-    calls: ToolCalls = field(default_factory=ToolCalls)
-    logprobs: list[TokenLogprob] = field(default_factory=list)
-    finished: ChatFinished | None = None
-
-    def as_object(self, index: int) -> dict[str, Any]:
-        """OpenAI's object of a choice that has ended."""
-        assert self.finished is not None
-        calls, reason = self.calls.whole(), self.finished.finish_reason
-        return choice(index, "".join(self.pieces), self.refusal, calls, self.logprobs, reason)
+    async def _answer(self, ask: Ask, receive: Receive, reply: Reply) -> bytes:
+        """The answer, or what is not sent yet of a stream."""
+        calls = [self._chat.Chat(each, timeout=self._timeout) for each in requests(ask.request, ask.choices)]
+        try:
+            async with CancelOnDisconnect(receive), aclosing(merged(calls)) as events:
+                return await (_stream(events, ask, reply) if ask.stream else _collect(events, ask))
+        finally:
+            for call in calls:
+                call.cancel()
 
 
 async def _stream(events: Indexed, ask: Ask, reply: Reply) -> bytes:
@@ -80,23 +69,26 @@ async def _stream(events: Indexed, ask: Ask, reply: Reply) -> bytes:
     """
     answer = _Answer(ask)
     chunks: Chunks | None = None
+    begun = [False] * ask.choices
     waiting = True
     async for index, event in events:
         kind = event.WhichOneof("payload")
         if chunks is None or kind in ("started", "policy", "error"):
             if answer.note(kind, event) and chunks is None:
-                chunks = Chunks(answer.identity, choices=ask.choices, include_usage=ask.include_usage)
+                chunks = Chunks(
+                    answer.identity, choices=ask.choices, include_usage=ask.include_usage, thoughts=ask.thoughts
+                )
             continue
         if not reply.status:
             await reply.begin_events()
-        growing = answer.choices[index]
-        opening = b"" if growing.begun else chunks.first(index)
-        growing.begun = True
+        opening = b"" if begun[index] else chunks.first(index)
+        begun[index] = True
         if kind == "delta":
             if waiting:
                 FIRST_DELTA.observe(reply.seconds)
                 waiting = False
-            await reply.event(opening + chunks.delta(index, event.delta))
+            if pieces := opening + chunks.delta(index, event.delta):
+                await reply.event(pieces)
         elif kind == "heartbeat":
             await reply.event(opening + KEEP_ALIVE)
         elif kind == "finished":
@@ -110,25 +102,21 @@ async def _stream(events: Indexed, ask: Ask, reply: Reply) -> bytes:
 
 
 async def _collect(events: Indexed, ask: Ask) -> bytes:
-    """The completion object of the whole answer."""
+    """The completion object of the whole answer; each of its choices comes in one event."""
     answer = _Answer(ask)
+    choices: dict[int, dict[str, Any]] = {}
     async for index, event in events:
         kind = event.WhichOneof("payload")
-        if answer.started is None or kind in ("started", "policy", "error"):
+        if kind != "answer":
             answer.note(kind, event)
             continue
-        growing = answer.choices[index]
-        if kind == "delta":
-            if event.delta.refusal:
-                growing.refusal += event.delta.text
-            else:
-                growing.pieces.append(event.delta.text)
-            growing.logprobs.extend(event.delta.logprobs)
-            for piece in event.delta.tool_calls:
-                growing.calls.add(piece)
-        elif kind == "finished" and answer.finish(index, event.finished):
-            choices = [each.as_object(number) for number, each in enumerate(answer.choices)]
-            return completion(answer.identity, choices, answer.usage(), answer.findings.content())
+        one: ChatAnswer = event.answer
+        answer.findings.notices.extend(one.policy)
+        answer.start(one.started)
+        choices[index] = choice(index, one.delta, one.finished.finish_reason, thoughts=ask.thoughts)
+        if answer.finish(index, one.finished):
+            found = [choices[number] for number in range(ask.choices)]
+            return completion(answer.identity, found, answer.usage(), answer.findings.content())
     raise cut()
 
 
@@ -139,7 +127,7 @@ class _Answer:
         self._ask = ask
         self.started: ChatStarted | None = None
         self.identity: dict[str, Any] = {}
-        self.choices = [_Choice() for _ in range(ask.choices)]
+        self._finished: dict[int, ChatFinished] = {}
         self.findings = Findings(ask.extension, list(ask.dropped))
 
     def note(self, kind: str | None, event: Any) -> bool:
@@ -153,29 +141,33 @@ class _Answer:
         if kind == "policy":
             self.findings.notices.append(event.policy)
         elif kind == "started":
-            if self.started is None:
-                self.started = event.started
-                self.identity = _identity(event.started)
-                self.findings.sources = event.started.sources
-            self.findings.drop(event.started.dropped_params)
+            self.start(event.started)
             return True
         elif kind != "heartbeat":
             raise cut()
         return False
 
+    def start(self, started: ChatStarted) -> None:
+        """Note that a choice began; the first one to begin gives the answer its id and its model."""
+        if self.started is None:
+            self.started = started
+            self.identity = _identity(started)
+            self.findings.sources = started.sources
+        self.findings.drop(started.dropped_params)
+
     def finish(self, index: int, finished: ChatFinished) -> bool:
         """Note that a choice ended; return whether it was the last one."""
-        self.choices[index].finished = finished
+        self._finished[index] = finished
         if finished.sources:
             self.findings.sources = finished.sources
-        whole = all(each.finished is not None for each in self.choices)
+        whole = len(self._finished) == self._ask.choices
         if whole and self.started is not None:
             _annotate(self._ask, self.started, self)
         return whole
 
     def usage(self) -> Any:
         """The usage of all choices."""
-        return summed([each.finished.usage for each in self.choices if each.finished is not None])
+        return summed([finished.usage for finished in self._finished.values()])
 
 
 def _identity(started: ChatStarted) -> dict[str, Any]:

@@ -1,42 +1,37 @@
 """A chat completion request: its parameters, and its translation to the contract's ChatRequest."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any
+from typing import Annotated, Any, Required, TypeVar
 
-from pydantic import Field
+from pydantic import ConfigDict, Field, with_config
 from soma.errors.v1 import reasons
-from soma.model.v1.options_pb2 import GenerationOptions, ReasoningOptions, Sampling
+from soma.model.v1.options_pb2 import GenerationOptions, Sampling
 from soma.orchestrator.v1.chat_service_pb2 import ChatRequest
 from typing_extensions import TypedDict
 
 from gateway.edge.openai import shared
 from gateway.edge.openai.extension import NOTHING, Extension, ExtensionRequest, extension_of
+from gateway.edge.openai.media import Attached, Inline
 from gateway.edge.openai.messages import ChatMessages, add_messages
-from gateway.edge.openai.tools import ChatFormat, ChatToolChoice, ChatTools, format_of, tool_choice_of, tool_of
+from gateway.edge.openai.provider_params import sent
+from gateway.edge.openai.tools import ChatFormat, ChatToolChoice, ChatTools, chat_tool_of, format_of, tool_choice_of
 from gateway.edge.openai.words import BODY, missing, refuse
 from gateway.edge.request_model import Reader, TextOr, must, strict
 
+T = TypeVar("T")
 INT32 = 2**31
 INT64 = 2**63
-# Parameters that are not supported, with the value that has no effect, if there is one.
-UNSUPPORTED: dict[str, Any] = {
-    "audio": None,
-    "function_call": None,
-    "functions": [],
-    "logit_bias": {},
-    "modalities": ["text"],
-    "moderation": None,
-    "prediction": None,
-    "store": False,
-    "verbosity": "medium",
-    "web_search_options": None,
-}
+# Parameters that are not supported, with the value that has no effect, if there is one: the older form of tools, and
+# answers that are sounds or pictures.
+UNSUPPORTED: dict[str, Any] = {"audio": None, "function_call": None, "functions": [], "modalities": ["text"]}
+# Values that have no effect, of parameters that the contract has no field for.
+NO_EFFECT: dict[str, Any] = {"logit_bias": {}, "store": False, "verbosity": "medium", "prediction": {}}
 # Parameters that are part of the contract's Sampling.
 SAMPLED = frozenset(
     {
-        *("max_tokens", "max_completion_tokens", "temperature", "top_p", "frequency_penalty", "presence_penalty"),
-        *("stop", "seed", "logprobs", "top_logprobs"),
+        *("max_tokens", "max_completion_tokens", "temperature", "top_p", "top_k", "repetition_penalty"),
+        *("frequency_penalty", "presence_penalty", "stop", "seed", "logprobs", "top_logprobs"),
     }
 )
 Penalty = Annotated[float, Field(ge=-2, le=2)]
@@ -59,8 +54,26 @@ class StreamOptions(TypedDict, total=False):
 
 
 @strict
+class ReasoningSettings(TypedDict, total=False):
+    """How much a model thinks, in OpenRouter's form; `exclude` leaves the thoughts out of the answer."""
+
+    effort: shared.Effort | None
+    max_tokens: shared.Tokens | None
+    enabled: bool | None
+    exclude: bool | None
+
+
+@with_config(ConfigDict(strict=True, extra="allow"))
+class Thinking(TypedDict, total=False):
+    """How much a model thinks, in Anthropic's form, and in that of providers which have only the type."""
+
+    type: Required[str]
+    budget_tokens: shared.Tokens | None
+
+
+@with_config(ConfigDict(strict=True, extra="allow"))
 class ChatCompletionRequest(TypedDict, total=False):
-    """All permitted parameters; null is the same as an absent parameter."""
+    """The parameters that are read; null is the same as an absent parameter. Others reach the provider as they are."""
 
     model: str | None
     messages: ChatMessages | None
@@ -70,14 +83,18 @@ class ChatCompletionRequest(TypedDict, total=False):
     max_completion_tokens: shared.Tokens | None
     temperature: shared.Temperature | None
     top_p: shared.Share | None
+    top_k: shared.TopK | None
+    repetition_penalty: shared.Repetition | None
     frequency_penalty: Penalty | None
     presence_penalty: Penalty | None
-    stop: TextOr[Stop, Annotated[list[Stop], Field(fail_fast=True, max_length=4)]] | None
+    stop: TextOr[Stop, Annotated[list[Stop], Field(fail_fast=True, max_length=16)]] | None
     seed: Annotated[int, Field(ge=-INT64, le=INT64 - 1)] | None
     n: Annotated[int, Field(ge=1, le=128)] | None
     logprobs: bool | None
     top_logprobs: shared.Logprobs | None
     reasoning_effort: shared.Effort | None
+    reasoning: ReasoningSettings | None
+    thinking: Thinking | None
     tools: ChatTools | None
     tool_choice: ChatToolChoice | None
     parallel_tool_calls: bool | None
@@ -96,28 +113,30 @@ class ChatCompletionRequest(TypedDict, total=False):
     audio: Any
     function_call: Any
     functions: Any
-    logit_bias: Any
     modalities: Any
-    moderation: Any
-    prediction: Any
-    store: Any
-    verbosity: Any
-    web_search_options: Any
 
 
 READER = Reader(ChatCompletionRequest, BODY)
+READ = frozenset(ChatCompletionRequest.__annotations__)
 
 
 @dataclass(slots=True)
 class Ask:
-    """The content of a client's request: the turn, and the form of the answer."""
+    """The content of a client's request: the turn, and the form of the answer.
+
+    Attributes:
+        thoughts: the answer has the model's thoughts.
+        inline: the bytes that the request has in itself; they have to be held before the turn is asked for.
+    """
 
     request: ChatRequest = field(default_factory=ChatRequest)
     stream: bool = False
     include_usage: bool = False
     choices: int = 1
+    thoughts: bool = True
     extension: Extension = NOTHING
     dropped: list[str] = field(default_factory=list)
+    inline: list[Inline] = field(default_factory=list)
 
 
 def read_chat_request(body: bytes | bytearray) -> Ask:
@@ -139,14 +158,17 @@ def read_chat_request(body: bytes | bytearray) -> Ask:
         strategy=extension.strategy,
         options=_options(given, extension),
     )
-    add_messages(request.messages, messages)
+    attached = Attached()
+    add_messages(request.messages, messages, attached)
     return Ask(
         request=request,
         stream=bool(given.get("stream")),
         include_usage=bool((given.get("stream_options") or {}).get("include_usage")),
         choices=given.get("n") or 1,
+        thoughts=not (given.get("reasoning") or {}).get("exclude"),
         extension=extension,
         dropped=left_out,
+        inline=attached.inline,
     )
 
 
@@ -155,8 +177,6 @@ def _unsupported(given: ChatCompletionRequest) -> Iterator[str]:
     for name, value in given.items():
         if name in UNSUPPORTED and value not in (None, UNSUPPORTED[name]):
             yield name
-    if given.get("service_tier") not in (None, *shared.ANY_TIER):
-        yield "service_tier"
 
 
 def _check_together(given: ChatCompletionRequest) -> None:
@@ -180,22 +200,63 @@ def _check_together(given: ChatCompletionRequest) -> None:
 
 
 def _options(given: ChatCompletionRequest, extension: Extension) -> GenerationOptions:
-    effort = given.get("reasoning_effort")
     options = GenerationOptions(
         sampling=_sampling(given),
         parallel_tool_calls=given.get("parallel_tool_calls"),
-        reasoning=None if effort is None else ReasoningOptions(effort=effort),
         user=given.get("user") or "",
         drop_params=extension.drop_params,
+        whole=not given.get("stream"),
     )
-    options.tools.extend(tool_of(tool["function"]) for tool in given.get("tools") or ())
+    _add_reasoning(options, given)
+    options.tools.extend(chat_tool_of(tool, f"tools[{index}]") for index, tool in enumerate(given.get("tools") or ()))
     if choice := given.get("tool_choice"):
         options.tool_choice.CopyFrom(tool_choice_of(choice if isinstance(choice, str) else choice["function"]))
     if form := given.get("response_format"):
         where = "response_format"
         asked = format_of(form["json_schema"], where) if "json_schema" in form else format_of(form, where)
         options.response_format.CopyFrom(asked)
+    names = [name for name, value in given.items() if name not in READ and value != NO_EFFECT.get(name)]
+    names += shared.wanted_tier(given.get("service_tier"))
+    thinking = given.get("thinking")
+    if thinking is not None and not _is_budget(thinking):
+        names.append("thinking")
+    if params := sent(given, names):
+        options.provider_params = params
     return options
+
+
+def _add_reasoning(options: GenerationOptions, given: ChatCompletionRequest) -> None:
+    """Set how much the model thinks, which clients say in several forms."""
+    settings = given.get("reasoning") or {}
+    efforts = {"reasoning_effort": given.get("reasoning_effort"), "reasoning.effort": settings.get("effort")}
+    budgets: dict[str, int | None] = {"reasoning.max_tokens": settings.get("max_tokens")}
+    if (enabled := settings.get("enabled")) is False:
+        efforts["reasoning.enabled"] = "none"
+    elif enabled and not any(efforts.values()) and not any(budgets.values()):
+        # OpenRouter's documentation says that thinking is enabled with this effort.
+        efforts["reasoning.enabled"] = "medium"
+    thinking = given.get("thinking")
+    if thinking is not None and _is_budget(thinking):
+        budgets["thinking.budget_tokens"] = thinking.get("budget_tokens")
+    if (effort := _one_of(efforts)) is not None:
+        options.reasoning.effort = effort
+    if (budget := _one_of(budgets)) is not None:
+        options.reasoning.budget_tokens = budget
+
+
+def _is_budget(thinking: Thinking) -> bool:
+    """Whether the setting is a budget, for which the contract has a field. Other settings are the provider's own."""
+    return thinking["type"] == "enabled" and thinking.keys() == {"type", "budget_tokens"}
+
+
+def _one_of(given: Mapping[str, T | None]) -> T | None:
+    """The value that is set under one of these names."""
+    values = {name: value for name, value in given.items() if value is not None}
+    if len(set(values.values())) > 1:
+        first, second, *_ = values
+        message = f"Invalid '{second}': '{first}' has another value; send only one of them."
+        refuse(message, second, reasons.MUTUALLY_EXCLUSIVE_PARAMETERS)
+    return next(iter(values.values()), None)
 
 
 def _sampling(given: ChatCompletionRequest) -> Sampling | None:
@@ -206,6 +267,8 @@ def _sampling(given: ChatCompletionRequest) -> Sampling | None:
         max_tokens=given.get("max_completion_tokens") or given.get("max_tokens"),
         temperature=given.get("temperature"),
         top_p=given.get("top_p"),
+        top_k=shared.top_k_of(given.get("top_k")),
+        repetition_penalty=given.get("repetition_penalty"),
         frequency_penalty=given.get("frequency_penalty"),
         presence_penalty=given.get("presence_penalty"),
         stop_sequences=[stop] if isinstance(stop, str) else stop,

@@ -12,11 +12,17 @@ from soma.model.v1.message_pb2 import (
     FINISH_REASON_LENGTH,
     FINISH_REASON_STOP,
     FINISH_REASON_TOOL_CALLS,
+    Citation,
     Delta,
+    ReasoningDelta,
     TokenLogprob,
+    ToolCall,
     ToolCallDelta,
     Usage,
 )
+
+from gateway.edge.openai.thoughts import details_of, text_of
+from services.messages.answer import Answer
 
 DONE = b"data: [DONE]\n\n"
 KEEP_ALIVE = b": keep-alive\n\n"
@@ -50,34 +56,66 @@ def completion(
     return orjson.dumps(answer)
 
 
-def choice(
-    index: int,
-    text: str,
-    refusal: str,
-    tool_calls: Sequence[Mapping[str, Any]],
-    logprobs: Sequence[TokenLogprob],
-    finish_reason: int,
-) -> dict[str, Any]:
-    """One choice of a completion."""
-    message: dict[str, Any] = {"role": "assistant", "content": text, "refusal": refusal or None, "annotations": []}
-    if tool_calls or refusal:
+def choice(index: int, delta: Delta, finish_reason: int, *, thoughts: bool) -> dict[str, Any]:
+    """One choice of a completion, from a whole answer; with or without the model's thoughts."""
+    answer = Answer()
+    answer.add(delta)
+    text, refusal = ("", delta.text) if delta.refusal else (delta.text, "")
+    message: dict[str, Any] = {
+        "role": "assistant",
+        "content": text,
+        "refusal": refusal or None,
+        "annotations": [annotation(each) for each in delta.citations],
+    }
+    if delta.tool_calls or refusal:
         message["content"] = text or None
-    if tool_calls:
-        message["tool_calls"] = tool_calls
+    if delta.tool_calls:
+        message["tool_calls"] = [_call(call) for call in answer.calls]
+    if thoughts and delta.reasoning:
+        found = answer.thoughts()
+        message["reasoning_content"] = text_of(found)
+        if details := details_of(found):
+            message["reasoning_details"] = details
     return {
         "index": index,
         "message": message,
-        "logprobs": _logprobs(logprobs, bool(refusal)) if logprobs else None,
+        "logprobs": _logprobs(delta.logprobs, delta.refusal) if delta.logprobs else None,
         "finish_reason": finish_name(finish_reason),
     }
+
+
+def annotation(citation: Citation) -> dict[str, Any]:
+    """OpenAI's annotation of a message; as at OpenRouter, `content` quotes the page if the provider does."""
+    place: dict[str, Any] = {
+        "start_index": citation.start,
+        "end_index": citation.end,
+        "url": citation.url,
+        "title": citation.title,
+    }
+    if citation.quote:
+        place["content"] = citation.quote
+    return {"type": "url_citation", "url_citation": place}
+
+
+def extra_content(signature: str) -> dict[str, Any]:
+    """The member of a tool call in which Gemini's signature of a thought goes to a client and comes back."""
+    return {"extra_content": {"google": {"thought_signature": signature}}} if signature else {}
+
+
+def _call(call: ToolCall) -> dict[str, Any]:
+    function = {"name": call.name, "arguments": call.arguments}
+    return {"id": call.call_id, "type": "function", "function": function, **extra_content(call.signature)}
 
 
 class Chunks:
     """Makes the server-sent events of one streamed completion."""
 
-    __slots__ = ("_after_delta", "_before_delta", "_prefix", "_usage_field")
+    __slots__ = ("_after_delta", "_before_delta", "_last_thought", "_prefix", "_thoughts", "_usage_field")
 
-    def __init__(self, identity: Mapping[str, Any], *, choices: int, include_usage: bool) -> None:
+    def __init__(self, identity: Mapping[str, Any], *, choices: int, include_usage: bool, thoughts: bool) -> None:
+        # The thoughts of each choice, for `reasoning_details`; None if the client wants no thoughts.
+        self._thoughts = [Answer() for _ in range(choices)] if thoughts else None
+        self._last_thought: dict[int, int] = {}
         head = orjson.dumps(
             {
                 "id": identity["id"],
@@ -98,10 +136,33 @@ class Chunks:
         return self._before_delta[index] + b'{"role":"assistant","content":"","refusal":null}' + self._after_delta
 
     def delta(self, index: int, delta: Delta) -> bytes:
-        """A piece of the answer: its text, then its tool calls, each in a chunk of its own."""
-        chunks = [self._text(index, delta)] if delta.text or delta.logprobs else []
-        chunks += [self._tool_call(index, piece) for piece in delta.tool_calls]
-        return b"".join(chunks)
+        """A piece of the answer: its thoughts, its text, its tool calls, each in a chunk of its own; may be empty."""
+        chunks = []
+        if delta.reasoning and self._thoughts is not None:
+            self._thoughts[index].add(Delta(reasoning=delta.reasoning))
+            if text := self._thought(index, delta.reasoning):
+                chunks.append(self._chunk(index, {"reasoning_content": text}))
+        if delta.text or delta.logprobs:
+            chunks.append(self._text(index, delta))
+        if delta.citations:
+            chunks.append(self._chunk(index, {"annotations": [annotation(each) for each in delta.citations]}))
+        for piece in delta.tool_calls:
+            chunks.append(self._tool_call(index, piece))
+        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+    def _thought(self, index: int, pieces: Iterable[ReasoningDelta]) -> str:
+        """The text of pieces of thoughts, with an empty line before the next thought, as in `text_of`."""
+        texts = []
+        for piece in pieces:
+            if piece.text:
+                if self._last_thought.get(index, piece.index) != piece.index:
+                    texts.append("\n\n")
+                self._last_thought[index] = piece.index
+                texts.append(piece.text)
+        return "".join(texts)
+
+    def _chunk(self, index: int, delta: Mapping[str, Any]) -> bytes:
+        return self._before_delta[index] + orjson.dumps(delta) + self._after_delta
 
     def _text(self, index: int, delta: Delta) -> bytes:
         """A piece of the answer or of a refusal."""
@@ -119,14 +180,19 @@ class Chunks:
         if piece.call_id or piece.name:
             function = {"name": piece.name, "arguments": piece.arguments}
             call |= {"id": piece.call_id, "type": "function"}
-        call["function"] = function
-        return self._before_delta[index] + orjson.dumps({"tool_calls": [call]}) + self._after_delta
+        call |= {"function": function, **extra_content(piece.signature)}
+        return self._chunk(index, {"tool_calls": [call]})
 
     def last(self, index: int, finish_reason: int, extension: Mapping[str, Any] | None) -> bytes:
-        """The last chunk of a choice, which has its finish reason."""
+        """The last chunk of a choice, which has its finish reason, after a chunk with its `reasoning_details`, if any.
+
+        Thoughts with signatures are sent whole, so that a client can send them back without joining pieces.
+        """
+        details = details_of(self._thoughts[index].thoughts()) if self._thoughts is not None else []
+        before = self._chunk(index, {"reasoning_details": details}) if details else b""
         reason = b'{},"logprobs":null,"finish_reason":"%s"}]' % finish_name(finish_reason).encode()
         added = b"" if extension is None else b',"soma":' + orjson.dumps(extension)
-        return self._before_delta[index] + reason + self._usage_field + added + b"}\n\n"
+        return before + self._before_delta[index] + reason + self._usage_field + added + b"}\n\n"
 
     def usage(self, usage: Usage) -> bytes:
         """The chunk with the usage, which has no choices."""
@@ -144,7 +210,11 @@ def usage_object(usage: Usage) -> dict[str, Any]:
         "prompt_tokens": usage.prompt_tokens,
         "completion_tokens": usage.completion_tokens,
         "total_tokens": usage.total_tokens,
-        "prompt_tokens_details": {"cached_tokens": usage.cached_prompt_tokens, "audio_tokens": 0},
+        "prompt_tokens_details": {
+            "cached_tokens": usage.cached_prompt_tokens,
+            "cache_write_tokens": usage.cache_write_prompt_tokens,
+            "audio_tokens": 0,
+        },
         "completion_tokens_details": {
             "reasoning_tokens": usage.reasoning_tokens,
             "audio_tokens": 0,

@@ -45,7 +45,7 @@ def openai_name(field: str) -> str:
     """OpenAI's name for a field of a request of the contracts."""
     if field in NAMES:
         return NAMES[field]
-    field = field.removeprefix("settings.").removeprefix("options.")
+    field = field.removeprefix("settings.").removeprefix("options.").removeprefix("provider_params.")
     return NAMES.get(field) or field.removeprefix("sampling.")
 
 

@@ -4,11 +4,24 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import orjson
 from pydantic import Field
-from soma.model.v1.message_pb2 import ROLE_ASSISTANT, ROLE_SYSTEM, ROLE_TOOL, ROLE_USER
+from soma.model.v1.message_pb2 import (
+    ROLE_ASSISTANT,
+    ROLE_SYSTEM,
+    ROLE_TOOL,
+    ROLE_USER,
+    Media,
+    Message,
+    Part,
+    Text,
+)
 from soma.orchestrator.v1.response_service_pb2 import ListResponseInputItemsRequest, ResponseInputItem
 from typing_extensions import TypedDict
 
-from gateway.edge.openai.query import Number, QueryReader
+from gateway.edge.openai.completion import extra_content
+from gateway.edge.openai.media import kept_id
+from gateway.edge.openai.query import Number, QueryReader, includes
+from gateway.edge.openai.response_object import annotations, reasoning_object
+from gateway.edge.openai.response_request import ENCRYPTED
 from gateway.edge.reply import Reply
 from gateway.edge.request_model import strict
 
@@ -56,7 +69,7 @@ class InputItems:
             newest_first=asked.get("order") != "asc",
         )
         page = await self._responses.ListResponseInputItems(request, timeout=self._patience)
-        items = [_item(item) for item in page.items]
+        items = [_item(item, encrypted=includes(query, ENCRYPTED)) for item in page.items]
         answer = {
             "object": "list",
             "data": items,
@@ -67,11 +80,12 @@ class InputItems:
         await reply.json(200, orjson.dumps(answer))
 
 
-def _item(item: ResponseInputItem) -> dict[str, Any]:
+def _item(item: ResponseInputItem, *, encrypted: bool) -> dict[str, Any]:
     message = item.message
     members: dict[str, Any] = {"id": item.item_id, "status": "completed"}
     if message.role == ROLE_TOOL:
-        return members | {"type": "function_call_output", "call_id": message.tool_call_id, "output": message.content}
+        output = _content(message, "input_text") if message.parts else message.content
+        return members | {"type": "function_call_output", "call_id": message.tool_call_id, "output": output}
     if message.tool_calls:
         call = message.tool_calls[0]
         return members | {
@@ -79,9 +93,45 @@ def _item(item: ResponseInputItem) -> dict[str, Any]:
             "call_id": call.call_id,
             "name": call.name,
             "arguments": call.arguments,
+            **extra_content(call.signature),
         }
+    if len(message.parts) == 1 and message.parts[0].HasField("reasoning"):
+        return reasoning_object(item.item_id, message.parts[0].reasoning, "completed", encrypted=encrypted)
     if message.role == ROLE_ASSISTANT:
-        part = {"type": "output_text", "text": message.content, "annotations": [], "logprobs": []}
-        return members | {"type": "message", "role": "assistant", "content": [part]}
-    part = {"type": "input_text", "text": message.content}
-    return members | {"type": "message", "role": ROLES[message.role], "content": [part]}
+        return members | {"type": "message", "role": "assistant", "content": _content(message, "output_text")}
+    return members | {"type": "message", "role": ROLES[message.role], "content": _content(message, "input_text")}
+
+
+def _content(message: Message, kind: str) -> list[dict[str, Any]]:
+    """The content of a message; its texts have the type `kind`."""
+    parts = [_part(part, kind) for part in message.parts if not part.HasField("reasoning")]
+    return [_text(Text(text=message.content), kind), *parts] if message.content or not parts else parts
+
+
+def _part(part: Part, kind: str) -> dict[str, Any]:
+    match part.WhichOneof("part"):
+        case "image":
+            image = part.image
+            source = {"image_url": image.url or None, "file_id": _file_id(image)}
+            return {"type": "input_image", "detail": image.detail or "auto", **source}
+        case "audio":
+            # OpenAI's API lists no sounds, so it has no form for one.
+            return {"type": "input_file", "file_id": _file_id(part.audio), "filename": part.audio.name or None}
+        case "file":
+            document: dict[str, Any] = {"type": "input_file", "file_id": _file_id(part.file)}
+            if part.file.url:
+                document["file_url"] = part.file.url
+            return document | {"filename": part.file.name or None}
+        case _:
+            return _text(part.text, kind)
+
+
+def _text(text: Text, kind: str) -> dict[str, Any]:
+    if kind != "output_text":
+        return {"type": kind, "text": text.text}
+    return {"type": kind, "text": text.text, "annotations": annotations(text.citations), "logprobs": []}
+
+
+def _file_id(media: Media) -> str | None:
+    """The id of a provider's file, or of bytes that the mesh keeps; the input of another request can name it."""
+    return media.file_id or kept_id(media.hash) or None

@@ -1,17 +1,20 @@
 """The `messages` of a chat request, and their translation to the contract."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, Required
 
 from google.protobuf.internal.containers import RepeatedCompositeFieldContainer
-from pydantic import Field, Tag
+from pydantic import Field
 from soma.errors.v1 import reasons
 from soma.model.v1.message_pb2 import ROLE_ASSISTANT, ROLE_SYSTEM, ROLE_TOOL, ROLE_USER, Message
 from typing_extensions import TypedDict
 
-from gateway.edge.openai.parts import NOT_READ, Content, RefusalPart, TextPart, joined
+from gateway.edge.openai.content import ChatParts, Content, add_content
+from gateway.edge.openai.media import Attached
+from gateway.edge.openai.provider_params import sent
+from gateway.edge.openai.thoughts import Blocks, ReasoningDetail, add_block, add_details
 from gateway.edge.openai.words import WORDS, missing, refuse
-from gateway.edge.request_model import by_member, lenient, strict
+from gateway.edge.request_model import lenient
 
 ROLES = {
     "system": ROLE_SYSTEM,
@@ -20,54 +23,64 @@ ROLES = {
     "assistant": ROLE_ASSISTANT,
     "tool": ROLE_TOOL,
 }
+# Members of a message that providers have, and the contract has no field for: Anthropic's mark for its cache, and the
+# marks of several providers that the answer goes on with this message.
+SENT = ("cache_control", "prefix", "partial")
+
+
+# Members that are not known are ignored in what clients append to a conversation: each library adds its own.
+@lenient
+class CalledFunction(TypedDict):
+    """The function of a tool call."""
+
+    name: str
+    arguments: str
 
 
 @lenient
-class ChatMediaPart(TypedDict):
-    """A part that is not text. Its `type` has all types of parts."""
+class Google(TypedDict, total=False):
+    """What Gemini adds to a tool call."""
 
-    type: Literal["text", "refusal", "image_url", "input_audio", "file"]
-
-
-ChatPart = Annotated[
-    Annotated[TextPart, Tag("union:text")]
-    | Annotated[RefusalPart, Tag("union:refusal")]
-    | Annotated[ChatMediaPart, NOT_READ, Tag("union:media")],
-    by_member("type", {"text": "union:text", "refusal": "union:refusal"}, "union:media"),
-]
+    thought_signature: str | None
 
 
-@strict
-class CalledFunction(TypedDict, total=False):
-    """The function of a tool call. Some clients also send the parsed arguments, which are ignored."""
+@lenient
+class ExtraContent(TypedDict, total=False):
+    """What providers add to a tool call."""
 
-    name: Required[str]
-    arguments: Required[str]
-    parsed_arguments: Any
+    google: Google | None
 
 
-@strict
+@lenient
 class ChatToolCall(TypedDict, total=False):
-    """A call that an assistant made. Clients may also send the `index` that it had in a stream."""
+    """A call that an assistant made."""
 
     type: Required[Literal["function"]]
     function: Required[CalledFunction]
     id: Required[str]
-    index: Any
+    extra_content: ExtraContent | None
+    # Under this name LiteLLM keeps what the provider added.
+    provider_specific_fields: Any
 
 
-@strict
+@lenient
 class ChatMessage(TypedDict, total=False):
-    """A message of any role, with the members of an assistant's message that clients send back."""
+    """A message of any role. Members that are not known are ignored."""
 
     role: Required[Literal["system", "developer", "user", "assistant", "tool"]]
-    content: Content[Annotated[list[ChatPart], Field(fail_fast=True)]] | None
+    content: Content[ChatParts] | None
     name: str | None
     tool_calls: Annotated[list[ChatToolCall], Field(fail_fast=True, max_length=128)] | None
     tool_call_id: str | None
     refusal: str | None
-    annotations: Any
-    parsed: Any
+    reasoning_content: str | None
+    reasoning: str | None
+    reasoning_details: Annotated[list[ReasoningDetail], Field(fail_fast=True, max_length=512)] | None
+    thinking_blocks: Annotated[Blocks, Field(fail_fast=True, max_length=512)] | None
+    cache_control: dict[str, Any] | None
+    prefix: bool | None
+    partial: bool | None
+    # What a model said in other forms cannot be told to a model; without it, the conversation would be another one.
     audio: None
     function_call: None
 
@@ -75,7 +88,9 @@ class ChatMessage(TypedDict, total=False):
 ChatMessages = Annotated[list[ChatMessage], Field(fail_fast=True, min_length=1, max_length=4096)]
 
 
-def add_messages(messages: RepeatedCompositeFieldContainer[Message], turns: Sequence[ChatMessage]) -> None:
+def add_messages(
+    messages: RepeatedCompositeFieldContainer[Message], turns: Sequence[ChatMessage], attached: Attached
+) -> None:
     """Add the turns to the contract's messages.
 
     Raises:
@@ -83,16 +98,49 @@ def add_messages(messages: RepeatedCompositeFieldContainer[Message], turns: Sequ
     """
     for index, turn in enumerate(turns):
         _check(turn, index)
-        message = messages.add(role=ROLES[turn["role"]], content=joined(turn.get("content") or ()))
-        if refusal := turn.get("refusal"):
-            message.content = message.content or refusal
+        message = messages.add(role=ROLES[turn["role"]])
+        content = turn.get("content") or turn.get("refusal")
+        if message.role == ROLE_ASSISTANT:
+            _add_thoughts(message, turn, index)
+        if content:
+            add_content(message, content, f"messages[{index}].content", attached)
         if name := turn.get("name"):
             message.name = name
         if call_id := turn.get("tool_call_id"):
             message.tool_call_id = call_id
         for call in turn.get("tool_calls") or ():
             function = call["function"]
-            message.tool_calls.add(call_id=call["id"], name=function["name"], arguments=function["arguments"])
+            message.tool_calls.add(
+                call_id=call["id"],
+                name=function["name"],
+                arguments=function["arguments"],
+                signature=signature_of(call.get("extra_content"))
+                or _kept_signature(call.get("provider_specific_fields")),
+            )
+        if params := sent(turn, SENT, f"messages[{index}]"):
+            message.provider_params = params
+
+
+def _add_thoughts(message: Message, turn: ChatMessage, index: int) -> None:
+    """Add the thoughts of the first form that the message has, because clients keep the same thoughts in several."""
+    if details := turn.get("reasoning_details"):
+        add_details(message, details, f"messages[{index}].reasoning_details")
+    elif blocks := turn.get("thinking_blocks"):
+        for block in blocks:
+            add_block(message, block)
+    elif text := turn.get("reasoning_content") or turn.get("reasoning"):
+        message.parts.add().reasoning.text = text
+
+
+def signature_of(extra: ExtraContent | None) -> str:
+    """Gemini's signature of the thought behind a call; empty if there is none."""
+    return ((extra or {}).get("google") or {}).get("thought_signature") or ""
+
+
+def _kept_signature(fields: object) -> str:
+    """The signature in the members that LiteLLM keeps."""
+    found = fields.get("thought_signature") if isinstance(fields, Mapping) else None
+    return found if isinstance(found, str) else ""
 
 
 def _check(turn: ChatMessage, index: int) -> None:
@@ -102,7 +150,8 @@ def _check(turn: ChatMessage, index: int) -> None:
         refuse(f"Invalid '{where}': only an assistant's message has tool calls.", where, reasons.INVALID_VALUE)
     if role == "tool" and not turn.get("tool_call_id"):
         missing(f"messages[{index}].tool_call_id")
-    if turn.get("content") is None and not turn.get("refusal") and not calls:
+    thoughts = ("reasoning_details", "thinking_blocks", "reasoning_content", "reasoning")
+    if turn.get("content") is None and not calls and not any(turn.get(name) for name in ("refusal", *thoughts)):
         reason, words = WORDS["type"]
         where = f"messages[{index}].content"
         refuse(words.format(param=where, expected="a string", got="null"), where, reason)

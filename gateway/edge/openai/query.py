@@ -28,3 +28,8 @@ class QueryReader(Reader[T]):
             InvalidArgument: a parameter is not valid; the error names it.
         """
         return self.members(dict(parse_qsl(raw.decode("latin-1"))))
+
+
+def includes(raw: bytes, value: str) -> bool:
+    """Whether a query has this value of `include`, which clients repeat for several values."""
+    return any(name in ("include", "include[]") and given == value for name, given in parse_qsl(raw.decode("latin-1")))

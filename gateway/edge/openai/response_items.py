@@ -5,40 +5,23 @@ from typing import Annotated, Any, Literal, Required, final
 
 from google.protobuf.internal.containers import RepeatedCompositeFieldContainer
 from pydantic import Field, Tag
-from soma.model.v1.message_pb2 import ROLE_ASSISTANT, ROLE_SYSTEM, ROLE_TOOL, ROLE_USER, Message, ToolCall
+from soma.model.v1.message_pb2 import ROLE_ASSISTANT, ROLE_SYSTEM, ROLE_TOOL, ROLE_USER, Reasoning
 from soma.orchestrator.v1.response_service_pb2 import ResponseInput
 from typing_extensions import TypedDict
 
-from gateway.edge.openai.parts import NOT_READ, Content, RefusalPart, TextPart, joined
+from gateway.edge.openai.content import Content, ResponseParts, add_content
+from gateway.edge.openai.encrypted import opened
+from gateway.edge.openai.media import Attached
+from gateway.edge.openai.messages import ExtraContent, signature_of
 from gateway.edge.request_model import by_member, lenient, strict
 
 ROLES = {"system": ROLE_SYSTEM, "developer": ROLE_SYSTEM, "user": ROLE_USER, "assistant": ROLE_ASSISTANT}
 
 
-@lenient
-class ResponseMediaPart(TypedDict):
-    """A part that is not text. Its `type` has all types of parts."""
-
-    type: Literal["input_text", "output_text", "text", "refusal", "input_image", "input_file", "input_audio"]
-
-
-ResponsePart = Annotated[
-    Annotated[TextPart, Tag("union:text")]
-    | Annotated[RefusalPart, Tag("union:refusal")]
-    | Annotated[ResponseMediaPart, NOT_READ, Tag("union:media")],
-    by_member(
-        "type",
-        {"input_text": "union:text", "output_text": "union:text", "text": "union:text", "refusal": "union:refusal"},
-        "union:media",
-    ),
-]
-ResponseParts = Annotated[list[ResponsePart], Field(fail_fast=True)]
-
-
 class Kept(TypedDict, total=False):
     """The members beside the content of an item that a client sends back. `type` has all types of items."""
 
-    type: Literal["message", "function_call", "function_call_output", "item_reference"] | None
+    type: Literal["message", "function_call", "function_call_output", "item_reference", "reasoning"] | None
     id: Any
     status: Any
     phase: Any
@@ -62,6 +45,7 @@ class CallItem(Kept, total=False):
     name: Required[str]
     arguments: Required[str]
     parsed_arguments: Any
+    extra_content: ExtraContent | None
 
 
 @final
@@ -71,6 +55,23 @@ class OutputItem(Kept, total=False):
 
     call_id: Required[str]
     output: Required[Content[ResponseParts]]
+
+
+@lenient
+class ReasoningText(TypedDict):
+    """A piece of a thought, or of its summary."""
+
+    text: str
+
+
+@final
+@strict
+class ReasoningItem(Kept, total=False):
+    """A thought of the model."""
+
+    summary: Required[list[ReasoningText]]
+    content: list[ReasoningText] | None
+    encrypted_content: str | None
 
 
 @final
@@ -86,30 +87,70 @@ Item = Annotated[
     Annotated[MessageItem, Tag("union:message")]
     | Annotated[CallItem, Tag("union:call")]
     | Annotated[OutputItem, Tag("union:output")]
-    | Annotated[ReferenceItem, Tag("union:reference")],
+    | Annotated[ReferenceItem, Tag("union:reference")]
+    | Annotated[ReasoningItem, Tag("union:reasoning")],
     by_member(
         "type",
-        {"function_call": "union:call", "function_call_output": "union:output", "item_reference": "union:reference"},
+        {
+            "function_call": "union:call",
+            "function_call_output": "union:output",
+            "item_reference": "union:reference",
+            "reasoning": "union:reasoning",
+        },
         "union:message",
     ),
 ]
-AnyItem = MessageItem | CallItem | OutputItem | ReferenceItem
+AnyItem = MessageItem | CallItem | OutputItem | ReferenceItem | ReasoningItem
 ResponseItems = Content[Annotated[list[Item], Field(fail_fast=True, min_length=1, max_length=4096)]]
 
 
-def add_inputs(inputs: RepeatedCompositeFieldContainer[ResponseInput], given: str | Sequence[AnyItem]) -> None:
-    """Add the items to the contract's items; a string is a message of the user."""
+def add_inputs(
+    inputs: RepeatedCompositeFieldContainer[ResponseInput], given: str | Sequence[AnyItem], attached: Attached
+) -> None:
+    """Add the items to the contract's items; a string is a message of the user.
+
+    Raises:
+        InvalidArgument: an item is not valid; the error names it.
+    """
     if isinstance(given, str):
-        inputs.add().message.MergeFrom(Message(role=ROLE_USER, content=given))
+        message = inputs.add().message
+        message.role, message.content = ROLE_USER, given
         return
-    for item in given:
-        if "role" in item:
-            inputs.add().message.MergeFrom(Message(role=ROLES[item["role"]], content=joined(item["content"])))
-        elif "arguments" in item:
-            call = ToolCall(call_id=item["call_id"], name=item["name"], arguments=item["arguments"])
-            inputs.add().message.MergeFrom(Message(role=ROLE_ASSISTANT, tool_calls=[call]))
-        elif "output" in item:
-            output = joined(item["output"])
-            inputs.add().message.MergeFrom(Message(role=ROLE_TOOL, tool_call_id=item["call_id"], content=output))
-        else:
+    for index, item in enumerate(given):
+        if "summary" in item:
+            if (thought := _thought(item, f"input[{index}].encrypted_content")) is not None:
+                message = inputs.add().message
+                message.role = ROLE_ASSISTANT
+                message.parts.add().reasoning.CopyFrom(thought)
+            continue
+        if "id" in item and "role" not in item and "call_id" not in item:
             inputs.add(item_id=item["id"])
+            continue
+        message = inputs.add().message
+        if "role" in item:
+            message.role = ROLES[item["role"]]
+            add_content(message, item["content"], f"input[{index}].content", attached)
+        elif "arguments" in item:
+            message.role = ROLE_ASSISTANT
+            message.tool_calls.add(
+                call_id=item["call_id"],
+                name=item["name"],
+                arguments=item["arguments"],
+                signature=signature_of(item.get("extra_content")),
+            )
+        elif "output" in item:
+            message.role, message.tool_call_id = ROLE_TOOL, item["call_id"]
+            add_content(message, item["output"], f"input[{index}].output", attached)
+
+
+def _thought(item: ReasoningItem, param: str) -> Reasoning | None:
+    """The thought of an item; None if the item says nothing.
+
+    Raises:
+        InvalidArgument: `encrypted_content` is damaged; the error names it.
+    """
+    if encrypted := item.get("encrypted_content"):
+        return opened(encrypted, param)
+    text = "".join(piece["text"] for piece in item.get("content") or ())
+    text = text or "\n\n".join(piece["text"] for piece in item["summary"])
+    return Reasoning(text=text) if text else None

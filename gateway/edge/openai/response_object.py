@@ -1,14 +1,17 @@
 """The shapes of a response and its items (OpenAI's API reference, "The response object")."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import orjson
-from soma.model.v1.message_pb2 import FINISH_REASON_LENGTH
+from soma.model.v1.message_pb2 import FINISH_REASON_LENGTH, Citation, Reasoning
 from soma.model.v1.options_pb2 import ResponseFormat, ToolChoice
 from soma.orchestrator.v1.response_service_pb2 import Response, ResponseItem
 
-from gateway.edge.openai.completion import logprob_objects
+from gateway.edge.openai.completion import annotation, extra_content, logprob_objects
+from gateway.edge.openai.encrypted import closed
 from gateway.edge.openai.extension import Findings
+from gateway.edge.openai.provider_params import members_of
 from gateway.edge.openai.tools import MODES
 
 STATUSES: dict[int, str] = {
@@ -23,10 +26,13 @@ CHOICES = {mode: name for name, mode in MODES.items()}
 ERROR_CODES = {8: "rate_limit_exceeded", 3: "invalid_prompt"}
 
 
-def response_object(response: Response, findings: Findings | None = None) -> dict[str, Any]:
-    """The `response` object; with `findings`, its field `soma` has the content that the client asked for."""
+def response_object(response: Response, findings: Findings | None = None, *, encrypted: bool = False) -> dict[str, Any]:
+    """The `response` object; with `findings`, its field `soma` has the content that the client asked for.
+
+    With `encrypted`, thoughts have their `encrypted_content`.
+    """
     settings, options = response.settings, response.settings.options
-    sampling = options.sampling
+    sampling, others = options.sampling, members_of(options.provider_params)
     members: dict[str, Any] = {
         "id": response.response_id,
         "object": "response",
@@ -42,15 +48,15 @@ def response_object(response: Response, findings: Findings | None = None) -> dic
         "max_tool_calls": None,
         "metadata": dict(settings.metadata),
         "model": response.model,
-        "output": [item_object(item, _item_status(response)) for item in response.output],
+        "output": [item_object(item, _item_status(response), encrypted=encrypted) for item in response.output],
         "parallel_tool_calls": options.parallel_tool_calls if options.HasField("parallel_tool_calls") else True,
         "previous_response_id": settings.previous_response_id or None,
         "reasoning": {"effort": options.reasoning.effort or None, "summary": None},
         "safety_identifier": None,
-        "service_tier": "default",
+        "service_tier": others.get("service_tier", "default"),
         "store": settings.store if settings.HasField("store") else True,
         "temperature": _decimal(sampling.temperature) if sampling.HasField("temperature") else None,
-        "text": {"format": _format(options.response_format), "verbosity": "medium"},
+        "text": {"format": _format(options.response_format), "verbosity": others.get("verbosity", "medium")},
         "tool_choice": _choice(options.tool_choice),
         "tools": [_tool(tool) for tool in options.tools],
         "top_logprobs": sampling.top_logprobs,
@@ -70,9 +76,10 @@ def response_object(response: Response, findings: Findings | None = None) -> dic
     return members
 
 
-def item_object(item: ResponseItem, status: str) -> dict[str, Any]:
-    """An item of `output`."""
-    if item.HasField("tool_call"):
+def item_object(item: ResponseItem, status: str, *, encrypted: bool = False) -> dict[str, Any]:
+    """An item of `output`; with `encrypted`, a thought has its `encrypted_content`."""
+    kind = item.WhichOneof("item")
+    if kind == "tool_call":
         call = item.tool_call
         return {
             "id": item.item_id,
@@ -81,9 +88,26 @@ def item_object(item: ResponseItem, status: str) -> dict[str, Any]:
             "call_id": call.call_id,
             "name": call.name,
             "arguments": call.arguments,
+            **extra_content(call.signature),
         }
+    if kind == "reasoning":
+        return reasoning_object(item.item_id, item.reasoning, status, encrypted=encrypted)
     content = [] if status == "in_progress" else [part_object(item)]
     return {"id": item.item_id, "type": "message", "status": status, "role": "assistant", "content": content}
+
+
+def reasoning_object(item_id: str, thought: Reasoning, status: str, *, encrypted: bool) -> dict[str, Any]:
+    """A thought. Its text is a summary, the form that all clients show, also when it is the whole thought."""
+    told: dict[str, Any] = {"id": item_id, "type": "reasoning", "status": status}
+    told["summary"] = [summary_object(thought.text)] if thought.text else []
+    if encrypted:
+        told["encrypted_content"] = None if status == "in_progress" else closed(thought)
+    return told
+
+
+def summary_object(text: str) -> dict[str, Any]:
+    """The one part of a thought's summary."""
+    return {"type": "summary_text", "text": text}
 
 
 def part_object(item: ResponseItem) -> dict[str, Any]:
@@ -94,9 +118,14 @@ def part_object(item: ResponseItem) -> dict[str, Any]:
     return {
         "type": "output_text",
         "text": said.text,
-        "annotations": [],
+        "annotations": annotations(said.citations),
         "logprobs": logprob_objects(said.logprobs, []),
     }
+
+
+def annotations(citations: Iterable[Citation]) -> list[dict[str, Any]]:
+    """The annotations of a text: those of chat completions, whose members are beside the type."""
+    return [{"type": "url_citation", **annotation(each)["url_citation"]} for each in citations]
 
 
 def _item_status(response: Response) -> str:

@@ -12,6 +12,8 @@ from typing_extensions import TypedDict
 
 from gateway.edge.openai import shared
 from gateway.edge.openai.extension import NOTHING, Extension, ExtensionRequest, extension_of
+from gateway.edge.openai.media import Attached, Inline
+from gateway.edge.openai.provider_params import sent
 from gateway.edge.openai.response_items import ResponseItems, add_inputs
 from gateway.edge.openai.tools import (
     ResponseTextFormat,
@@ -27,6 +29,7 @@ from gateway.edge.request_model import Reader, strict
 # Parameters that are not supported; an empty value has no effect.
 UNSUPPORTED = frozenset({"access_programs", "context_management", "image", "moderation", "prompt"})
 LOGPROBS = "message.output_text.logprobs"
+ENCRYPTED = "reasoning.encrypted_content"
 
 
 @strict
@@ -41,19 +44,22 @@ class TextSettings(TypedDict, total=False):
     """The options of the answer's text."""
 
     format: ResponseTextFormat | None
-    verbosity: Any
+    verbosity: str | None
 
 
 @with_config(ConfigDict(strict=True, extra="allow"))
 class Reasoning(TypedDict, total=False):
-    """The options of a model's thinking; only the effort is supported."""
+    """The options of a model's thinking. An answer has the thoughts that the provider shows, asked for or not."""
 
     effort: shared.Effort | None
+    max_tokens: shared.Tokens | None
+    summary: Literal["auto", "concise", "detailed"] | None
+    generate_summary: Literal["auto", "concise", "detailed"] | None
 
 
-@strict
+@with_config(ConfigDict(strict=True, extra="allow"))
 class ResponseRequest(TypedDict, total=False):
-    """All permitted parameters; null is the same as an absent parameter."""
+    """The parameters that are read; null is the same as an absent parameter. Others reach the provider as they are."""
 
     model: str | None
     input: ResponseItems | None
@@ -67,6 +73,8 @@ class ResponseRequest(TypedDict, total=False):
     stream_options: ResponseStreamOptions | None
     temperature: shared.Temperature | None
     top_p: shared.Share | None
+    top_k: shared.TopK | None
+    repetition_penalty: shared.Repetition | None
     top_logprobs: shared.Logprobs | None
     max_output_tokens: shared.Tokens | None
     tools: ResponseTools | None
@@ -75,11 +83,7 @@ class ResponseRequest(TypedDict, total=False):
     # A limit on calls of OpenAI's own tools, which do not exist here.
     max_tool_calls: shared.Tokens | None
     text: TextSettings | None
-    # Encrypted thoughts do not exist here, so a request for them has no effect and is permitted.
-    include: (
-        Annotated[list[Literal["message.output_text.logprobs", "reasoning.encrypted_content"]], Field(max_length=32)]
-        | None
-    )
+    include: Annotated[list[shared.Includable], Field(max_length=32)] | None
     metadata: shared.Metadata | None
     reasoning: Reasoning | None
     truncation: Literal["auto", "disabled"] | None
@@ -100,16 +104,24 @@ class ResponseRequest(TypedDict, total=False):
 
 
 READER = Reader(ResponseRequest, BODY)
+READ = frozenset(ResponseRequest.__annotations__)
 
 
 @dataclass(slots=True)
 class ResponseAsk:
-    """The content of a client's request: the response, and the form of the answer."""
+    """The content of a client's request: the response, and the form of the answer.
+
+    Attributes:
+        encrypted: the thoughts of the answer have their `encrypted_content`.
+        inline: the bytes that the request has in itself; they have to be held before the response is asked for.
+    """
 
     request: CreateResponseRequest = field(default_factory=CreateResponseRequest)
     stream: bool = False
+    encrypted: bool = False
     extension: Extension = NOTHING
     dropped: list[str] = field(default_factory=list)
+    inline: list[Inline] = field(default_factory=list)
 
 
 def read_response_request(body: bytes | bytearray) -> ResponseAsk:
@@ -138,8 +150,16 @@ def read_response_request(body: bytes | bytearray) -> ResponseAsk:
             options=_options(given, extension),
         ),
     )
-    add_inputs(request.input, asked)
-    return ResponseAsk(request=request, stream=bool(given.get("stream")), extension=extension, dropped=left_out)
+    attached = Attached()
+    add_inputs(request.input, asked, attached)
+    return ResponseAsk(
+        request=request,
+        stream=bool(given.get("stream")),
+        encrypted=ENCRYPTED in (given.get("include") or ()),
+        extension=extension,
+        dropped=left_out,
+        inline=attached.inline,
+    )
 
 
 def _unsupported(given: ResponseRequest) -> Iterator[str]:
@@ -148,14 +168,10 @@ def _unsupported(given: ResponseRequest) -> Iterator[str]:
         if name in UNSUPPORTED and value not in (None, {}, []):
             yield name
     for name, value in (given.get("reasoning") or {}).items():
-        if name != "effort" and value is not None:
+        if name not in Reasoning.__annotations__ and value is not None:
             yield f"reasoning.{name}"
-    if (given.get("text") or {}).get("verbosity") not in (None, "medium"):
-        yield "text.verbosity"
     if given.get("truncation") == "auto":
         yield "truncation"
-    if given.get("service_tier") not in (None, *shared.ANY_TIER):
-        yield "service_tier"
 
 
 def _check_together(given: ResponseRequest) -> None:
@@ -173,22 +189,29 @@ def _check_together(given: ResponseRequest) -> None:
 
 
 def _options(given: ResponseRequest, extension: Extension) -> GenerationOptions:
-    effort = (given.get("reasoning") or {}).get("effort")
+    reasoning = given.get("reasoning") or {}
+    effort, budget = reasoning.get("effort"), reasoning.get("max_tokens")
     options = GenerationOptions(
         sampling=_sampling(given),
-        reasoning=None if effort is None else ReasoningOptions(effort=effort),
+        reasoning=None if effort is None and budget is None else ReasoningOptions(effort=effort, budget_tokens=budget),
         user=given.get("user") or "",
         drop_params=extension.drop_params,
     )
     if form := (given.get("text") or {}).get("format"):
         options.response_format.CopyFrom(format_of(form, "text.format"))
     if tools := given.get("tools"):
-        options.tools.extend(tool_of(tool) for tool in tools)
+        options.tools.extend(tool_of(tool, f"tools[{index}]") for index, tool in enumerate(tools))
         if choice := given.get("tool_choice"):
             options.tool_choice.CopyFrom(tool_choice_of(choice))
         parallel = given.get("parallel_tool_calls")
         if parallel is not None:
             options.parallel_tool_calls = parallel
+    others: dict[str, Any] = {name: value for name, value in given.items() if name not in READ}
+    others |= {name: given.get(name) for name in shared.wanted_tier(given.get("service_tier"))}
+    if (verbosity := (given.get("text") or {}).get("verbosity")) != "medium":
+        others["verbosity"] = verbosity
+    if params := sent(others, others):
+        options.provider_params = params
     return options
 
 
@@ -199,6 +222,8 @@ def _sampling(given: ResponseRequest) -> Sampling | None:
         max_tokens=given.get("max_output_tokens"),
         temperature=given.get("temperature"),
         top_p=given.get("top_p"),
+        top_k=shared.top_k_of(given.get("top_k")),
+        repetition_penalty=given.get("repetition_penalty"),
         top_logprobs=given.get("top_logprobs") or (0 if asked else None),
     )
     return sampling if sampling.ByteSize() else None

@@ -19,14 +19,16 @@ from typing_extensions import TypedDict
 from gateway.edge.disconnect import CancelOnDisconnect
 from gateway.edge.metrics import FIRST_DELTA
 from gateway.edge.openai.extension import NOTHING, Findings
-from gateway.edge.openai.query import Number, QueryReader
+from gateway.edge.openai.media import Holder, held
+from gateway.edge.openai.query import Number, QueryReader, includes
 from gateway.edge.openai.response_events import ResponseEvents
 from gateway.edge.openai.response_object import response_object
-from gateway.edge.openai.response_request import ResponseAsk, read_response_request
+from gateway.edge.openai.response_request import ENCRYPTED, ResponseAsk, read_response_request
 from gateway.edge.openai.words import unsupported
 from gateway.edge.relaying import cut, relayed
 from gateway.edge.reply import Reply
 from gateway.edge.request_model import strict
+from services.mesh.call.call import principal
 from services.mesh.call.spans import annotate
 
 if TYPE_CHECKING:
@@ -58,8 +60,9 @@ class Responses:
         patience: maximum seconds of any other request.
     """
 
-    def __init__(self, responses: "ResponseServiceAsyncStub", timeout: float, patience: float) -> None:
+    def __init__(self, responses: "ResponseServiceAsyncStub", blobs: Holder, timeout: float, patience: float) -> None:
         self._responses = responses
+        self._blobs = blobs
         self._timeout = timeout
         self._patience = patience
 
@@ -71,7 +74,19 @@ class Responses:
             MeshError: the turn failed in another service.
         """
         ask = read_response_request(body)
+        # A body with pictures is large, and the answer may take minutes.
+        del body
         ask.request.request_id = request_id
+        async with held(ask.inline, self._blobs, principal().tenant_id):
+            last, whole, findings = await self._make(ask, receive, reply)
+        # Sent after the wait on `receive` has ended, because a server may report the end of an answer as a disconnect.
+        if whole is None:
+            await reply.end(last)
+        else:
+            await reply.json(200, orjson.dumps(response_object(whole, findings, encrypted=ask.encrypted)))
+
+    async def _make(self, ask: ResponseAsk, receive: Receive, reply: Reply) -> tuple[bytes, Response | None, Findings]:
+        """The last event of a stream, or the whole response; and what the field `soma` says."""
         call = self._responses.CreateResponse(ask.request, timeout=self._timeout)
         findings = Findings(ask.extension, list(ask.dropped))
         whole: Response | None = None
@@ -79,16 +94,12 @@ class Responses:
         try:
             async with CancelOnDisconnect(receive):
                 if ask.stream:
-                    last = await _stream(aiter(call), findings, reply)
+                    last = await _stream(aiter(call), ask, findings, reply)
                 else:
                     whole = await _collect(aiter(call), ask, findings)
         finally:
             call.cancel()
-        # Sent after the wait on `receive` has ended, because a server may report the end of an answer as a disconnect.
-        if whole is None:
-            await reply.end(last)
-        else:
-            await reply.json(200, orjson.dumps(response_object(whole, findings)))
+        return last, whole, findings
 
     async def retrieve(self, response_id: str, query: bytes, receive: Receive, reply: Reply) -> None:
         """Answer with a stored response, or if `stream` is set with its events after the number `starting_after`.
@@ -100,15 +111,16 @@ class Responses:
         asked = RETRIEVAL.query(query)
         if asked.get("include_obfuscation") == "true":
             unsupported("include_obfuscation")
+        encrypted = includes(query, ENCRYPTED)
         if asked.get("stream") == "true":
-            await self._watch(response_id, asked.get("starting_after", -1), receive, reply)
+            made = ResponseEvents(Findings(NOTHING), asked.get("starting_after", -1), encrypted=encrypted)
+            await self._watch(response_id, made, receive, reply)
             return
         found = await self._responses.GetResponse(GetResponseRequest(response_id=response_id), timeout=self._patience)
-        await _send(found.response, reply)
+        await _send(found.response, reply, encrypted=encrypted)
 
-    async def _watch(self, response_id: str, after: int, receive: Receive, reply: Reply) -> None:
-        """Send the events after the number `after`; the numbers count all events of the response."""
-        made = ResponseEvents(Findings(NOTHING), after)
+    async def _watch(self, response_id: str, made: ResponseEvents, receive: Receive, reply: Reply) -> None:
+        """Send the events that are made; their numbers count all events of the response."""
         call = self._responses.WatchResponse(WatchResponseRequest(response_id=response_id), timeout=self._timeout)
         last: bytes | None = None
         try:
@@ -145,13 +157,13 @@ class Responses:
         await _send(cancelled.response, reply)
 
 
-async def _send(response: Response, reply: Reply) -> None:
-    await reply.json(200, orjson.dumps(response_object(response, Findings(NOTHING))))
+async def _send(response: Response, reply: Reply, *, encrypted: bool = False) -> None:
+    await reply.json(200, orjson.dumps(response_object(response, Findings(NOTHING), encrypted=encrypted)))
 
 
-async def _stream(events: Events, findings: Findings, reply: Reply) -> bytes:
+async def _stream(events: Events, ask: ResponseAsk, findings: Findings, reply: Reply) -> bytes:
     """Send the events as they arrive; return the last one, which the caller sends."""
-    made = ResponseEvents(findings)
+    made = ResponseEvents(findings, encrypted=ask.encrypted)
     waiting = True
     async for event in events:
         kind = event.WhichOneof("payload")
@@ -164,7 +176,7 @@ async def _stream(events: Events, findings: Findings, reply: Reply) -> bytes:
             await reply.begin_events(made.failed)
         if kind in ("created", "finished"):
             _find(findings, event.created if kind == "created" else event.finished)
-        elif waiting and kind == "delta":
+        elif waiting and kind in ("delta", "reasoning", "arguments"):
             FIRST_DELTA.observe(reply.seconds)
             waiting = False
         data = b"".join(made.of(event))

@@ -17,9 +17,12 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Logprobs = Annotated[int, Field(ge=0, le=20)]
 # The effort of a model that thinks. The model itself refuses values that it does not support.
 Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
-# The values of `service_tier`: which of OpenAI's servers answer.
-ServiceTier = Literal["auto", "default", "flex", "scale", "priority", "fast", "ultrafast"]
-# The values that leave the choice to the server.
+# 0 and -1 turn it off, as vLLM has it.
+TopK = Annotated[int, Field(ge=-1, le=1000)]
+Repetition = Annotated[float, Field(ge=0, le=2)]
+# Which of a provider's servers answer; the words differ between providers.
+ServiceTier = Annotated[str, Field(max_length=64)]
+# The values that leave the choice to the provider.
 ANY_TIER = ("auto", "default")
 _LABEL = "Invalid '{param}': a key has at most 64 characters, a value at most 512."
 Metadata = Annotated[
@@ -28,6 +31,17 @@ Metadata = Annotated[
         Annotated[str, must(lambda label: len(label) <= 512, reasons.STRING_ABOVE_MAX_LENGTH, _LABEL)],
     ],
     Field(max_length=16),
+]
+# What a response may include beside the usual. Most of it belongs to OpenAI's own tools, which no answer here has used.
+Includable = Literal[
+    "code_interpreter_call.outputs",
+    "computer_call_output.output.image_url",
+    "file_search_call.results",
+    "message.input_image.image_url",
+    "message.output_text.logprobs",
+    "reasoning.encrypted_content",
+    "web_search_call.action.sources",
+    "web_search_call.results",
 ]
 # A parameter that is permitted as long as its value has no effect.
 Off = Annotated[Any, must(lambda value: value in (None, False), reasons.UNSUPPORTED_PARAMETER, UNSUPPORTED)]
@@ -46,6 +60,16 @@ Conversation = TextOr[str, ConversationObject]
 def conversation_of(conversation: str | ConversationObject | None) -> str:
     """The id of a conversation, from a string or an object; empty if there is no conversation."""
     return conversation["id"] if isinstance(conversation, dict) else conversation or ""
+
+
+def top_k_of(top_k: int | None) -> int | None:
+    """The contract's `top_k`; None if it is turned off."""
+    return top_k if top_k is not None and top_k > 0 else None
+
+
+def wanted_tier(tier: str | None) -> tuple[str, ...]:
+    """The name of the parameter, if it asks for certain servers."""
+    return ("service_tier",) if tier not in (None, *ANY_TIER) else ()
 
 
 def dropped(params: Iterable[str], extension: Extension) -> list[str]:

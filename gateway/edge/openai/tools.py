@@ -1,18 +1,18 @@
 """The tools of a request, the tool choice and the format of the answer, and their translation to the contract."""
 
-from typing import Annotated, Any, Literal, final
+from typing import Annotated, Any, Literal, Required, final
 
-import orjson
 from pydantic import Field, Tag
-from soma.errors.v1 import reasons
 from soma.model.v1.options_pb2 import ResponseFormat, Tool, ToolChoice
 from typing_extensions import TypedDict
 
-from gateway.edge.openai.words import refuse
+from gateway.edge.openai.provider_params import json_text, sent
 from gateway.edge.request_model import TextOr, by_member, strict
 
 MODES = {"none": ToolChoice.MODE_NONE, "auto": ToolChoice.MODE_AUTO, "required": ToolChoice.MODE_REQUIRED}
 Mode = Literal["none", "auto", "required"]
+# Members of a tool that providers have, and the contract has no field for.
+SENT = ("cache_control",)
 Name = Annotated[str, Field(pattern="^[a-zA-Z0-9_-]{1,64}$")]
 
 
@@ -35,16 +35,19 @@ class Named(TypedDict):
 class Function(Named, total=False):
     """A function the model may ask to call."""
 
+    cache_control: dict[str, Any] | None
+
     description: str | None
     parameters: dict[str, Any] | None
     strict: bool | None
 
 
 @strict
-class ChatTool(Typed):
+class ChatTool(Typed, total=False):
     """A tool in chat completions."""
 
-    function: Function
+    function: Required[Function]
+    cache_control: dict[str, Any] | None
 
 
 @strict
@@ -114,18 +117,31 @@ ResponseTextFormat = Annotated[
 ]
 
 
-def tool_of(function: Function) -> Tool:
-    """The contract's tool.
+def chat_tool_of(tool: ChatTool, param: str) -> Tool:
+    """The contract's tool, from one of chat completions; `param` is its parameter.
 
     Raises:
         InvalidArgument: the tool's parameters are nested too deeply.
     """
-    tool = Tool(name=function["name"], strict=function.get("strict"))
+    made = tool_of(tool["function"], param)
+    # Clients put the mark for the provider's cache beside the function or into it.
+    if (mark := sent(tool, SENT, param)) and not made.provider_params:
+        made.provider_params = mark
+    return made
+
+
+def tool_of(function: Function, param: str) -> Tool:
+    """The contract's tool; `param` is its parameter.
+
+    Raises:
+        InvalidArgument: the tool's parameters are nested too deeply.
+    """
+    tool = Tool(name=function["name"], strict=function.get("strict"), provider_params=sent(function, SENT, param))
     if description := function.get("description"):
         tool.description = description
     parameters = function.get("parameters")
     if parameters is not None:
-        tool.parameters = _json(parameters, "tools")
+        tool.parameters = json_text(parameters, "tools")
     return tool
 
 
@@ -146,15 +162,7 @@ def format_of(form: PlainFormat | Schema, param: str) -> ResponseFormat:
         return ResponseFormat(
             type=ResponseFormat.TYPE_JSON_SCHEMA,
             name=form["name"],
-            schema=_json(form.get("schema") or {}, param),
+            schema=json_text(form.get("schema") or {}, param),
             strict=form.get("strict"),
         )
     return ResponseFormat(type=ResponseFormat.TYPE_TEXT if form["type"] == "text" else ResponseFormat.TYPE_JSON_OBJECT)
-
-
-def _json(value: dict[str, Any], param: str) -> str:
-    try:
-        return orjson.dumps(value).decode()
-    except orjson.JSONEncodeError:
-        # orjson can parse four times the depth that it can serialize.
-        refuse(f"Invalid '{param}': a schema is nested too deeply.", param, reasons.INVALID_VALUE)

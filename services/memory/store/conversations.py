@@ -12,12 +12,14 @@ from services.memory.adapters.values import timestamp
 from services.memory.embedder import score
 from services.memory.passages import Passage
 from services.memory.question import Found, Question
+from services.mesh.blobs.blobs import Blobs
 from services.mesh.events.event import new_event
 from services.mesh.events.outbox import Outbox
 from services.mesh.stores import postgres
+from services.messages.message import media_of
 
 if TYPE_CHECKING:
-    from services.mesh.stores.postgres import Pool
+    from services.mesh.stores.postgres import Connection, Pool
 
 # The row of the conversation is locked, so that concurrent appends take turns.
 LOCK = """
@@ -39,6 +41,14 @@ APPEND = """
 APPEND_PASSAGES = """
     INSERT INTO memory.passage (tenant_id, conversation_id, sequence, heading, text)
     SELECT $1, $2, sequence, '', text FROM unnest($3::integer[], $4::text[]) AS passage (sequence, text)
+"""
+APPEND_MEDIA = """
+    INSERT INTO memory.media (tenant_id, conversation_id, hash, media_type)
+    SELECT $1, $2, * FROM unnest($3::text[], $4::text[]) ON CONFLICT DO NOTHING
+"""
+MEDIA_TYPE = """
+    SELECT media_type FROM memory.media WHERE tenant_id = $1 AND hash = $2 AND media_type <> ''
+    ORDER BY conversation_id LIMIT 1
 """
 LENGTH = "SELECT last_sequence FROM memory.conversation WHERE tenant_id = $1 AND conversation_id = $2"
 LIST = """
@@ -92,11 +102,12 @@ _FEWEST_TOKENS = 4
 
 
 class ConversationStore:
-    """Keeps the turns of conversations; sends an event when a conversation is deleted."""
+    """Keeps the turns of conversations with their media; sends an event when a conversation is deleted."""
 
-    def __init__(self, pool: "Pool", outbox: Outbox) -> None:
+    def __init__(self, pool: "Pool", outbox: Outbox, blobs: Blobs) -> None:
         self._pool = pool
         self._outbox = outbox
+        self._blobs = blobs
 
     async def append(
         self,
@@ -110,6 +121,9 @@ class ConversationStore:
         Args:
             tokens: of each turn.
             passages: texts that searches find the turns by, each with the turn's index in the request, from 0.
+
+        Raises:
+            NotFound: MEDIA_NOT_FOUND, a turn has a hash of bytes that the tenant does not have.
         """
         conversation_id, count = request.conversation_id, len(request.messages)
         request_id = request.request_id or None
@@ -119,6 +133,7 @@ class ConversationStore:
                 earlier: int | None = await connection.fetchval(APPENDED, tenant_id, conversation_id, request_id)
                 if earlier is not None:
                     return earlier
+            await self._keep(connection, tenant_id, request)
             await connection.execute(
                 APPEND,
                 tenant_id,
@@ -133,6 +148,19 @@ class ConversationStore:
                 sequences, texts = zip(*((last + 1 + place, text) for place, text in passages), strict=True)
                 await connection.execute(APPEND_PASSAGES, tenant_id, conversation_id, sequences, texts)
         return last + count
+
+    async def media_type(self, tenant_id: str, hash: str) -> str | None:
+        """The type that a turn states for bytes; None if no turn does."""
+        async with postgres.connection(self._pool) as connection:
+            found: str | None = await connection.fetchval(MEDIA_TYPE, tenant_id, hash)
+        return found
+
+    async def _keep(self, connection: "Connection", tenant_id: str, request: pb.AppendMessagesRequest) -> None:
+        types = {media.hash: media.media_type for media in media_of(request.messages) if media.hash}
+        if types:
+            conversation_id = request.conversation_id
+            await self._blobs.keep(connection, tenant_id, _owner(conversation_id), types)
+            await connection.execute(APPEND_MEDIA, tenant_id, conversation_id, [*types.keys()], [*types.values()])
 
     async def page(
         self, tenant_id: str, conversation_id: str, after: int, limit: int, max_bytes: int
@@ -165,6 +193,7 @@ class ConversationStore:
             if row is None:
                 return 0
             count, when = row
+            await self._blobs.release(connection, tenant_id, _owner(conversation_id))
             event = new_event(DELETED, tenant_id, ConversationDeleted(conversation_id=conversation_id), when)
             await self._outbox.add(connection, conversation_id, event)
         self._outbox.wake()
@@ -195,6 +224,11 @@ class ConversationStore:
             Found(f"conversation:{conversation_id}#{row['sequence']}", Passage("", row["text"]), found, row["sequence"])
             for row, found in zip(rows, scores, strict=True)
         ]
+
+
+def _owner(conversation_id: str) -> str:
+    """The name of a conversation as the owner of bytes."""
+    return f"conversation:{conversation_id}"
 
 
 def _message(row: asyncpg.Record) -> pb.ConversationMessage:

@@ -12,7 +12,7 @@ from soma.errors.v1 import reasons
 
 from services.mesh.blobs import references
 from services.mesh.blobs.held import Held
-from services.mesh.blobs.store import KEPT, TRANSIENT, Store, new_key, prefix_of
+from services.mesh.blobs.store import Store, folder_of, kept_key, transient_key
 from services.mesh.call import errors
 from services.mesh.process import tasks
 from services.mesh.stores import postgres
@@ -94,7 +94,8 @@ class Blobs:
     async def keep(self, connection: "Connection", tenant_id: str, owner: str, hashes: Iterable[str]) -> None:
         """Keep bytes for an owner, in the caller's transaction. They are stored before the caller can commit.
 
-        The bytes are held now, or have an owner already.
+        The bytes are held now, or have an owner already. The caller prevents, for example by a lock on the owner's row,
+        that the same owner keeps and releases at the same time.
 
         Args:
             owner: for example `conversation:<id>`. To keep the same bytes for it again changes nothing.
@@ -126,7 +127,7 @@ class Blobs:
         await references.release(connection, tenant_id, owner)
 
     async def _store_kept(self, connection: "Connection", tenant_id: str, hash: str, data: bytes) -> None:
-        key = new_key(KEPT, tenant_id, hash)
+        key = kept_key(tenant_id, hash)
         await self._store.put(key, data)
         if not await references.add(connection, tenant_id, hash, len(data), key):
             await self._delete(key)
@@ -134,9 +135,9 @@ class Blobs:
     @asynccontextmanager
     async def _written(self, tenant_id: str, hash: str, data: bytes) -> AsyncIterator[None]:
         """Bytes in the store for other processes, while the block runs."""
-        key = new_key(TRANSIENT, tenant_id, hash)
+        key = transient_key(tenant_id, hash)
         try:
-            await self._store.put(key, data)
+            await self._store.put(key, data, durable=False)
             refreshing = asyncio.create_task(self._refresh(key, data), name="refresh a blob")
             try:
                 yield
@@ -149,14 +150,14 @@ class Blobs:
         while True:
             await asyncio.sleep(REFRESH_SECONDS)
             try:
-                await self._store.put(key, data)
+                await self._store.put(key, data, durable=False)
             except errors.MeshError as error:
                 log.warning("blob not refreshed", reason=error.reason, error=error.message)
 
     async def _read_transient(self, tenant_id: str, hash: str) -> bytes | None:
         """Bytes that another process holds."""
         for _ in range(_LOOKS):
-            found = [one.key async for one in self._store.list(prefix_of(TRANSIENT, tenant_id, hash))]
+            found = [one.key async for one in self._store.list(folder_of(tenant_id, hash))]
             for key in found:
                 if (data := await self._store.get(key)) is not None:
                     return data

@@ -9,6 +9,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
+from typing import BinaryIO
 
 from soma.errors.v1 import reasons
 
@@ -18,9 +19,11 @@ from services.mesh.call import errors
 RETRY_SECONDS = 1.0
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 # Files whose names begin with this are being written, or are left over from a write that was interrupted.
-_UNFINISHED = ".new-"
+UNFINISHED = ".new-"
 # How many objects are listed before another task may run.
 _LISTED_AT_ONCE = 1000
+# How often a folder is made again that somebody else removes because it is empty.
+_TRIES = 10
 
 
 class Directory:
@@ -33,10 +36,10 @@ class Directory:
     def __init__(self, root: Path) -> None:
         self._root = root
 
-    async def put(self, key: str, data: bytes) -> None:
+    async def put(self, key: str, data: bytes, *, durable: bool = True) -> None:
         """Write the file."""
         try:
-            await asyncio.to_thread(self._put, self._path(key), data)
+            await asyncio.to_thread(self._put, self._path(key), data, durable)
         except OSError as error:
             raise _typed(error) from error
 
@@ -50,16 +53,15 @@ class Directory:
             raise _typed(error) from error
 
     async def delete(self, keys: Sequence[str]) -> None:
-        """Delete files. Folders stay, because another process may be about to write into them."""
+        """Delete files, and their folders if these are empty."""
         try:
             await asyncio.to_thread(self._delete, keys)
         except OSError as error:
             raise _typed(error) from error
 
-    async def list(self, prefix: str) -> AsyncIterator[Object]:
-        """The files, those included that a write was interrupted at, so that they are deleted with old objects."""
-        folder, _, name = prefix.rpartition("/")
-        found = self._walk(self._path(folder), name)
+    async def list(self, folder: str) -> AsyncIterator[Object]:
+        """The files of a folder, with those of interrupted writes, so that these are deleted like other old objects."""
+        found = self._walk(self._path(folder))
         while True:
             try:
                 some = await asyncio.to_thread(_some, found)
@@ -73,36 +75,45 @@ class Directory:
     def _path(self, key: str) -> Path:
         return self._root / key
 
-    def _put(self, path: Path, data: bytes) -> None:
-        _make(path.parent)
-        unfinished = path.parent / f"{_UNFINISHED}{uuid.uuid4().hex}"
+    def _put(self, path: Path, data: bytes, durable: bool) -> None:
+        unfinished = path.parent / f"{UNFINISHED}{uuid.uuid4().hex}"
         try:
-            with open(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            with self._created(unfinished, durable) as file:
                 file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
+                if durable:
+                    file.flush()
+                    os.fsync(file.fileno())
             unfinished.rename(path)
         except BaseException:
             with suppress(OSError):
                 unfinished.unlink(missing_ok=True)
             raise
-        _sync(path.parent)
+        if durable:
+            _sync(path.parent)
+
+    def _created(self, path: Path, durable: bool) -> BinaryIO:
+        """A new file; its folder is made if necessary, also if a deletion removes the folder at the same time."""
+        for _ in range(_TRIES):
+            _make(path.parent, durable)
+            with suppress(FileNotFoundError):
+                return open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
+        raise OSError(errno.EBUSY, os.strerror(errno.EBUSY))
 
     def _delete(self, keys: Sequence[str]) -> None:
         for key in keys:
-            self._path(key).unlink(missing_ok=True)
+            path = self._path(key)
+            path.unlink(missing_ok=True)
+            with suppress(OSError):
+                path.parent.rmdir()
 
-    def _walk(self, folder: Path, name: str) -> Iterator[Object]:
-        """The files below a folder; those directly in it only if their names begin with `name`."""
+    def _walk(self, folder: Path) -> Iterator[Object]:
         try:
             entries = list(os.scandir(folder))
         except FileNotFoundError:
             return
         for entry in entries:
-            if not entry.name.startswith(name):
-                continue
             if entry.is_dir(follow_symlinks=False):
-                yield from self._walk(Path(entry.path), "")
+                yield from self._walk(Path(entry.path))
                 continue
             try:
                 modified = datetime.fromtimestamp(entry.stat(follow_symlinks=False).st_mtime, UTC)
@@ -111,13 +122,15 @@ class Directory:
             yield Object(str(Path(entry.path).relative_to(self._root)), modified)
 
 
-def _make(folder: Path) -> None:
-    """Make a folder, and have its name outlast a crash."""
+def _make(folder: Path, durable: bool) -> None:
+    """Make a folder; if `durable`, its name outlasts a power cut."""
     if folder.is_dir():
         return
-    _make(folder.parent)
-    folder.mkdir(mode=0o700, exist_ok=True)
-    _sync(folder.parent)
+    _make(folder.parent, durable)
+    with suppress(FileNotFoundError):
+        folder.mkdir(mode=0o700, exist_ok=True)
+    if durable:
+        _sync(folder.parent)
 
 
 def _sync(folder: Path) -> None:
@@ -140,7 +153,7 @@ def _typed(error: OSError) -> errors.MeshError:
             metadata={"store": "blobs"},
             retry_after=errors.STORAGE_FULL_SECONDS,
         )
-    if isinstance(error, PermissionError | NotADirectoryError) or error.errno == errno.EROFS:
+    if isinstance(error, PermissionError | NotADirectoryError | FileExistsError) or error.errno == errno.EROFS:
         return errors.FailedPrecondition(
             f"the directory for pictures and documents, `url` of `[blobs]`, cannot be used: {error.strerror}",
             reason=reasons.BLOBS_REFUSED,

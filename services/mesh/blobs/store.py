@@ -32,9 +32,11 @@ class Store(Protocol):
     no room), and FailedPrecondition (BLOBS_REFUSED) when it refuses its user or has no such bucket.
     """
 
-    async def put(self, key: str, data: bytes) -> None:
-        """Store an object, or replace it. When this returns, the object outlasts a crash; before that, no part of it
-        can be read.
+    async def put(self, key: str, data: bytes, *, durable: bool = True) -> None:
+        """Store an object, or replace it; no part of it can be read before this returns.
+
+        Args:
+            durable: whether the object outlasts a power cut from then on.
         """
         ...
 
@@ -46,20 +48,28 @@ class Store(Protocol):
         """Delete objects. One that does not exist is no error."""
         ...
 
-    def list(self, prefix: str) -> AsyncIterator[Object]:
-        """The objects whose keys begin with `prefix`, which has at least the first folder, in any order."""
+    def list(self, folder: str) -> AsyncIterator[Object]:
+        """The objects whose keys begin with `folder` and a slash, in any order."""
         ...
 
 
-def prefix_of(folder: str, tenant_id: str, hash: str) -> str:
-    """How the keys of all objects with these bytes begin.
+def folder_of(tenant_id: str, hash: str) -> str:
+    """The folder of transient objects with these bytes; each process that holds them has an object of its own.
 
     The tenant is in it as a hash, because ids of tenants may be long and may contain any character.
     """
-    tenant = hashlib.sha256(tenant_id.encode()).hexdigest()[:32]
-    return f"{folder}/{tenant}/{hash[:2]}/{hash}."
+    return f"{TRANSIENT}/{_tenant(tenant_id)}/{hash}"
 
 
-def new_key(folder: str, tenant_id: str, hash: str) -> str:
-    """The key of a new object. No key is used a second time, so a late deletion never concerns a newer object."""
-    return f"{prefix_of(folder, tenant_id, hash)}{uuid.uuid4().hex}"
+def transient_key(tenant_id: str, hash: str) -> str:
+    """The key of a new transient object."""
+    return f"{folder_of(tenant_id, hash)}/{uuid.uuid4().hex}"
+
+
+def kept_key(tenant_id: str, hash: str) -> str:
+    """The key of a new object that is kept. No key comes twice, so a late deletion never concerns a newer object."""
+    return f"{KEPT}/{_tenant(tenant_id)}/{hash[:2]}/{hash}.{uuid.uuid4().hex}"
+
+
+def _tenant(tenant_id: str) -> str:
+    return hashlib.sha256(tenant_id.encode()).hexdigest()[:32]

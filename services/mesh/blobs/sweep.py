@@ -24,8 +24,9 @@ TRANSIENT_AGE = timedelta(hours=1)
 # Long after the transaction must have ended that an object was stored for.
 ORPHAN_AGE = timedelta(days=1)
 _BATCH = 500
-# A backup holds this lock while it copies the store: what its copy of the database refers to has to be there.
-BACKUP_LOCK = "SELECT pg_try_advisory_xact_lock(hashtextextended('soma.blobs', 0))"
+# A backup shares this lock while it copies the store: what its copy of the database refers to has to be there.
+SHARE_LOCK = "SELECT pg_advisory_lock_shared(hashtextextended('soma.blobs', 0))"
+_LOCK = "SELECT pg_try_advisory_xact_lock(hashtextextended('soma.blobs', 0))"
 
 
 class Sweep:
@@ -49,7 +50,7 @@ class Sweep:
         async with postgres.transaction(self._pool) as connection:
             looked_at = await references.discard_released(connection, _BATCH)
         async with postgres.transaction(self._pool) as connection:
-            if not await connection.fetchval(BACKUP_LOCK):
+            if not await connection.fetchval(_LOCK):
                 return False
             keys = await references.garbage(connection, _BATCH)
             await self._store.delete(keys)
@@ -75,7 +76,7 @@ class Sweep:
         """The keys of objects in a folder that are older than `age`, some at a time."""
         now = datetime.now(UTC)
         keys: list[str] = []
-        async for found in self._store.list(f"{folder}/"):
+        async for found in self._store.list(folder):
             if now - found.modified > age:
                 keys.append(found.key)
             if len(keys) == _BATCH:

@@ -25,6 +25,8 @@ log = structlog.get_logger("events")
 BATCH = 256
 # Events of this many seconds share a transaction of the relay, which takes longer than the one that wrote an event.
 GATHER_SECONDS = 0.02
+# While events come without end, a transaction begins after this many seconds.
+APART_SECONDS = 0.1
 # How long an event of another process, or of one that was killed, may wait before the relay finds it.
 SWEEP_SECONDS = 2.0
 TRIM_SECONDS = 5.0
@@ -67,7 +69,14 @@ class Relay:
     def jobs(self) -> tuple[Job, Job]:
         """One job that relays events, and one that deletes events that are handled."""
         return (
-            Job("outbox", self._relay_batch, wake=self._outbox.woken, every=SWEEP_SECONDS, gather=GATHER_SECONDS),
+            Job(
+                "outbox",
+                self._relay_batch,
+                wake=self._outbox.woken,
+                every=SWEEP_SECONDS,
+                gather=GATHER_SECONDS,
+                apart=APART_SECONDS,
+            ),
             Job("outbox_trim", self._trim, every=TRIM_SECONDS),
         )
 

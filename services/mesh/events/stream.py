@@ -31,18 +31,18 @@ local known_ms, known_number = tonumber(ARGV[1]), tonumber(ARGV[2])
 local whole = ms > known_ms or (ms == known_ms and number >= known_number)
 local answer = {whole and 1 or 0, last, groups}
 if not whole then return answer end
-local bound = {}
-if groups == 0 and ARGV[3] ~= '0' then bound = {'MAXLEN', '~', ARGV[3]} end
+local read = groups > 0 or ARGV[3] == '0'
+local command = {'XADD', KEYS[1]}
+if not read then command = {'XADD', KEYS[1], 'MAXLEN', '~', ARGV[3]} end
+local head = #command
+for place, word in ipairs({'*', 'event', '', 'tenant', '', 'row', '', 'consumer', ''}) do
+    command[head + place] = word
+end
 for i = 4, #ARGV, 4 do
-    local entry = {'*', 'event', ARGV[i], 'tenant', ARGV[i + 1], 'row', ARGV[i + 2]}
-    if ARGV[i + 3] ~= '' then
-        entry[#entry + 1] = 'consumer'
-        entry[#entry + 1] = ARGV[i + 3]
-    end
-    local command = {'XADD', KEYS[1]}
-    for _, word in ipairs(bound) do command[#command + 1] = word end
-    for _, word in ipairs(entry) do command[#command + 1] = word end
-    answer[#answer + 1] = redis.call(unpack(command))
+    command[head + 3], command[head + 5], command[head + 7] = ARGV[i], ARGV[i + 1], ARGV[i + 2]
+    command[head + 9] = ARGV[i + 3]
+    local id = redis.call(unpack(command, 1, ARGV[i + 3] == '' and head + 7 or head + 9))
+    if read then answer[#answer + 1] = id end
 end
 return answer
 """
@@ -66,7 +66,8 @@ class Row:
 class Added:
     """The result of `add`: the position of each row, in the order of the rows, and whether the stream has groups.
 
-    `lost` is set if nothing was added because the stream has lost entries: it is the newest position that remains.
+    A stream without a known consumer and without groups gives no positions, because nobody needs them. `lost` is set
+    if nothing was added because the stream has lost entries: it is the newest position that remains.
     """
 
     positions: Sequence[Position] = ()
@@ -107,6 +108,7 @@ class EventStream:
     def __init__(self, client: aioredis.Redis, area: str) -> None:
         self.name = STREAM + area
         self._redis = client
+        self._add: Any = client.register_script(_ADD)
 
     async def add(self, newest: Position, rows: Sequence[Row], *, consumed: bool) -> Added:
         """Add rows, unless the stream has lost entries.
@@ -118,9 +120,8 @@ class EventStream:
         """
         most = 0 if consumed else MAX_LENGTH
         words = [word for row in rows for word in (row.event, row.tenant_id, row.id, row.consumer)]
-        add: Any = self._redis.register_script(_ADD)
         with typed_errors():
-            whole, last, groups, *ids = await add(keys=(self.name,), args=(*newest, most, *words))
+            whole, last, groups, *ids = await self._add(keys=(self.name,), args=(*newest, most, *words))
         if not whole:
             return Added(lost=position(last.decode()))
         return Added([position(id.decode()) for id in ids], groups=groups > 0)

@@ -57,6 +57,8 @@ class Job:
         every: seconds from the beginning of one step to the beginning of the next, or a function that gives them.
         first: seconds before the first step.
         gather: seconds between a wake and the step, so that further work of these seconds shares the step.
+        apart: the fewest seconds from the beginning of one step to that of the next that a wake brings. A single wake
+            waits for `gather` alone; while wakes come without end, the steps are fewer and larger.
         longest_pause: the longest wait after a failure, in seconds, plus or minus a quarter; the first is 0.2 s.
         alone: whether only one of all processes runs it, by a lease in Postgres. A process that was frozen during a
             step may end that step while another process has begun one: the step has to allow for this.
@@ -68,6 +70,7 @@ class Job:
     every: float | Callable[[], float] | None = None
     first: float = 0.0
     gather: float = 0.0
+    apart: float = 0.0
     longest_pause: float = 5.0
     alone: bool = False
 
@@ -169,7 +172,7 @@ class _Runner:
         with suppress(TimeoutError):
             async with asyncio.timeout(left):
                 await wake.wait()
-            await asyncio.sleep(self._job.gather)
+            await asyncio.sleep(max(self._job.gather, began + self._job.apart - monotonic()))
 
     async def _failed(self, error: BaseException, lasted: float) -> None:
         """Log the error, unless it was just logged, and wait; errors of a job that is cancelled are not logged."""

@@ -20,6 +20,7 @@ async def remote(
     media: MediaReader | None = None,
 ) -> Anthropic | OpenAICompatible:
     """The adapter for the provider, according to its vendor's file; `stack` closes its connections."""
+    vendor = vendor.at(entry.base_url)
     server = vendor.server
     key = entry.api_key.get_secret_value()
     headers = {**server.headers, **({server.key_header: f"{server.key_prefix}{key}"} if key else {})}

@@ -9,11 +9,11 @@ from services.orchestrator.adapters.policy import Policy
 
 
 class CheckedOutput:
-    """The output of one turn, which `resource` (such as `model:gpt-5`) writes."""
+    """The output of one turn. `resource` is who writes it, such as `model:gpt-5`, once that is known."""
 
-    def __init__(self, policy: Policy, resource: str) -> None:
+    def __init__(self, policy: Policy) -> None:
         self._policy = policy
-        self._resource = resource
+        self.resource = ""
         self._unconditional = False
         # What belongs to a text that policy changed no longer fits it.
         self._changed_thoughts: set[int] = set()
@@ -28,7 +28,7 @@ class CheckedOutput:
         if not self._unconditional:
             texts = list(_texts(delta))
             if texts:
-                checked = await self._policy.check_output(texts, self._resource)
+                checked = await self._policy.check_output(texts, self.resource)
                 self._unconditional = checked.unconditional
                 if checked.decision != DECISION_ALLOW:
                     decision = checked

@@ -24,6 +24,8 @@ _SWEEP_SECONDS = 1.0
 _SWEEP_TURNS = 100
 # A turn that is pending for this long was left behind: its process could not deliver it, or has ended.
 _LEFT_BEHIND_SECONDS = 2.0
+# Memory does not take the turn, or does not have bytes that the turn refers to.
+_REFUSALS = (errors.Code.INVALID_ARGUMENT, errors.Code.NOT_FOUND)
 
 
 class Delivery:
@@ -114,8 +116,8 @@ class Delivery:
             with run_as(turn.principal, timeout=_APPEND_SECONDS):
                 await self._memory.append(AppendMessagesRequest.FromString(turn.request))
         except errors.MeshError as error:
-            if error.code is not errors.Code.INVALID_ARGUMENT:
+            if error.code not in _REFUSALS:
                 raise
             # Memory will refuse this turn each time, and it would block its conversation for ever.
             log.error("memory refuses a turn", error=error.message, conversation=turn.conversation_id)
-        await self._pending.done(turn.request_id)
+        await self._pending.done(turn)

@@ -7,7 +7,7 @@ from soma.model.v1.message_pb2 import ROLE_SYSTEM, Message
 from soma.model.v1.model_service_pb2 import GenerateRequest
 from soma.orchestrator.v1.chat_service_pb2 import ChatRequest
 
-from services.orchestrator.chat.history import accepted_history
+from services.orchestrator.chat.history import MOST_MESSAGES, accepted_history
 
 
 def generation_of(request: ChatRequest, new: Sequence[Message], context: GetContextResponse | None) -> GenerateRequest:
@@ -20,7 +20,9 @@ def generation_of(request: ChatRequest, new: Sequence[Message], context: GetCont
         return generation
     said = without_instructions(new)
     generation.messages.extend(message for message in new if message.role == ROLE_SYSTEM)
-    generation.messages.extend(accepted_history([each.message for each in context.recent_messages], said))
+    room = max(0, MOST_MESSAGES - len(new))
+    remembered = [each.message for each in context.recent_messages]
+    generation.messages.extend(accepted_history(remembered[max(0, len(remembered) - room) :], said))
     generation.messages.extend(said)
     generation.sources.extend(context.relevant_documents)
     return generation

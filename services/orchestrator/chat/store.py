@@ -5,9 +5,13 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from soma.memory.v1.memory_service_pb2 import AppendMessagesRequest
+
+from services.mesh.blobs.blobs import Blobs
 from services.mesh.call.principal import Principal
 from services.mesh.stores.group_commit import GroupCommit
 from services.mesh.stores.postgres import connection, ping, transaction
+from services.orchestrator.media import hashes_of
 
 if TYPE_CHECKING:
     from services.mesh.stores.postgres import Connection, Pool
@@ -15,12 +19,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class PendingTurn:
-    """One finished turn: its principal, its conversation, and the serialised AppendMessagesRequest."""
+    """One finished turn: its principal, its conversation, and the serialised AppendMessagesRequest.
+
+    `hashes` are those of the bytes that its messages refer to.
+    """
 
     request_id: str
     principal: Principal
     conversation_id: str
     request: bytes
+    hashes: frozenset[str] = frozenset()
+
+    @property
+    def owner(self) -> str:
+        """The name under which the bytes of the turn are kept until memory has the turn."""
+        return f"turn:{self.request_id}"
 
 
 INSERT = """
@@ -41,15 +54,22 @@ DELETE = "DELETE FROM orchestrator.pending_turn WHERE request_id = $1"
 
 
 class PostgresPendingTurns:
-    """Keeps finished turns until memory has them; concurrent turns share a transaction."""
+    """Keeps finished turns and the bytes they refer to until memory has them. Concurrent turns share a transaction."""
 
-    def __init__(self, pool: "Pool") -> None:
+    def __init__(self, pool: "Pool", blobs: Blobs) -> None:
         self._pool = pool
+        self._blobs = blobs
         self._commit: GroupCommit[PendingTurn] = GroupCommit(pool, _insert)
 
     async def put(self, turn: PendingTurn) -> None:
         """Store a turn; returns once it is durable."""
-        await self._commit.commit(turn)
+        if not turn.hashes:
+            await self._commit.commit(turn)
+            return
+        # Bytes may have to be written first, and other turns do not wait for that.
+        async with transaction(self._pool) as acquired:
+            await _insert(acquired, [turn])
+            await self._blobs.keep(acquired, turn.principal.tenant_id, turn.owner, turn.hashes)
 
     async def check(self) -> None:
         """Check that a turn can be stored.
@@ -72,10 +92,15 @@ class PostgresPendingTurns:
             rows = await acquired.fetch(LEFT_BEHIND, older_than, limit) if mine else []
             yield [_turn(tuple(row)) for row in rows]
 
-    async def done(self, request_id: str) -> None:
+    async def done(self, turn: PendingTurn) -> None:
         """Delete a turn that memory has."""
-        async with connection(self._pool) as acquired:
-            await acquired.execute(DELETE, request_id)
+        if not turn.hashes:
+            async with connection(self._pool) as acquired:
+                await acquired.execute(DELETE, turn.request_id)
+            return
+        async with transaction(self._pool) as acquired:
+            await acquired.execute(DELETE, turn.request_id)
+            await self._blobs.release(acquired, turn.principal.tenant_id, turn.owner)
 
     async def close(self) -> None:
         """Write the queued turns and stop."""
@@ -101,4 +126,6 @@ async def _insert(connection: "Connection", turns: Sequence[PendingTurn]) -> Non
 
 def _turn(row: tuple[str, str, str, str, list[str], bytes]) -> PendingTurn:
     request_id, tenant_id, conversation_id, subject, scopes, request = row
-    return PendingTurn(request_id, Principal(tenant_id, subject, scopes=frozenset(scopes)), conversation_id, request)
+    hashes = hashes_of(AppendMessagesRequest.FromString(request).messages)
+    principal = Principal(tenant_id, subject, scopes=frozenset(scopes))
+    return PendingTurn(request_id, principal, conversation_id, request, frozenset(hashes))

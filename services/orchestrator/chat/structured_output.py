@@ -4,7 +4,7 @@ A decorator of `Models`. Text that must be JSON is held back until it is complet
 be taken back; until then heartbeats show that the stream is alive.
 """
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from time import monotonic
 from typing import Protocol
@@ -20,6 +20,7 @@ from services.orchestrator.chat.response_format import Check, checker
 Events = AsyncGenerator[pb.GenerateResponse, None]
 
 _SILENCE_SECONDS = 5.0
+_FORMAT = "response_format"
 
 
 class Generator(Protocol):
@@ -89,7 +90,9 @@ class _HeldAnswer:
             async for event in events:
                 kind = event.WhichOneof("payload")
                 if kind == "started":
-                    self._passes = "response_format" in event.started.dropped_params
+                    self._passes = _FORMAT in event.started.dropped_params
+                elif kind == "answer":
+                    self._passes = _FORMAT in event.answer.started.dropped_params or bool(event.answer.delta.tool_calls)
                 elif kind == "delta" and event.delta.tool_calls and not self._passes:
                     self._passes = True
                     for earlier in self.held():
@@ -101,7 +104,9 @@ class _HeldAnswer:
                     continue
                 self._events.append(event)
                 if kind == "finished":
-                    self._check_text(event.finished)
+                    self._check_text([each.delta for each in self._events if each.HasField("delta")], event.finished)
+                elif kind == "answer":
+                    self._check_text([event.answer.delta], event.answer.finished)
                 elif monotonic() - last_sent > _SILENCE_SECONDS:
                     last_sent = monotonic()
                     yield pb.GenerateResponse(heartbeat=Heartbeat())
@@ -120,11 +125,13 @@ class _HeldAnswer:
         usage.total_tokens += earlier.total_tokens
         usage.cached_prompt_tokens += earlier.cached_prompt_tokens
         usage.reasoning_tokens += earlier.reasoning_tokens
+        usage.cache_write_prompt_tokens += earlier.cache_write_prompt_tokens
+        usage.estimated |= earlier.estimated
 
-    def _check_text(self, finished: pb.GenerationFinished) -> None:
+    def _check_text(self, deltas: Sequence[message_pb2.Delta], finished: pb.GenerationFinished) -> None:
         self._finished = finished
-        self.text = "".join(event.delta.text for event in self._events if event.HasField("delta"))
-        refused = any(event.delta.refusal for event in self._events)
+        self.text = "".join(delta.text for delta in deltas)
+        refused = any(delta.refusal for delta in deltas)
         # A refusal, and an answer that was cut short or withheld, need not fit: their events say what they are.
         if finished.finish_reason == message_pb2.FINISH_REASON_STOP and not refused:
             self.problem = self._check(self.text)

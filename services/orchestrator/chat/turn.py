@@ -7,7 +7,7 @@ last event. The model service writes the usage record, however the turn ends.
 
 import uuid
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
+from contextlib import AsyncExitStack, aclosing
 from itertools import islice
 from typing import Protocol
 
@@ -17,6 +17,7 @@ from soma.model.v1 import message_pb2
 from soma.orchestrator.v1 import chat_service_pb2 as pb
 from soma.policy.v1 import policy_service_pb2
 
+from services.mesh.blobs.blobs import Blobs
 from services.mesh.call import errors
 from services.mesh.call.call import principal
 from services.messages.message import text_of, texts_of, with_texts
@@ -25,9 +26,11 @@ from services.orchestrator.adapters.policy import Policy
 from services.orchestrator.chat.checked_output import CheckedOutput
 from services.orchestrator.chat.delivery import Delivery
 from services.orchestrator.chat.generation import generation_of, without_instructions
+from services.orchestrator.chat.history import checked_results, orphaned_results
 from services.orchestrator.chat.reply import Reply
 from services.orchestrator.chat.store import PendingTurn
 from services.orchestrator.chat.structured_output import Generator
+from services.orchestrator.media import hashes_of, held
 
 Events = AsyncGenerator[pb.ChatResponse, None]
 
@@ -35,6 +38,8 @@ Events = AsyncGenerator[pb.ChatResponse, None]
 _MESSAGES_AN_APPEND = 256
 # This many characters fit memory's limit on a question (64 KiB); facts are looked up by the start of a message.
 _QUESTION_CHARS = 16_384
+# The memory contract's limit.
+_LARGEST_BUDGET = 1_000_000
 
 
 class TakesTurns(Protocol):
@@ -48,29 +53,38 @@ class TakesTurns(Protocol):
 class Turns:
     """Takes turns with the help of policy, memory and models."""
 
-    def __init__(self, policy: Policy, memory: Memory, models: Generator, delivery: Delivery) -> None:
+    def __init__(self, policy: Policy, memory: Memory, models: Generator, delivery: Delivery, blobs: Blobs) -> None:
         self._policy = policy
         self._memory = memory
         self._models = models
         self._delivery = delivery
+        self._blobs = blobs
 
     async def take(self, request: pb.ChatRequest, *, append_id: str = "") -> Events:
-        """The events of one turn without their numbers: started, deltas, finished.
+        """The events of one turn without their numbers: started, deltas, finished; or one whole answer.
 
-        Memory keeps only one of the turns that have the same `append_id` (a UUID).
+        Memory keeps only one of the turns that have the same `append_id` (a UUID). The request is changed: its media
+        get hashes in place of bytes.
 
         Raises:
             PermissionDenied, FailedPrecondition: policy refuses the input.
+            InvalidArgument: TOOL_CALL_NOT_FOUND: a result answers no call of the conversation.
+            NotFound: MEDIA_NOT_FOUND: the tenant has no bytes with a hash of the request.
             MeshError: the error of a neighbour, unchanged.
         """
-        reply = Reply()
-        new, decision = await self._check_input(request.messages, f"model:{request.model}")
-        context = await self._context(request, new)
-        generation = generation_of(request, new, context)
-        notices = [_notice("input", decision)] if decision is not None else []
-        output = CheckedOutput(self._policy, f"model:{request.model}")
-        async with aclosing(self._models.generate(generation)) as events:
-            async for event in events:
+        reply = Reply(request)
+        async with AsyncExitStack() as stack:
+            kept = bool(request.conversation_id)
+            await stack.enter_async_context(held(self._blobs, principal().tenant_id, request.messages, kept=kept))
+            new, decision = await self._check_input(request.messages, f"model:{request.model}")
+            notices = [_notice("input", decision)] if decision is not None else []
+            context = await self._context(request, new)
+            if context is not None and kept:
+                new = checked_results([each.message for each in context.recent_messages], new, "messages")
+            generation = generation_of(request, new, context)
+            length = sum(len(text_of(message)) for message in generation.messages)
+            output = CheckedOutput(self._policy)
+            async for event in await stack.enter_async_context(aclosing(self._models.generate(generation))):
                 kind = event.WhichOneof("payload")
                 if kind == "delta":
                     delta, decision = await output.check(event.delta)
@@ -82,14 +96,30 @@ class Turns:
                     reply.add(delta)
                     yield pb.ChatResponse(delta=delta)
                 elif kind == "started":
-                    output = CheckedOutput(self._policy, f"model:{event.started.model}")
-                    length = sum(len(text_of(message)) for message in generation.messages)
-                    yield pb.ChatResponse(started=reply.started(request, event.started, context, length))
+                    output.resource = f"model:{event.started.model}"
+                    yield pb.ChatResponse(started=reply.started(event.started, context, length))
                     for notice in notices:
                         yield pb.ChatResponse(policy=notice)
                 elif kind == "finished":
                     await self._remember(request, new, reply, append_id)
                     yield pb.ChatResponse(finished=reply.finished(event.finished))
+                    return
+                elif kind == "answer":
+                    whole = event.answer
+                    output.resource = f"model:{whole.started.model}"
+                    answer = pb.ChatAnswer(started=reply.started(whole.started, context, length), policy=notices)
+                    delta, decision = await output.check(whole.delta)
+                    if decision is not None:
+                        answer.policy.append(_notice("output", decision))
+                    if delta is None:
+                        answer.finished.CopyFrom(reply.withheld(whole.finished.usage))
+                    else:
+                        if whole.HasField("delta"):
+                            reply.add(delta, whole=True)
+                            answer.delta.CopyFrom(delta)
+                        await self._remember(request, new, reply, append_id)
+                        answer.finished.CopyFrom(reply.finished(whole.finished))
+                    yield pb.ChatResponse(answer=answer)
                     return
                 elif kind == "heartbeat":
                     yield pb.ChatResponse(heartbeat=event.heartbeat)
@@ -126,7 +156,22 @@ class Turns:
         )
         if request.HasField("context_token_budget"):
             question.token_budget = request.context_token_budget
-        return await self._memory.context(question)
+        context = await self._memory.context(question)
+        if request.conversation_id and orphaned_results([each.message for each in context.recent_messages], new):
+            await self._add_calls(request.conversation_id, context)
+        return context
+
+    async def _add_calls(self, conversation_id: str, context: memory_service_pb2.GetContextResponse) -> None:
+        """Replace the recent messages by those from the last tool calls on, which did not fit the context's budget."""
+        question = memory_service_pb2.GetContextRequest(
+            conversation_id=conversation_id,
+            strategy=memory_service_pb2.STRATEGY_SHORT_ONLY,
+            token_budget=_LARGEST_BUDGET,
+        )
+        recent = (await self._memory.context(question)).recent_messages
+        last = max((place for place, each in enumerate(recent) if each.message.tool_calls), default=len(recent))
+        del context.recent_messages[:]
+        context.recent_messages.extend(recent[last:])
 
     async def _remember(
         self, request: pb.ChatRequest, new: Sequence[message_pb2.Message], reply: Reply, append_id: str
@@ -148,7 +193,13 @@ class Turns:
                 request_id=request_id,
             )
             await self._delivery.accept(
-                PendingTurn(request_id, principal(), request.conversation_id, append.SerializeToString())
+                PendingTurn(
+                    request_id,
+                    principal(),
+                    request.conversation_id,
+                    append.SerializeToString(),
+                    frozenset(hashes_of(append.messages)),
+                )
             )
 
 

@@ -17,24 +17,41 @@ from services.mesh.watching.streams import Fields
 FIELD = b"entry"
 
 # Tasks are counted by source, so that many turns outside of sessions never remove the entries of a session.
+# Only what needs a call for each entry has one, because a call from a script takes longer than most commands.
 APPEND = """
-local stream, sources = KEYS[1], {}
-for i = 5, #ARGV, 3 do
-    local id = redis.call('XADD', stream, 'MAXLEN', '~', ARGV[1], '*', 'entry', ARGV[i + 2])
-    local task = stream .. ':task:' .. ARGV[i]
-    redis.call('XADD', task, 'MAXLEN', '~', ARGV[2], id, 'entry', ARGV[i + 2])
-    redis.call('EXPIRE', task, ARGV[4])
-    local tasks = stream .. ':tasks:' .. ARGV[i + 1]
-    redis.call('ZADD', tasks, string.match(id, '^%d+'), ARGV[i])
-    sources[tasks] = true
+local stream = KEYS[1]
+local function in_pieces(command, words)
+    -- A call takes fewer than 8000 words.
+    for first = 1, #words, 1000 do
+        local call = {unpack(command)}
+        for i = first, math.min(first + 999, #words) do call[#call + 1] = words[i] end
+        redis.call(unpack(call))
+    end
 end
+local sources, newest = {}, {}
+for i = 5, #ARGV, 3 do
+    local id, source = ARGV[i], ARGV[i + 1]
+    local place = redis.call('XADD', stream, 'MAXLEN', '~', ARGV[1], '*', 'entry', ARGV[i + 2])
+    redis.call('XADD', stream .. ':task:' .. id, 'MAXLEN', '~', ARGV[2], place, 'entry', ARGV[i + 2])
+    if not sources[source] then sources[source] = {} end
+    sources[source][id] = place
+    newest[id] = true
+end
+for id in pairs(newest) do redis.call('EXPIRE', stream .. ':task:' .. id, ARGV[4]) end
 redis.call('EXPIRE', stream, ARGV[4])
-for tasks in pairs(sources) do
-    redis.call('EXPIRE', tasks, ARGV[4])
-    local excess = redis.call('ZCARD', tasks) - tonumber(ARGV[3])
+for source, tasks in pairs(sources) do
+    local key, words = stream .. ':tasks:' .. source, {}
+    for id, place in pairs(tasks) do
+        words[#words + 1] = string.match(place, '^%d+')
+        words[#words + 1] = id
+    end
+    in_pieces({'ZADD', key}, words)
+    redis.call('EXPIRE', key, ARGV[4])
+    local excess = redis.call('ZCARD', key) - tonumber(ARGV[3])
     if excess > 0 then
-        local oldest = redis.call('ZPOPMIN', tasks, excess)
-        for i = 1, #oldest, 2 do redis.call('DEL', stream .. ':task:' .. oldest[i]) end
+        local oldest, keys = redis.call('ZPOPMIN', key, excess), {}
+        for i = 1, #oldest, 2 do keys[#keys + 1] = stream .. ':task:' .. oldest[i] end
+        in_pieces({'DEL'}, keys)
     end
 end
 """

@@ -55,13 +55,14 @@ class _TurnLog:
         if kind == "started":
             self._started(event.started)
         elif kind == "policy":
-            decision = policy_service_pb2.Decision.Name(event.policy.decision).removeprefix("DECISION_").lower()
-            rules = ",".join(rule.rule_id for rule in event.policy.matched_rules)
-            facts = {"stage": event.policy.stage, "decision": decision, "rules": rules}
-            self._write(f"policy on the {event.policy.stage}: {decision}", facts, level="warning")
+            self._noticed(event.policy)
         elif kind == "finished":
-            self._ended = True
-            self._write("turn finished", _attributes(event.finished), task_status=COMPLETED)
+            self._finished(event.finished)
+        elif kind == "answer":
+            self._started(event.answer.started)
+            for notice in event.answer.policy:
+                self._noticed(notice)
+            self._finished(event.answer.finished)
 
     def left(self) -> None:
         """Write that the caller left before the end."""
@@ -79,6 +80,16 @@ class _TurnLog:
         self._turn = {"chat_id": started.chat_id, "model": started.model}
         facts = {"remembered_messages": str(started.remembered_messages)}
         self._write("turn started", facts, task_status=RUNNING)
+
+    def _noticed(self, notice: pb.PolicyNotice) -> None:
+        decision = policy_service_pb2.Decision.Name(notice.decision).removeprefix("DECISION_").lower()
+        rules = ",".join(rule.rule_id for rule in notice.matched_rules)
+        facts = {"stage": notice.stage, "decision": decision, "rules": rules}
+        self._write(f"policy on the {notice.stage}: {decision}", facts, level="warning")
+
+    def _finished(self, finished: pb.ChatFinished) -> None:
+        self._ended = True
+        self._write("turn finished", _attributes(finished), task_status=COMPLETED)
 
     def _write(self, message: str, facts: dict[str, str], *, level: str = "info", task_status: str = "") -> None:
         # A turn that failed before it began has no id yet.

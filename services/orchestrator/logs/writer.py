@@ -23,6 +23,8 @@ MOST_WAITING = 10_000
 BATCH = 256
 # The entries of this number of seconds share a write.
 GATHER_SECONDS = 0.02
+# While entries come without end, a write begins after this many seconds.
+APART_SECONDS = 0.1
 
 
 class LogWriter:
@@ -51,16 +53,21 @@ class LogWriter:
     @property
     def job(self) -> Job:
         """Writes the queued entries; while Redis is away they stay queued."""
-        return Job("log_writer", self.flush, wake=self._wake, gather=GATHER_SECONDS)
+        return Job("log_writer", self.flush, wake=self._wake, gather=GATHER_SECONDS, apart=APART_SECONDS)
 
     async def flush(self) -> None:
         """Write the queued entries, oldest first; an entry may be written twice if Redis fails during a write.
 
+        Entries that come during a write are left to the next flush. They would otherwise be written at once, a few at a
+        time.
+
         Raises:
             Unavailable: Redis cannot be reached; entries that were not written stay queued.
         """
-        while self._waiting:
-            batch = [self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))]
+        left = len(self._waiting)
+        while left and self._waiting:
+            batch = [self._waiting.popleft() for _ in range(min(BATCH, left, len(self._waiting)))]
+            left -= len(batch)
             try:
                 for tenant_id, pairs in groupby(sorted(batch, key=itemgetter(0)), key=itemgetter(0)):
                     await self._store.append(tenant_id, [entry for _, entry in pairs])

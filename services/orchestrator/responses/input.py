@@ -8,6 +8,8 @@ from soma.orchestrator.v1 import chat_service_pb2 as chat
 from soma.orchestrator.v1 import response_service_pb2 as pb
 
 from services.mesh.call import errors
+from services.messages.message import thoughts_of
+from services.orchestrator.chat.history import MOST_MESSAGES, accepted_history, checked_results, says
 from services.orchestrator.responses.response import RESPONSE_ID, response_of
 from services.orchestrator.responses.store import PostgresResponses
 
@@ -66,36 +68,74 @@ async def earlier_messages(store: PostgresResponses, tenant_id: str, previous: s
     return messages
 
 
-def chat_request(request: pb.CreateResponseRequest, messages: Sequence[message_pb2.Message]) -> chat.ChatRequest:
-    """The chat turn that answers these messages with the settings of the response."""
+def chat_request(
+    request: pb.CreateResponseRequest, before: Sequence[message_pb2.Message], new: Sequence[message_pb2.Message]
+) -> chat.ChatRequest:
+    """The chat turn that answers new messages, after those before them, with the settings of the response.
+
+    Raises:
+        InvalidArgument: TOOL_CALL_NOT_FOUND: a result answers no call; or there are too many messages.
+    """
     settings = request.settings
     turn = chat.ChatRequest(
         model=request.model, request_id=request.request_id, conversation_id=settings.conversation_id
     )
     if settings.HasField("options"):
         turn.options.CopyFrom(settings.options)
-        turn.options.whole = False
     if settings.HasField("strategy"):
         turn.strategy = settings.strategy
     if settings.instructions:
         turn.messages.add(role=message_pb2.ROLE_SYSTEM, content=settings.instructions)
-    turn.messages.extend(_with_joined_calls(messages))
+    if settings.conversation_id:
+        # The conversation may have the calls that new results answer, so the turn looks at them.
+        turn.messages.extend(_with_joined_items(new))
+        return turn
+    checked_results(_with_joined_items(before), _with_joined_items(new), "input")
+    turn.messages.extend(accepted_history(_with_joined_items([*before, *new]), ()))
+    if len(turn.messages) > MOST_MESSAGES:
+        message = f"the response and those it continues have {len(turn.messages)} messages; at most {MOST_MESSAGES} go"
+        violation = errors.FieldViolation("settings.previous_response_id", message)
+        raise errors.InvalidArgument(message, violations=[violation])
     return turn
 
 
-def _with_joined_calls(messages: Sequence[message_pb2.Message]) -> Messages:
-    """The messages, where tool calls join the assistant's message before them: models expect these in one message."""
+def _with_joined_items(messages: Sequence[message_pb2.Message]) -> Messages:
+    """The messages, where the items of an assistant's message are one message again, as models expect.
+
+    Of two messages of the assistant, one behind the other, the second joins the first unless both have a text. A text
+    behind tool calls joins too, because the results of the calls must come right after the message.
+    """
     joined: Messages = []
+    # Whether the last message is a copy, which may be changed.
+    own = False
     for message in messages:
-        assistant = message.role == message_pb2.ROLE_ASSISTANT
-        if assistant and message.tool_calls and not message.content and joined and joined[-1].role == message.role:
-            both = message_pb2.Message()
-            both.CopyFrom(joined[-1])
-            both.tool_calls.extend(message.tool_calls)
-            joined[-1] = both
+        if joined and _belong_together(joined[-1], message):
+            if not own:
+                both = message_pb2.Message()
+                both.CopyFrom(joined[-1])
+                joined[-1] = both
+                own = True
+            _join(joined[-1], message)
         else:
             joined.append(message)
+            own = False
     return joined
+
+
+def _belong_together(first: message_pb2.Message, second: message_pb2.Message) -> bool:
+    if first.role != message_pb2.ROLE_ASSISTANT or second.role != message_pb2.ROLE_ASSISTANT:
+        return False
+    return bool(first.tool_calls) or not says(first) or not says(second)
+
+
+def _join(first: message_pb2.Message, second: message_pb2.Message) -> None:
+    if second.content:
+        if first.parts:
+            first.parts.add().text.text = second.content
+        else:
+            first.content += second.content
+    first.parts.extend(second.parts)
+    first.tool_calls.extend(second.tool_calls)
 
 
 def input_items(chain: Sequence[Exchange]) -> list[pb.ResponseInputItem]:
@@ -132,9 +172,17 @@ def page(items: Sequence[pb.ResponseInputItem], after: str, size: int) -> tuple[
 
 def message_of(item: pb.ResponseItem) -> message_pb2.Message:
     """An item of an output as a message of the assistant."""
-    message = message_pb2.Message(role=message_pb2.ROLE_ASSISTANT, content=item.text.text)
-    if item.HasField("tool_call"):
-        message.tool_calls.append(item.tool_call)
+    message = message_pb2.Message(role=message_pb2.ROLE_ASSISTANT)
+    match item.WhichOneof("item"):
+        case "tool_call":
+            message.tool_calls.append(item.tool_call)
+        case "reasoning":
+            message.parts.add(reasoning=item.reasoning)
+        case "text" if item.text.citations:
+            text = message_pb2.Text(text=item.text.text, citations=item.text.citations)
+            message.parts.add(text=text)
+        case "text":
+            message.content = item.text.text
     return message
 
 
@@ -148,11 +196,18 @@ def _own_items(request: pb.CreateResponseRequest, suffix: str) -> Iterator[pb.Re
     for index, each in enumerate(request.input):
         message = each.message
         kind = "fco" if message.role == message_pb2.ROLE_TOOL else "msg"
-        if message.content or not message.tool_calls:
-            text = message_pb2.Message()
-            text.CopyFrom(message)
-            text.ClearField("tool_calls")
-            yield pb.ResponseInputItem(item_id=f"{kind}_{suffix}_i{index}", message=text)
+        thoughts = thoughts_of(message)
+        for number, thought in enumerate(thoughts):
+            alone = message_pb2.Message(role=message.role, parts=[message_pb2.Part(reasoning=thought)])
+            yield pb.ResponseInputItem(item_id=f"rs_{suffix}_i{index}_{number}", message=alone)
+        if says(message) or not (message.tool_calls or thoughts):
+            said = message_pb2.Message()
+            said.CopyFrom(message)
+            said.ClearField("tool_calls")
+            if thoughts:
+                said.ClearField("parts")
+                said.parts.extend(part for part in message.parts if part.WhichOneof("part") != "reasoning")
+            yield pb.ResponseInputItem(item_id=f"{kind}_{suffix}_i{index}", message=said)
         for number, call in enumerate(message.tool_calls):
             alone = message_pb2.Message(role=message.role, tool_calls=[call])
             yield pb.ResponseInputItem(item_id=f"fc_{suffix}_i{index}_{number}", message=alone)

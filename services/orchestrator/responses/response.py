@@ -15,7 +15,7 @@ from services.mesh.call import errors
 
 RESPONSE_ID = re.compile(r"resp_([0-9a-f]{32})")
 # Items of the output are numbered; items of the input have an `i` before their number.
-_ITEM_ID = re.compile(r"(?:msg|fc|fco)_([0-9a-f]{32})_[i0-9_]{1,16}")
+_ITEM_ID = re.compile(r"(?:msg|fc|fco|rs)_([0-9a-f]{32})_[i0-9_]{1,16}")
 _CUT_SHORT = (message_pb2.FINISH_REASON_LENGTH, message_pb2.FINISH_REASON_CONTENT_FILTER)
 
 Event = pb.CreateResponseResponse
@@ -36,13 +36,17 @@ class ResponseBuilder:
             response_id=f"resp_{self._hex}", state=pb.Response.STATE_IN_PROGRESS, model=model, settings=settings
         )
         self.response.create_time.FromMicroseconds(int(time() * 1e6))
-        self._items: list[pb.ResponseItem] = []
-        self._unfinished: dict[int, pb.ResponseItem] = {}
+        self._provider = ""
+        self._items: list[_Item] = []
+        self._unfinished: dict[int, _Item] = {}
         self._text: int | None = None
+        self._text_length = 0
+        self._thoughts: dict[int, int] = {}
         self._calls: dict[int, int] = {}
 
     def started(self, started: chat.ChatStarted) -> None:
         """Note which model answers."""
+        self._provider = started.provider
         self.response.model = started.model
         self.response.sources.extend(started.sources)
         self.response.dropped_params.extend(started.dropped_params)
@@ -51,18 +55,16 @@ class ResponseBuilder:
         """The first event."""
         return Event(created=self.response)
 
-    def take(self, event: chat.ChatResponse) -> Iterator[Event]:
-        """The events of the response that follow from one of the turn's, between its first and its last."""
-        kind = event.WhichOneof("payload")
-        if kind == "delta":
-            if event.delta.text:
-                yield from self._add_text(event.delta)
-            for piece in event.delta.tool_calls:
-                yield from self._add_call(piece)
-        elif kind == "policy":
-            yield Event(policy=event.policy)
-        elif kind == "heartbeat":
-            yield Event(heartbeat=event.heartbeat)
+    def add(self, delta: message_pb2.Delta) -> Iterator[Event]:
+        """The events that follow from a piece of the answer."""
+        for thought in delta.reasoning:
+            yield from self._add_thought(thought)
+        if delta.text:
+            yield from self._add_text(delta)
+        for citation in delta.citations:
+            yield from self._add_citation(citation)
+        for call in delta.tool_calls:
+            yield from self._add_call(call)
 
     def finish(self, finished: chat.ChatFinished) -> Iterator[Event]:
         """Complete the items and the response, because the turn has finished."""
@@ -103,55 +105,114 @@ class ResponseBuilder:
         self.response.end_time.FromMicroseconds(int(time() * 1e6))
         # A response may end twice: as completed, and then as failed because it could not be stored.
         self.response.ClearField("output")
-        self.response.output.extend(self._items)
+        self.response.output.extend(item.joined() for item in self._items)
 
     def _add_text(self, delta: message_pb2.Delta) -> Iterator[Event]:
-        if self._text is None or self._items[self._text].text.refusal != delta.refusal:
+        if self._text is None or self._items[self._text].item.text.refusal != delta.refusal:
             yield from self._close_complete()
             self._text = len(self._items)
             text = pb.ResponseText(refusal=delta.refusal)
-            yield self._open_item(pb.ResponseItem(item_id=self._item_id("msg"), text=text))
-        item = self._items[self._text].text
-        item.text += delta.text
-        item.logprobs.extend(delta.logprobs)
+            yield self._open_item("msg", pb.ResponseItem(text=text), offset=self._text_length)
+        item = self._items[self._text]
+        item.pieces.append(delta.text)
+        item.item.text.logprobs.extend(delta.logprobs)
+        self._text_length += len(delta.text)
         yield Event(delta=pb.ResponseTextDelta(output_index=self._text, text=delta.text, logprobs=delta.logprobs))
+
+    def _add_citation(self, citation: message_pb2.Citation) -> Iterator[Event]:
+        """Add a citation to the text that it belongs to: its place counts from the beginning of the whole answer."""
+        texts = [item for item in self._items if item.item.HasField("text")]
+        if not texts:
+            yield from self._add_text(message_pb2.Delta())
+            texts = self._items[-1:]
+        placed = citation.end > 0
+        text = next((each for each in reversed(texts) if placed and each.offset <= citation.start), texts[-1])
+        added = text.item.text.citations.add()
+        added.CopyFrom(citation)
+        if placed:
+            added.start, added.end = citation.start - text.offset, citation.end - text.offset
+
+    def _add_thought(self, piece: message_pb2.ReasoningDelta) -> Iterator[Event]:
+        if piece.index not in self._thoughts:
+            yield from self._close_complete()
+            self._text = None
+            self._thoughts[piece.index] = len(self._items)
+            begun = message_pb2.Reasoning(provider=self._provider)
+            yield self._open_item("rs", pb.ResponseItem(reasoning=begun))
+        index = self._thoughts[piece.index]
+        item = self._items[index]
+        item.pieces.append(piece.text)
+        thought = item.item.reasoning
+        thought.signature = piece.signature or thought.signature
+        thought.redacted = piece.redacted or thought.redacted
+        thought.details = piece.details or thought.details
+        if piece.text and index in self._unfinished:
+            yield Event(reasoning=pb.ResponseReasoningDelta(output_index=index, text=piece.text))
 
     def _add_call(self, piece: message_pb2.ToolCallDelta) -> Iterator[Event]:
         if piece.index not in self._calls:
             yield from self._close_complete()
             self._text = None
             self._calls[piece.index] = len(self._items)
-            call = message_pb2.ToolCall(call_id=piece.call_id, name=piece.name)
-            yield self._open_item(pb.ResponseItem(item_id=self._item_id("fc"), tool_call=call))
+            begun = message_pb2.ToolCall(call_id=piece.call_id, name=piece.name)
+            yield self._open_item("fc", pb.ResponseItem(tool_call=begun))
         index = self._calls[piece.index]
+        item = self._items[index]
+        call = item.item.tool_call
+        call.call_id = call.call_id or piece.call_id
+        call.name = call.name or piece.name
+        call.signature = call.signature or piece.signature
         # After the end of a JSON object a provider sends only white space.
         if piece.arguments and index in self._unfinished:
-            self._items[index].tool_call.arguments += piece.arguments
+            item.pieces.append(piece.arguments)
             yield Event(arguments=pb.ResponseArgumentsDelta(output_index=index, arguments=piece.arguments))
 
     def _close_complete(self) -> Iterator[Event]:
         """End the complete items, before another item begins: providers may mix the pieces of several calls."""
         for index in sorted(self._unfinished):
-            if self._is_complete(self._unfinished[index]):
+            if self._unfinished[index].is_complete:
                 yield self._close_item(index)
 
-    @staticmethod
-    def _is_complete(item: pb.ResponseItem) -> bool:
-        if item.HasField("text"):
-            return True
-        try:
-            return isinstance(orjson.loads(item.tool_call.arguments), dict)
-        except orjson.JSONDecodeError:
-            return False
-
-    def _item_id(self, kind: str) -> str:
-        return f"{kind}_{self._hex}_{len(self._items)}"
-
-    def _open_item(self, item: pb.ResponseItem) -> Event:
+    def _open_item(self, kind: str, item: pb.ResponseItem, *, offset: int = 0) -> Event:
         index = len(self._items)
-        self._items.append(item)
-        self._unfinished[index] = item
+        item.item_id = f"{kind}_{self._hex}_{index}"
+        self._unfinished[index] = _Item(item, offset)
+        self._items.append(self._unfinished[index])
         return Event(item_begun=pb.ResponseItemEvent(output_index=index, item=item))
 
     def _close_item(self, index: int) -> Event:
-        return Event(item_done=pb.ResponseItemEvent(output_index=index, item=self._unfinished.pop(index)))
+        return Event(item_done=pb.ResponseItemEvent(output_index=index, item=self._unfinished.pop(index).joined()))
+
+
+class _Item:
+    """One item of the output; its text, thought or arguments are in pieces until they are joined.
+
+    `offset` is the number of characters that the texts before it have.
+    """
+
+    def __init__(self, item: pb.ResponseItem, offset: int) -> None:
+        self.item = item
+        self.offset = offset
+        self.pieces: list[str] = []
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether nothing of it can follow: arguments are an object, while a text or a thought may always end."""
+        if not self.item.HasField("tool_call"):
+            return True
+        try:
+            return isinstance(orjson.loads("".join(self.pieces)), dict)
+        except orjson.JSONDecodeError:
+            return False
+
+    def joined(self) -> pb.ResponseItem:
+        """The item with all pieces so far."""
+        whole = "".join(self.pieces)
+        match self.item.WhichOneof("item"):
+            case "text":
+                self.item.text.text = whole
+            case "reasoning":
+                self.item.reasoning.text = whole
+            case "tool_call":
+                self.item.tool_call.arguments = whole
+        return self.item

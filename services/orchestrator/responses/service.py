@@ -1,22 +1,25 @@
 """soma.orchestrator.v1.ResponseService: makes responses of turns, and stores them."""
 
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing, asynccontextmanager, nullcontext
 from typing import Any
 
 from soma.errors.v1 import reasons
+from soma.model.v1.message_pb2 import Message
 from soma.orchestrator.v1 import response_service_pb2 as pb
 from soma.orchestrator.v1 import response_service_pb2_grpc as rpc
 
+from services.mesh.blobs.blobs import Blobs
 from services.mesh.call import errors, page_token
 from services.mesh.call.call import current_call, principal, run_as
 from services.mesh.watching.rows import RowSequences
 from services.orchestrator.adapters.model import ChatModels
 from services.orchestrator.chat.turn import TakesTurns
+from services.orchestrator.media import held
 from services.orchestrator.responses.input import chat_request, earlier_messages, input_items, new_messages, page
 from services.orchestrator.responses.response import RESPONSE_ID, ResponseBuilder
 from services.orchestrator.responses.store import PostgresResponseEvents, PostgresResponses, ResponseRecord
-from services.orchestrator.responses.task import ResponseTask, ResponseTasks
+from services.orchestrator.responses.task import ResponseTask, ResponseTasks, Source
 from services.orchestrator.responses.watch import ResponseWatcher
 
 _PAGE_SIZE = 20
@@ -33,6 +36,7 @@ class ResponseService(rpc.ResponseServiceServicer):
         sequences: RowSequences,
         tasks: ResponseTasks,
         models: ChatModels,
+        blobs: Blobs,
         background_seconds: float,
     ) -> None:
         self._turns = turns
@@ -41,6 +45,7 @@ class ResponseService(rpc.ResponseServiceServicer):
         self._events = events
         self._watcher = ResponseWatcher(store, events, sequences)
         self._tasks = tasks
+        self._blobs = blobs
         self._background_seconds = background_seconds
 
     async def CreateResponse(
@@ -110,22 +115,30 @@ class ResponseService(rpc.ResponseServiceServicer):
             await self._models.require(request.model)
         new = await new_messages(self._store, who.tenant_id, request.input)
         before = await earlier_messages(self._store, who.tenant_id, settings.previous_response_id)
-        with_input = pb.CreateResponseRequest(input=[pb.ResponseInput(message=message) for message in new])
         response = ResponseBuilder(request.model, settings)
         record = ResponseRecord(self._store, who.tenant_id, self._events if settings.background else None)
-        call = current_call()
-        trace = call.trace if call is not None else None
         task = ResponseTask(
             response,
-            self._turns.take(chat_request(request, [*before, *new])),
-            with_input,
+            self._source(request, before, new),
             record if stored else None,
             detached=settings.background,
-            scope=run_as(who, trace=trace, timeout=self._background_seconds) if settings.background else None,
         )
         if stored:
             self._tasks.add(response.response.response_id, task)
         return task
+
+    @asynccontextmanager
+    async def _source(
+        self, request: pb.CreateResponseRequest, before: Sequence[Message], new: Sequence[Message]
+    ) -> AsyncIterator[Source]:
+        """What a response is made from; the bytes of the new messages are held while it is made."""
+        who, call = principal(), current_call()
+        background = request.settings.background
+        scope = run_as(who, trace=call.trace if call else None, timeout=self._background_seconds)
+        with scope if background else nullcontext():
+            async with held(self._blobs, who.tenant_id, new, kept=False):
+                turn = self._turns.take(chat_request(request, before, new))
+                yield Source(pb.CreateResponseRequest(input=[pb.ResponseInput(message=each) for each in new]), turn)
 
     async def _get(self, response_id: str) -> pb.Response:
         tenant_id = principal().tenant_id

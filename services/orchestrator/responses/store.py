@@ -3,7 +3,7 @@
 A task that finishes a response and a caller who cancels it may meet; the row's state then says who was first.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -16,12 +16,16 @@ from soma.orchestrator.v1.response_service_pb2 import (
     WatchResponseResponse,
 )
 
+from services.mesh.blobs.blobs import Blobs
 from services.mesh.call.errors import Code
 from services.mesh.stores.group_commit import GroupCommit
-from services.mesh.stores.postgres import connection
+from services.mesh.stores.postgres import connection, transaction
 from services.mesh.watching.rows import RowSequences
+from services.orchestrator.media import hashes_of
 
 if TYPE_CHECKING:
+    import asyncpg
+
     from services.mesh.stores.postgres import Connection, Pool
 
 STATES = {
@@ -34,7 +38,7 @@ STATES = {
 _NAMES = {state: name for name, state in STATES.items()}
 
 # The events that are stored; the last one is made from the stored response.
-STORED_EVENTS = frozenset({"created", "item_begun", "delta", "arguments", "item_done"})
+STORED_EVENTS = frozenset({"created", "item_begun", "delta", "reasoning", "arguments", "item_done"})
 _EVENTS_A_READ = 1000
 # A response without a sign of life for this long was interrupted, because its process is gone.
 LOST_SECONDS = 30.0
@@ -43,8 +47,8 @@ _Row: TypeAlias = tuple[str, int, bytes]
 
 INSERT = """
     INSERT INTO orchestrator.response (tenant_id, response_id, previous_response_id, state, input, response,
-        conversation_id)
-    VALUES ($1, $2, $3, $4, $5, $6, $7)
+        conversation_id, media)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
 """
 END = """
     UPDATE orchestrator.response SET response = $4, state = CASE state WHEN 'in_progress' THEN $3 ELSE state END
@@ -70,7 +74,9 @@ CHAIN = f"""
     )
     SELECT r.input, r.response, {_STATE} FROM chain r ORDER BY depth DESC
 """  # noqa: S608 -- a constant
-DELETE = "DELETE FROM orchestrator.response WHERE tenant_id = $1 AND response_id = $2 RETURNING response_id"
+# Deletions return who kept bytes for whom.
+_DELETED = "RETURNING tenant_id, response_id, media"
+DELETE = f"DELETE FROM orchestrator.response WHERE tenant_id = $1 AND response_id = $2 {_DELETED}"  # noqa: S608 -- a constant
 CANCEL = """
     UPDATE orchestrator.response SET state = 'cancelled'
     WHERE tenant_id = $1 AND response_id = $2 AND state = 'in_progress'
@@ -79,17 +85,18 @@ STILL_WANTED = """
     UPDATE orchestrator.response SET alive_time = now()
     WHERE response_id = ANY($1) AND state <> 'cancelled' RETURNING response_id
 """
-DELETE_OF_CONVERSATION = """
+DELETE_OF_CONVERSATION = f"""
     DELETE FROM orchestrator.response
     WHERE tenant_id = $1 AND conversation_id = $2 AND conversation_id IS DISTINCT FROM '' AND create_time <= $3
-"""
-DELETE_ALL = "DELETE FROM orchestrator.response WHERE tenant_id = $1 AND response_id = ANY($2)"
+    {_DELETED}
+"""  # noqa: S608 -- a constant
+DELETE_ALL = f"DELETE FROM orchestrator.response WHERE tenant_id = $1 AND response_id = ANY($2) {_DELETED}"  # noqa: S608 -- a constant
 # Rows of an earlier version have no conversation_id.
 WITHOUT_CONVERSATION = """
     SELECT response_id, response FROM orchestrator.response
     WHERE tenant_id = $1 AND conversation_id IS NULL AND create_time <= $2
 """
-FORGET = "DELETE FROM orchestrator.response WHERE create_time < now() - make_interval(secs => $1)"
+FORGET = f"DELETE FROM orchestrator.response WHERE create_time < now() - make_interval(secs => $1) {_DELETED}"  # noqa: S608 -- a constant
 # An event of a response that was deleted is dropped, because nobody can read it.
 INSERT_EVENT = """
     WITH kept AS (SELECT response_id FROM orchestrator.response WHERE response_id = $1 FOR KEY SHARE)
@@ -104,23 +111,35 @@ EVENTS_SINCE = """
 class PostgresResponses:
     """Responses of tenants; announces to watchers that a response ended or was deleted."""
 
-    def __init__(self, pool: "Pool", sequences: RowSequences) -> None:
+    def __init__(self, pool: "Pool", sequences: RowSequences, blobs: Blobs) -> None:
         self._pool = pool
         self._sequences = sequences
+        self._blobs = blobs
 
     async def begin(self, tenant_id: str, request: CreateResponseRequest, response: Response) -> None:
-        """Store a new response, and the request with its input."""
-        async with connection(self._pool) as acquired:
-            await acquired.execute(
-                INSERT,
-                tenant_id,
-                response.response_id,
-                response.settings.previous_response_id,
-                _NAMES[response.state],
-                request.SerializeToString(),
-                response.SerializeToString(),
-                response.settings.conversation_id,
-            )
+        """Store a new response, the request with its input, and the bytes that the input refers to.
+
+        Raises:
+            NotFound: MEDIA_NOT_FOUND: the tenant has no such bytes.
+        """
+        hashes = hashes_of(each.message for each in request.input)
+        row = (
+            tenant_id,
+            response.response_id,
+            response.settings.previous_response_id,
+            _NAMES[response.state],
+            request.SerializeToString(),
+            response.SerializeToString(),
+            response.settings.conversation_id,
+            bool(hashes),
+        )
+        if not hashes:
+            async with connection(self._pool) as acquired:
+                await acquired.execute(INSERT, *row)
+            return
+        async with transaction(self._pool) as acquired:
+            await acquired.execute(INSERT, *row)
+            await self._blobs.keep(acquired, tenant_id, _owner(response.response_id), hashes)
 
     async def end(self, tenant_id: str, response: Response) -> None:
         """Store how a response ended; one that was cancelled stays cancelled, and `response` gets that state."""
@@ -159,11 +178,12 @@ class PostgresResponses:
 
     async def delete(self, tenant_id: str, response_id: str) -> bool:
         """Delete a response; returns whether there was one."""
-        async with connection(self._pool) as acquired:
-            deleted = await acquired.fetchval(DELETE, tenant_id, response_id) is not None
+        async with transaction(self._pool) as acquired:
+            deleted = await acquired.fetch(DELETE, tenant_id, response_id)
+            await _release_media(acquired, self._blobs, deleted)
         if deleted:
             self._sequences.appended(response_id)
-        return deleted
+        return bool(deleted)
 
     async def cancel(self, tenant_id: str, response_id: str) -> None:
         """Mark a response as cancelled if it is in progress."""
@@ -178,8 +198,8 @@ class PostgresResponses:
 
     async def forget(self, days: float) -> None:
         """Delete the responses that are older than this number of days."""
-        async with connection(self._pool) as acquired:
-            await acquired.execute(FORGET, days * 86_400)
+        async with transaction(self._pool) as acquired:
+            await _release_media(acquired, self._blobs, await acquired.fetch(FORGET, days * 86_400))
 
 
 class PostgresResponseEvents:
@@ -233,8 +253,15 @@ class ResponseRecord:
         await self._store.end(self._tenant_id, response)
 
 
+async def _release_media(connection: "Connection", blobs: Blobs, deleted: Iterable["asyncpg.Record"]) -> None:
+    """Let go of the bytes that were kept for deleted responses."""
+    for row in deleted:
+        if row["media"]:
+            await blobs.release(connection, row["tenant_id"], _owner(row["response_id"]))
+
+
 async def delete_of_conversation(
-    connection: "Connection", tenant_id: str, conversation_id: str, until: datetime
+    connection: "Connection", blobs: Blobs, tenant_id: str, conversation_id: str, until: datetime
 ) -> None:
     """Delete the responses of a conversation that were created until then; their tasks end when they find no row."""
     older = [
@@ -242,8 +269,14 @@ async def delete_of_conversation(
         for row in await connection.fetch(WITHOUT_CONVERSATION, tenant_id, until)
         if Response.FromString(row["response"]).settings.conversation_id == conversation_id
     ]
-    await connection.execute(DELETE_ALL, tenant_id, older)
-    await connection.execute(DELETE_OF_CONVERSATION, tenant_id, conversation_id, until)
+    deleted = await connection.fetch(DELETE_ALL, tenant_id, older)
+    deleted += await connection.fetch(DELETE_OF_CONVERSATION, tenant_id, conversation_id, until)
+    await _release_media(connection, blobs, deleted)
+
+
+def _owner(response_id: str) -> str:
+    """The name under which the bytes of a response's input are kept."""
+    return f"response:{response_id}"
 
 
 def _exchange(request: bytes, row: bytes, state: str) -> tuple[CreateResponseRequest, Response]:

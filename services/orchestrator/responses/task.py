@@ -3,10 +3,12 @@
 import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator
-from contextlib import AbstractContextManager, aclosing, nullcontext
+from contextlib import AbstractAsyncContextManager, aclosing
+from dataclasses import dataclass
 
 import structlog
 from soma.errors.v1 import reasons
+from soma.model.v1.message_pb2 import Delta
 from soma.orchestrator.v1 import chat_service_pb2 as chat
 from soma.orchestrator.v1.response_service_pb2 import CreateResponseRequest, CreateResponseResponse
 
@@ -25,32 +27,35 @@ _MOST_WAITING = 256
 _LOOK_SECONDS = 1.0
 
 
+@dataclass(frozen=True, slots=True)
+class Source:
+    """The request of a response as it is stored, with its input alone, and the turn that answers it."""
+
+    request: CreateResponseRequest
+    turn: AsyncGenerator[chat.ChatResponse, None]
+
+
 class ResponseTask:
     """Runs a turn, and makes a response and its events of it.
 
     Args:
-        request: the request as it is stored, with its input alone.
+        source: what the response is made from; it is open while the response is made.
         record: the response's record in the store; None when the response is not stored.
         detached: whether the task goes on when nobody reads its events.
-        scope: the context manager in which the turn runs.
     """
 
     def __init__(
         self,
         response: ResponseBuilder,
-        turn: AsyncGenerator[chat.ChatResponse, None],
-        request: CreateResponseRequest,
+        source: AbstractAsyncContextManager[Source],
         record: ResponseRecord | None,
         *,
         detached: bool,
-        scope: AbstractContextManager[object] | None = None,
     ) -> None:
         self._response = response
-        self._turn = turn
-        self._request = request
+        self._source = source
         self._record = record
         self._detached = detached
-        self._scope = scope or nullcontext()
         self._begun = False
         self._sequence = 0
         self._read = True
@@ -99,8 +104,8 @@ class ResponseTask:
 
     async def _run(self) -> None:
         try:
-            with self._scope:
-                await self._read_turn()
+            async with self._source as source:
+                await self._read_turn(source)
         except asyncio.CancelledError:
             why = self._stopped or errors.Cancelled("the caller went away")
             await self._store_end(why, cancelled=isinstance(why, errors.Cancelled))
@@ -120,32 +125,50 @@ class ResponseTask:
         self._finished = True
         self._more.set()
 
-    async def _read_turn(self) -> None:
-        response = self._response
+    async def _read_turn(self, source: Source) -> None:
         if self._detached:
-            await self._begin()
-        async with aclosing(self._turn) as events:
+            await self._begin(source.request)
+        async with aclosing(source.turn) as events:
             async for event in events:
                 kind = event.WhichOneof("payload")
-                if kind == "started":
-                    response.started(event.started)
-                    if not self._begun:
-                        await self._begin()
+                if kind == "delta":
+                    await self._add(event.delta)
+                elif kind == "started":
+                    await self._start(source.request, event.started)
+                elif kind == "policy":
+                    await self._publish(CreateResponseResponse(policy=event.policy))
+                elif kind == "heartbeat":
+                    await self._publish(CreateResponseResponse(heartbeat=event.heartbeat))
                 elif kind == "finished":
-                    for each in response.finish(event.finished):
-                        await self._publish(each)
-                    if self._record is not None:
-                        await self._record.end(response.response)
-                    await self._hand_out(self._numbered(response.finished()))
-                else:
-                    for each in response.take(event):
-                        await self._publish(each)
+                    await self._finish(event.finished)
+                elif kind == "answer":
+                    await self._start(source.request, event.answer.started)
+                    for notice in event.answer.policy:
+                        await self._publish(CreateResponseResponse(policy=notice))
+                    await self._add(event.answer.delta)
+                    await self._finish(event.answer.finished)
 
-    async def _begin(self) -> None:
+    async def _start(self, request: CreateResponseRequest, started: chat.ChatStarted) -> None:
+        self._response.started(started)
+        if not self._begun:
+            await self._begin(request)
+
+    async def _begin(self, request: CreateResponseRequest) -> None:
         if self._record is not None:
-            await self._record.begin(self._request, self._response.response)
+            await self._record.begin(request, self._response.response)
         self._begun = True
         await self._publish(self._response.created())
+
+    async def _add(self, delta: Delta) -> None:
+        for each in self._response.add(delta):
+            await self._publish(each)
+
+    async def _finish(self, finished: chat.ChatFinished) -> None:
+        for each in self._response.finish(finished):
+            await self._publish(each)
+        if self._record is not None:
+            await self._record.end(self._response.response)
+        await self._hand_out(self._numbered(self._response.finished()))
 
     async def _store_end(self, error: errors.MeshError, *, cancelled: bool) -> None:
         if not self._begun:

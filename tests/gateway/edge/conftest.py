@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -14,6 +15,8 @@ from soma.model.v1.catalog_service_pb2 import Model
 
 from gateway.edge.main import SERVICE
 from gateway.edge.settings import EdgeSettings
+from services.mesh.blobs.blobs import Blobs
+from services.mesh.blobs.directory import Directory
 from services.mesh.call.authenticator import DevAuthenticator
 from services.mesh.call.spans import Spans
 from services.mesh.stores.redis import open_client
@@ -48,6 +51,7 @@ class Stand:
     catalog: FakeCatalog
     backend: Server
     edge: Any
+    blobs: Blobs
 
 
 @asynccontextmanager
@@ -68,7 +72,8 @@ async def standing(
     """An edge whose neighbours are in its own process (`local`), or in another process (`socket`)."""
     chat, responses, catalog = FakeChat(), FakeResponses(answered("Hello", ", world")), FakeCatalog(MODELS)
     embedder = FakeEmbedder("small-embed", lambda text, place: (len(text), place))
-    spans = Spans("edge", None, exporter)
+    # The bytes of a request are held in memory, and nothing is written into the directory.
+    spans, blobs = Spans("edge", None, exporter), Blobs(Directory(Path(".somamesh/blobs")))
     async with AsyncExitStack() as stack:
         stack.callback(spans.close)
         backend = await stack.enter_async_context(served(chat, responses, embedder, catalog, spans=spans))
@@ -78,6 +83,7 @@ async def standing(
                 SERVICE,
                 neighbours=neighbours if transport == "local" else dict.fromkeys(neighbours, backend.address),
                 settings=EdgeSettings(body_limit_bytes=64 * 1024),
+                blobs=blobs,
                 redis=await stack.enter_async_context(open_client(redis_url)),
                 authenticator=DevAuthenticator(KEY),
                 spans=spans,
@@ -85,7 +91,7 @@ async def standing(
         )
         app = BySurface(edge.service.surfaces)
         url = await stack.enter_async_context(serving(app))
-        yield Stand(url, chat, responses, embedder, catalog, backend.server, app)
+        yield Stand(url, chat, responses, embedder, catalog, backend.server, app, blobs)
 
 
 @pytest.fixture(scope="session", params=["local", "socket"])

@@ -217,7 +217,7 @@ async def test_a_servicer_that_awaits_something_cancelled_does_not_hang_its_call
         return pb.EchoResponse()
 
     metadata = (("x-api-key", KEY),)
-    async with asyncio.timeout(5), Socket(behaviour) as socket:
+    async with asyncio.timeout(15), Socket(behaviour) as socket:
         with run_as(SOMEBODY):
             stub = local(behaviour) if over == "local" else socket
             error = await failure(stub.Echo(pb.EchoRequest(), metadata=metadata))
@@ -237,13 +237,13 @@ async def test_a_hop_has_no_more_time_than_its_caller() -> None:
     async def outer(request: pb.EchoRequest) -> pb.EchoResponse:
         await neighbour.Echo(request)
         await neighbour.Echo(request, timeout=60)
-        await neighbour.Echo(request, timeout=0.5)
+        await neighbour.Echo(request, timeout=2)
         return pb.EchoResponse()
 
     with run_as(SOMEBODY):
         await local(outer).Echo(pb.EchoRequest(), timeout=10)
-    assert [round(seconds or 0) for seconds in left[:2]] == [10, 10]
-    assert (left[2] or 0) <= 0.5
+    assert all(5 < (seconds or 0) <= 10 for seconds in left[:2])
+    assert 0 < (left[2] or 0) <= 2
 
 
 async def test_a_call_whose_deadline_has_passed_does_not_begin() -> None:

@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
+from itertools import pairwise
+from time import monotonic
 from typing import TYPE_CHECKING
 
 import pytest
@@ -131,7 +133,7 @@ async def test_a_step_that_swallows_its_cancellation_ends_its_job_all_the_same()
         with suppress(asyncio.CancelledError):
             await asyncio.Event().wait()
 
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(15):
         async with running(Job("deaf", step, wake=asyncio.Event())):
             await begun.wait()
     assert runs == 1
@@ -164,6 +166,34 @@ async def test_a_job_on_a_wake_runs_at_its_start_and_once_for_several_wakes_toge
         wake.set()
         await work.stepped(3)
     assert work.steps == 3
+
+
+async def test_steps_that_wakes_bring_begin_apart_from_each_other() -> None:
+    begun: list[float] = []
+    wake = asyncio.Event()
+
+    async def step() -> None:
+        begun.append(monotonic())
+        wake.set()
+
+    async def three() -> bool:
+        return len(begun) >= 3
+
+    async with running(Job("work", step, wake=wake, apart=0.2)):
+        await until(three)
+    # Timers of the event loop are rounded to a millisecond.
+    assert all(later - earlier >= 0.199 for earlier, later in pairwise(begun))
+
+
+async def test_a_single_wake_does_not_wait_for_the_time_that_steps_are_apart() -> None:
+    work, wake = Work(), asyncio.Event()
+    async with running(Job("work", work.step, wake=wake, apart=0.3)):
+        await work.stepped(1)
+        await asyncio.sleep(0.35)
+        woken = monotonic()
+        wake.set()
+        await work.stepped(2)
+    assert monotonic() - woken < 0.2
 
 
 async def test_a_wake_that_comes_during_a_step_is_not_missed() -> None:

@@ -16,7 +16,7 @@ from services.model.testing.upstreams import FakeUpstream
 from tests.model import vendors
 
 OPENAI, ANTHROPIC = OpenAIDialect(), AnthropicDialect()
-PATIENCE = Patience(connect=1.0, first_byte=0.5, idle=0.5)
+PATIENCE = Patience(connect=30.0, first_byte=30.0, idle=30.0)
 
 
 @dataclass

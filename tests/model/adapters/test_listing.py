@@ -19,7 +19,7 @@ from services.model.testing.upstreams import FakeUpstream
 from services.model.vendor import Vendor
 from tests.model.vendors import ANTHROPIC, COMPATIBLE, OPENAI
 
-QUICK = Patience(connect=1.0, first_byte=0.2, idle=0.2)
+PATIENT = Patience(connect=30.0, first_byte=30.0, idle=30.0)
 
 
 @asynccontextmanager
@@ -44,7 +44,7 @@ async def text_of(provider: OpenAICompatible) -> str:
 
 
 async def openai(vendor: Vendor, *names: str) -> Sequence[Model]:
-    async with FakeUpstream(models=names) as fake, Upstream("openai", f"{fake.url}/v1", {}, QUICK) as upstream:
+    async with FakeUpstream(models=names) as fake, Upstream("openai", f"{fake.url}/v1", {}, PATIENT) as upstream:
         return await OpenAICompatible(upstream, vendor).models()
 
 
@@ -62,7 +62,7 @@ async def test_other_servers_keep_their_order_and_their_instruct_models_chat() -
 
 
 async def test_a_base_url_without_a_version_is_completed_from_the_servers_answers() -> None:
-    async with FakeUpstream(models=("m",)) as fake, Upstream("vllm", fake.url, {}, QUICK) as upstream:
+    async with FakeUpstream(models=("m",)) as fake, Upstream("vllm", fake.url, {}, PATIENT) as upstream:
         provider = OpenAICompatible(upstream, COMPATIBLE)
         assert [model.name for model in await provider.models()] == ["m"]
         assert [model.name for model in await provider.models()] == ["m"]
@@ -70,20 +70,20 @@ async def test_a_base_url_without_a_version_is_completed_from_the_servers_answer
 
 
 async def test_a_model_that_is_used_before_it_was_listed_is_found() -> None:
-    async with FakeUpstream() as fake, Upstream("vllm", fake.url, {}, QUICK) as upstream:
+    async with FakeUpstream() as fake, Upstream("vllm", fake.url, {}, PATIENT) as upstream:
         assert await text_of(OpenAICompatible(upstream, COMPATIBLE)) == "Hello there!"
 
 
 @pytest.mark.parametrize("answer", ['{"error": "Unexpected endpoint"}', "<html>"])
 async def test_a_server_that_answers_every_path_with_200_is_tried_under_its_version(answer: str) -> None:
     listings = {"/models": answer, "/v1/models": '{"data": [{"id": "m"}]}'}
-    async with serving(listings) as url, Upstream("studio", url, {}, QUICK) as upstream:
+    async with serving(listings) as url, Upstream("studio", url, {}, PATIENT) as upstream:
         assert [model.name for model in await OpenAICompatible(upstream, COMPATIBLE).models()] == ["m"]
 
 
 async def test_a_list_at_the_given_url_is_used_without_trying_another() -> None:
     listings = {"/models": '{"data": [{"id": "here"}]}', "/v1/models": '{"data": [{"id": "there"}]}'}
-    async with serving(listings) as url, Upstream("both", url, {}, QUICK) as upstream:
+    async with serving(listings) as url, Upstream("both", url, {}, PATIENT) as upstream:
         assert [model.name for model in await OpenAICompatible(upstream, COMPATIBLE).models()] == ["here"]
 
 
@@ -99,7 +99,7 @@ async def test_a_server_without_a_list_gets_chats_at_its_given_url() -> None:
 
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", answer)
-    async with TestServer(app) as server, Upstream("none", str(server.make_url("")), {}, QUICK) as upstream:
+    async with TestServer(app) as server, Upstream("none", str(server.make_url("")), {}, PATIENT) as upstream:
         provider = OpenAICompatible(upstream, COMPATIBLE)
         assert [await text_of(provider), await text_of(provider)] == ["Hi", "Hi"]
     assert asked == ["/models", "/v1/models", "/chat/completions", "/chat/completions"]
@@ -108,7 +108,7 @@ async def test_a_server_without_a_list_gets_chats_at_its_given_url() -> None:
 @pytest.mark.parametrize(("path", "said"), [("", "http://h; set HERE"), ("/v1", "answered 404")])
 async def test_the_error_for_a_server_without_a_list_names_the_tried_paths(path: str, said: str) -> None:
     advice = Advice(url="http://h; set HERE")
-    async with serving({}) as url, Upstream("none", f"{url}{path}", {}, QUICK, advice) as upstream:
+    async with serving({}) as url, Upstream("none", f"{url}{path}", {}, PATIENT, advice) as upstream:
         with pytest.raises(MeshError) as raised:
             await OpenAICompatible(upstream, COMPATIBLE).models()
     assert said in raised.value.message
@@ -118,7 +118,7 @@ async def test_anthropics_newest_small_model_comes_first() -> None:
     names = ("claude-opus-5", "claude-haiku-4-5", "claude-haiku-4")
     async with (
         FakeUpstream(AnthropicDialect(), models=names) as fake,
-        Upstream("anthropic", fake.url, {}, QUICK) as upstream,
+        Upstream("anthropic", fake.url, {}, PATIENT) as upstream,
     ):
         listed = await Anthropic(upstream, ANTHROPIC).models()
     assert [model.name for model in listed] == ["claude-haiku-4-5", "claude-opus-5", "claude-haiku-4"]
@@ -126,13 +126,18 @@ async def test_anthropics_newest_small_model_comes_first() -> None:
 
 
 @pytest.mark.parametrize(
-    ("fault", "reason"),
-    [(Fault.HANG, "PROVIDER_TIMEOUT"), (Fault.UNAUTHORIZED, "PROVIDER_CREDENTIAL_REFUSED")],
+    ("fault", "patience", "reason"),
+    [
+        (Fault.HANG, Patience(first_byte=0.2), "PROVIDER_TIMEOUT"),
+        (Fault.UNAUTHORIZED, PATIENT, "PROVIDER_CREDENTIAL_REFUSED"),
+    ],
 )
-async def test_a_vendor_that_cannot_list_is_reported_with_the_reason(fault: Fault, reason: str) -> None:
+async def test_a_vendor_that_cannot_list_is_reported_with_the_reason(
+    fault: Fault, patience: Patience, reason: str
+) -> None:
     async with (
         FakeUpstream(behaviour=Behaviour(fault=fault)) as fake,
-        Upstream("openai", f"{fake.url}/v1", {}, QUICK) as upstream,
+        Upstream("openai", f"{fake.url}/v1", {}, patience) as upstream,
     ):
         with pytest.raises(MeshError) as raised:
             await OpenAICompatible(upstream, COMPATIBLE).models()

@@ -44,7 +44,7 @@ async def embedding(vendor: Vendor = COMPATIBLE) -> AsyncIterator[tuple[Server, 
     app.router.add_post("/v1/embeddings", server.embed)
     async with TestServer(app) as running:
         server.url = str(running.make_url("/v1"))
-        async with Upstream("lab", server.url, {}, Patience(1.0, 2.0, 1.0)) as upstream:
+        async with Upstream("lab", server.url, {}, Patience()) as upstream:
             yield server, OpenAICompatible(upstream, vendor)
 
 

@@ -106,7 +106,7 @@ def test_thoughts_in_parts_of_the_content_are_read_in_their_order() -> None:
 
 
 def test_geminis_thoughts_and_the_signatures_of_its_calls_are_read() -> None:
-    google = {"extra_content": {"google": {"thought": True}}}
+    google: dict[str, Any] = {"extra_content": {"google": {"thought": True}}}
     call = {"index": 0, "id": "c1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
     answer, _, _ = read(
         delta(content="<thought>Let me ", **google),

@@ -65,7 +65,7 @@ from tests.model.vendors import VARIABLES, VENDORS
 # A picture of one pixel.
 PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 EVERY = pytest.mark.parametrize("name", sorted(DIALECTS))
-PATIENT = Patience(2.0, 5.0, 5.0)
+PATIENT = Patience(30.0, 30.0, 30.0)
 KINDS = {
     "chat": Model.CAPABILITY_CHAT,
     "embedding": Model.CAPABILITY_EMBEDDING,

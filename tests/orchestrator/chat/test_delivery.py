@@ -3,6 +3,7 @@
 import asyncio
 import uuid
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import asyncpg
@@ -13,6 +14,8 @@ from soma.memory.v1.memory_service_pb2 import AppendMessagesRequest
 from soma.model.v1 import message_pb2
 from soma.orchestrator.v1 import chat_service_pb2 as pb
 
+from services.mesh.blobs.blobs import Blobs
+from services.mesh.blobs.directory import Directory
 from services.mesh.call.call import run_as
 from services.mesh.call.status import from_rpc_error
 from services.mesh.testing.jobs import step_of
@@ -27,6 +30,9 @@ from tests.orchestrator.statements import SeenPool
 
 if TYPE_CHECKING:
     from services.mesh.stores.postgres import Pool
+
+# How long a turn would wait for what passes by itself.
+PATIENCE_SECONDS = 5.0
 
 
 def request(text: str, conversation: str = "c") -> pb.ChatRequest:
@@ -67,7 +73,7 @@ async def test_a_turn_memory_could_not_take_is_delivered_once_it_is_back(
     await finish_while_memory_is_down(orchestrator, fakes, "first")
     assert len(await orchestrator.pending.of("acme", "c")) == 1
     fakes.memory.failure = None
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(15):
         await orchestrator.delivered()
     assert said(fakes) == ["first"]
     assert await orchestrator.pending.of("acme", "c") == []
@@ -88,7 +94,7 @@ async def test_a_crash_after_the_client_got_the_final_event_loses_nothing(
     async with serving(database, redis, fakes) as orchestrator:
         await finish_while_memory_is_down(orchestrator, fakes, "first")
     fakes.memory.failure = None
-    async with serving(database, redis, fakes) as successor, asyncio.timeout(5):
+    async with serving(database, redis, fakes) as successor, asyncio.timeout(15):
         await successor.delivered()
     assert said(fakes) == ["first"]
 
@@ -135,14 +141,14 @@ async def test_a_turn_that_cannot_be_kept_fails_and_the_next_fail_before_the_mod
 
     pool: Any = SeenPool(database, refuse)
     loop = asyncio.get_running_loop()
-    async with serving(pool, redis, fakes) as orchestrator:
+    async with serving(pool, redis, fakes, patience=PATIENCE_SECONDS) as orchestrator:
         for asked in (1, 1):
             began = loop.time()
             with pytest.raises(grpc.aio.AioRpcError) as failure:
                 await take(orchestrator, request("hello"))
             assert from_rpc_error(failure.value).reason == "STORAGE_FULL"
             # Patience is for what passes by itself.
-            assert loop.time() - began < 2
+            assert loop.time() - began < PATIENCE_SECONDS
             assert len(fakes.model.generated) == asked
         full = False
         events = await take(orchestrator, request("again"))
@@ -189,9 +195,9 @@ async def test_the_next_turn_sees_the_one_another_process_finished(
 class Taken(Memory):
     """What memory is handed, and a delivery that hands it over."""
 
-    def __init__(self, pool: "Pool") -> None:
+    def __init__(self, pool: "Pool", blobs: Blobs) -> None:
         self.turns: list[str] = []
-        self.pending = PostgresPendingTurns(pool)
+        self.pending = PostgresPendingTurns(pool, blobs)
         self.delivery = Delivery(self.pending, self)
 
     async def left_behind(self) -> str:
@@ -205,9 +211,9 @@ class Taken(Memory):
 
 
 @pytest.fixture
-async def taken(database: "Pool") -> AsyncIterator[Taken]:
+async def taken(database: "Pool", tmp_path: Path) -> AsyncIterator[Taken]:
     """Nothing yet."""
-    made = Taken(database)
+    made = Taken(database, Blobs(Directory(tmp_path), database))
     yield made
     await made.pending.close()
 

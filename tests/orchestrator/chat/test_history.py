@@ -1,8 +1,10 @@
 """Tool calls in memory are shown to a model only with their results."""
 
-from soma.model.v1.message_pb2 import ROLE_ASSISTANT, ROLE_TOOL, ROLE_USER, Message, ToolCall
+import pytest
+from soma.model.v1.message_pb2 import ROLE_ASSISTANT, ROLE_TOOL, ROLE_USER, Message, Part, Reasoning, Text, ToolCall
 
-from services.orchestrator.chat.history import accepted_history
+from services.mesh.call import errors
+from services.orchestrator.chat.history import accepted_history, checked_results
 
 
 def asks(*calls: str, text: str = "") -> Message:
@@ -59,3 +61,43 @@ def test_an_id_that_is_used_again_is_another_call() -> None:
 
 def test_a_call_that_was_stored_twice_is_sent_once() -> None:
     assert accepted_history([asks("a", "a"), result("a")], [says("thanks")]) == [asks("a"), result("a")]
+
+
+THOUGHT = Part(reasoning=Reasoning(text="hm", signature="s"))
+
+
+def thinks(*calls: str, text: str = "") -> Message:
+    """An assistant that thought first."""
+    message = asks(*calls)
+    message.parts.append(THOUGHT)
+    if text:
+        message.parts.append(Part(text=Text(text=text)))
+    return message
+
+
+def test_a_message_with_a_text_part_stays_without_its_calls() -> None:
+    assert accepted_history([thinks("a", text="let me look")], [says("never mind")]) == [thinks(text="let me look")]
+
+
+def test_thoughts_before_given_up_calls_go_with_them() -> None:
+    assert accepted_history([says("how many?"), thinks("a")], [says("never mind")]) == [says("how many?")]
+
+
+def test_new_results_of_remembered_and_of_new_calls_are_accepted() -> None:
+    new = [result("a"), asks("b"), result("b")]
+    assert checked_results([asks("a")], new, "messages") == new
+
+
+def test_of_a_new_result_that_came_twice_the_first_is_taken() -> None:
+    again = Message(role=ROLE_TOOL, tool_call_id="a", content="43")
+    new = [result("a"), again, says("well?")]
+    assert checked_results([asks("a")], new, "messages") == [new[0], new[2]]
+    assert checked_results([asks("a", "b"), result("a")], [again, result("b")], "messages") == [result("b")]
+
+
+@pytest.mark.parametrize("remembered", [[], [says("hi")], [asks("b")], [asks("a"), result("a"), asks("b")]])
+def test_a_new_result_that_answers_no_call_is_refused(remembered: list[Message]) -> None:
+    with pytest.raises(errors.InvalidArgument) as refused:
+        checked_results(remembered, [result("a")], "messages")
+    assert refused.value.reason == "TOOL_CALL_NOT_FOUND"
+    assert refused.value.facts.violations[0].field == "messages"

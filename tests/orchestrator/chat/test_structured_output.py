@@ -100,6 +100,40 @@ async def test_an_answer_that_calls_a_tool_need_not_match_the_schema(orchestrato
     assert kinds == ["started", "delta", "delta", "finished"]
 
 
+async def take_whole(orchestrator: Orchestrator) -> pb.ChatAnswer:
+    message = message_pb2.Message(role=message_pb2.ROLE_USER, content="How old?")
+    options = GenerationOptions(response_format=FORMAT, whole=True)
+    with run_as(SOMEBODY):
+        (event,) = [
+            event async for event in orchestrator.chat.Chat(pb.ChatRequest(messages=[message], options=options))
+        ]
+    return event.answer
+
+
+async def test_a_whole_answer_that_does_not_fit_is_repaired(orchestrator: Orchestrator, fakes: Fakes) -> None:
+    fakes.model.answers = [answer("seven"), answer('{"age"', ": 7}")]
+    whole = await take_whole(orchestrator)
+    assert whole.delta.text == '{"age": 7}'
+    assert whole.finished.usage.total_tokens == 10
+    assert [request.options.whole for request in fakes.model.generated] == [True, True]
+
+
+async def test_a_whole_answer_whose_repair_does_not_fit_either_is_an_error(
+    orchestrator: Orchestrator, fakes: Fakes
+) -> None:
+    fakes.model.answers = [answer("seven")]
+    with pytest.raises(grpc.aio.AioRpcError) as raised:
+        await take_whole(orchestrator)
+    assert from_rpc_error(raised.value).reason == "OUTPUT_INVALID"
+
+
+async def test_a_whole_answer_that_calls_a_tool_need_not_fit(orchestrator: Orchestrator, fakes: Fakes) -> None:
+    call = message_pb2.ToolCallDelta(call_id="c1", name="look", arguments="{}")
+    fakes.model.answers = [answer("Let me see.", call, end=message_pb2.FINISH_REASON_TOOL_CALLS)]
+    assert (await take_whole(orchestrator)).delta.tool_calls[0].call_id == "c1"
+    assert len(fakes.model.generated) == 1
+
+
 async def test_a_format_the_provider_was_not_asked_for_is_not_checked(orchestrator: Orchestrator, fakes: Fakes) -> None:
     fakes.model.unsupported = ["response_format"]
     assert texts(await take(orchestrator, FORMAT, drop_params=True)) == ["Hello", " there"]

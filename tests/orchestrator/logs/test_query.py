@@ -12,8 +12,8 @@ from services.mesh.call.errors import Code
 from services.mesh.call.status import from_rpc_error
 from services.mesh.stores.stream_position import entry_id, position
 from services.mesh.testing.local import SOMEBODY
-from services.orchestrator.logs.entry import EntryFilter, Task, new_entry
-from tests.orchestrator.logs.conftest import Desk, chat, messages
+from services.orchestrator.logs.entry import CHAT, EntryFilter, Task, new_entry
+from tests.orchestrator.logs.conftest import BOUNDS, Desk, chat, messages
 from tests.servers import RedisServer
 
 
@@ -79,6 +79,26 @@ async def test_a_log_is_bounded_and_entries_of_turns_without_a_session_replace_o
     assert 1000 <= await redis.xlen("soma:logs:{acme}") <= 1100
     assert 100 <= await redis.xlen("soma:logs:{acme}:task:s-2") <= 200
     assert [key for key in await redis.keys("soma:logs:*") if await redis.ttl(key) <= 0] == []
+
+
+async def test_a_write_of_many_tasks_keeps_their_order_and_every_bound(desk: Desk, redis: aioredis.Redis) -> None:
+    about = [Task(f"c-{number}", CHAT) for number in range(1200)]
+    # The two entries of a task are apart from each other in the write.
+    written = [new_entry(task, "info", said, {}) for said in ("started", "finished") for task in about]
+    await desk.store.append("acme", written)
+    kept = await desk.store.after("acme", "", (0, 0), len(written))
+    # Redis trims a log by whole blocks of entries, so it may keep more than its bound.
+    assert BOUNDS.entries <= len(kept) <= BOUNDS.entries + 100
+    assert [(each.task_id, each.message) for each in kept] == [
+        (each.task_id, each.message) for each in written[-len(kept) :]
+    ]
+    keys = {key.decode() async for key in redis.scan_iter("soma:logs:*")}
+    tasks = {key for key in keys if ":task:" in key}
+    assert len(tasks) == BOUNDS.tasks
+    for key in tasks:
+        entries = await desk.store.after("acme", key.rpartition(":")[2], (0, 0), 10)
+        assert messages(entries) == ["started", "finished"]
+    assert [key for key in keys if not 0 < await redis.ttl(key) <= BOUNDS.seconds] == []
 
 
 async def test_an_entry_has_the_same_id_in_its_tenants_log_and_in_its_tasks(desk: Desk) -> None:

@@ -42,7 +42,7 @@ async def test_entries_wait_while_redis_is_away_and_share_a_write_when_it_is_bac
     async with running(writer.job):
         for number in range(20):
             writer.record("acme", TASK, str(number), {})
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(15):
             await store.tried.wait()
         store.away = False
         await until(lambda: redis.xlen("soma:logs:{acme}"), seconds=10)
@@ -72,3 +72,19 @@ async def test_a_closing_writer_writes_the_waiting_entries(redis: aioredis.Redis
     writer.record("globex", TASK, "last", {})
     await writer.close()
     assert [await redis.xlen(f"soma:logs:{{{tenant}}}") for tenant in ("acme", "globex")] == [1, 1]
+
+
+async def test_entries_that_come_during_a_write_are_left_to_the_next_one(redis: aioredis.Redis) -> None:
+    class Growing(RedisLogStore):
+        """A log that gets another entry during each write."""
+
+        async def append(self, tenant_id: str, entries: Sequence[pb.LogEntry]) -> None:
+            await super().append(tenant_id, entries)
+            writer.record("acme", TASK, "during", {})
+
+    writer = LogWriter(Growing(redis, BOUNDS))
+    writer.record("acme", TASK, "before", {})
+    await writer.flush()
+    assert await redis.xlen("soma:logs:{acme}") == 1
+    await writer.flush()
+    assert await redis.xlen("soma:logs:{acme}") == 2

@@ -25,7 +25,7 @@ from services.orchestrator.responses.store import PostgresResponses
 from tests.fakes.fake import away
 from tests.fakes.model import answer, lost, refusing
 from tests.fakes.policy import Rule
-from tests.orchestrator.conftest import EMBEDDER, Fakes, Orchestrator, serving, unwatched
+from tests.orchestrator.conftest import EMBEDDER, Fakes, Orchestrator, serving, unwatched, without_store
 from tests.orchestrator.statements import SeenPool
 
 if TYPE_CHECKING:
@@ -306,7 +306,7 @@ async def test_cancelling_ends_the_generation_and_the_stream_of_its_reader(
     response_id, events = await _stalled(orchestrator, fakes)
     assert (await cancel(orchestrator, response_id)).state == pb.Response.STATE_CANCELLED
     rest = [event async for event in events]
-    await asyncio.wait_for(fakes.model.cancelled.wait(), 5)
+    await asyncio.wait_for(fakes.model.cancelled.wait(), 15)
     assert rest[-1].finished.state == pb.Response.STATE_CANCELLED
     kept = await get(orchestrator, response_id)
     assert kept.output[0].text.text == "Hello"
@@ -345,7 +345,7 @@ async def test_a_response_that_has_ended_does_not_count_as_cancelled(
     orchestrator: Orchestrator, database: "Pool"
 ) -> None:
     response = await create(orchestrator, asking())
-    store = PostgresResponses(database, unwatched())
+    store = PostgresResponses(database, unwatched(), without_store(database))
     assert await store.still_wanted([response.response_id]) == {response.response_id}
 
 

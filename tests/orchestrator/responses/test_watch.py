@@ -18,7 +18,7 @@ from services.mesh.watching import rows
 from services.orchestrator.responses import store as stored
 from services.orchestrator.responses.store import PostgresResponseEvents, PostgresResponses
 from tests.fakes.model import answer, lost
-from tests.orchestrator.conftest import Fakes, Orchestrator, serving, unwatched
+from tests.orchestrator.conftest import Fakes, Orchestrator, serving, unwatched, without_store
 from tests.orchestrator.responses.test_responses import NOBODYS, STRANGER, asking, cancel, create, events_of, refusal
 from tests.orchestrator.statements import SeenPool
 
@@ -201,7 +201,9 @@ async def test_a_watcher_learns_of_a_dead_process_when_its_mark_expires(
         # All that a process which died has left of a response is its row and its events.
         response = pb.Response(response_id=NOBODYS, state=pb.Response.STATE_IN_PROGRESS)
         response.settings.background = True
-        await PostgresResponses(database, unwatched()).begin(SOMEBODY.tenant_id, asking(), response)
+        await PostgresResponses(database, unwatched(), without_store(database)).begin(
+            SOMEBODY.tenant_id, asking(), response
+        )
         events = PostgresResponseEvents(database, unwatched())
         await events.add(NOBODYS, pb.CreateResponseResponse(created=response))
         await events.close()

@@ -131,14 +131,14 @@ async def test_a_request_that_is_repeated_during_its_answer_is_not_answered_twic
     request_id = new_id()
     fakes.model.answers = [answer("Hello", fakes.model.resume, " there")]
     first = asyncio.create_task(desk.send(session.id, request_id=request_id))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(15):
         await fakes.model.waiting.wait()
     error = await refused(desk.send(session.id, request_id=request_id))
     assert (error.code, error.reason) == (Code.ABORTED, "REQUEST_IN_PROGRESS")
     assert error.facts.retry_after == 2.0
     assert len(fakes.model.generated) == 1
     first.cancel()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(15):
         await fakes.model.cancelled.wait()
     fakes.model.answers = [answer("Hello", " there")]
     await _until_free(desk, session.id, request_id)
@@ -157,7 +157,7 @@ async def _until_free(desk: Desk, session_id: str, request_id: str) -> None:
             return False
         return True
 
-    await until(free, seconds=5)
+    await until(free)
 
 
 async def test_a_request_that_failed_may_be_repeated(desk: Desk, fakes: Fakes) -> None:
@@ -204,7 +204,7 @@ async def test_a_session_deleted_while_it_answers_leaves_nothing_behind(desk: De
     session = await desk.create()
     fakes.model.answers = [answer("Hello", fakes.model.resume, " there")]
     sending = asyncio.create_task(desk.send(session.id))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(15):
         await fakes.model.waiting.wait()
     await desk.delete(session.id)
     fakes.model.resume.set()

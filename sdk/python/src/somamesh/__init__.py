@@ -1,6 +1,6 @@
 """SomaMesh: the Python client. It uses native gRPC and the generated contracts."""
 
-from somamesh.answers import Answer, Usage
+from somamesh.answers import Answer, Event, Usage
 from somamesh.async_client import AsyncClient
 from somamesh.async_streams import AsyncAnswerStream, AsyncResponseStream, AsyncStream
 from somamesh.client import Client
@@ -20,10 +20,12 @@ from somamesh.exceptions import (
 )
 from somamesh.logprobs import TokenLogprob
 from somamesh.logs import LogEntry
+from somamesh.media import Audio, File, Image, Kept, ProviderFile
 from somamesh.memories import Memory, Retrieval, Stored
 from somamesh.messages import Message, Tool, ToolCall
 from somamesh.models import Completion, Embeddings, Model
 from somamesh.options import Options
+from somamesh.parts import Citation, Part, Reasoning, Text
 from somamesh.policies import Finding, Notice, Rule, Verdict
 from somamesh.responses import Failure, InputItem, Item, Response
 from somamesh.session_messages import Performance, Reply, SessionStats
@@ -39,7 +41,9 @@ __all__ = [
     "AsyncClient",
     "AsyncResponseStream",
     "AsyncStream",
+    "Audio",
     "AuthenticationError",
+    "Citation",
     "Client",
     "Completion",
     "ConflictError",
@@ -48,11 +52,15 @@ __all__ = [
     "DeadlineError",
     "Document",
     "Embeddings",
+    "Event",
     "Failure",
+    "File",
     "Finding",
+    "Image",
     "InputItem",
     "InvalidRequestError",
     "Item",
+    "Kept",
     "LogEntry",
     "Memory",
     "Message",
@@ -60,9 +68,12 @@ __all__ = [
     "NotFoundError",
     "Notice",
     "Options",
+    "Part",
     "Performance",
     "PermissionDeniedError",
+    "ProviderFile",
     "RateLimitError",
+    "Reasoning",
     "Reply",
     "Response",
     "ResponseStream",
@@ -74,6 +85,7 @@ __all__ = [
     "Stored",
     "Stream",
     "Template",
+    "Text",
     "TokenLogprob",
     "Tool",
     "ToolCall",

@@ -1,15 +1,21 @@
 """The answer of a model, put together from the events of its stream."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from soma.model.v1 import message_pb2 as model
-from soma.model.v1.model_service_pb2 import GenerateResponse, GenerationFinished, GenerationStarted
-from soma.orchestrator.v1.chat_service_pb2 import ChatFinished, ChatResponse, ChatStarted
+from soma.model.v1.model_service_pb2 import (
+    GenerateResponse,
+    GenerationAnswer,
+    GenerationFinished,
+    GenerationStarted,
+)
+from soma.orchestrator.v1.chat_service_pb2 import ChatAnswer, ChatFinished, ChatResponse, ChatStarted
 
 from somamesh.failures import cut_off, from_stream_error
 from somamesh.logprobs import TokenLogprob, from_logprobs
 from somamesh.messages import Message, ToolCall
+from somamesh.parts import Citation, Reasoning, Text, from_citations
 from somamesh.policies import Notice, from_notice
 
 FINISH_REASONS: dict[int, str] = {
@@ -22,11 +28,40 @@ FINISH_REASONS: dict[int, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """The tokens that a call used."""
+    """The tokens that a call used.
+
+    Attributes:
+        cached_prompt_tokens: how many of the tokens read came from the provider's cache.
+        cache_write_prompt_tokens: how many of the tokens read were written to the provider's cache.
+        reasoning_tokens: how many of the tokens written were thoughts.
+        estimated: a number is estimated, because the provider did not report it.
+    """
 
     prompt_tokens: int
     completion_tokens: int
     total_tokens: int
+    cached_prompt_tokens: int = 0
+    cache_write_prompt_tokens: int = 0
+    reasoning_tokens: int = 0
+    estimated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """What one event of a stream adds to the answer.
+
+    Attributes:
+        text: the next piece of the text.
+        reasoning: the next piece of the thoughts' text.
+        citations: places that the text refers to, those of earlier events included.
+    """
+
+    text: str = ""
+    reasoning: str = ""
+    citations: tuple[Citation, ...] = ()
+
+
+NOTHING = Event()
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +79,10 @@ class Answer:
         duration: seconds.
         logprobs: the tokens and their probabilities; empty unless `top_logprobs` was set.
         dropped_params: options that the provider does not support and that `drop_params` left out.
+        reasoning: the thoughts of the model, for providers that show or sign them.
+        citations: places that the text refers to.
+        refusal: the text is the model's refusal to answer. Not every provider marks refusals.
+        stop_sequence: the stop sequence that ended the text, when the provider says which.
     """
 
     id: str
@@ -59,16 +98,34 @@ class Answer:
     duration: float
     logprobs: tuple[TokenLogprob, ...] = ()
     dropped_params: tuple[str, ...] = ()
+    reasoning: tuple[Reasoning, ...] = ()
+    citations: tuple[Citation, ...] = ()
+    refusal: bool = False
+    stop_sequence: str = ""
 
     @property
     def message(self) -> Message:
-        """The answer as a message, to send with the next question when no conversation remembers it."""
-        return Message("assistant", self.text, tool_calls=self.tool_calls)
+        """The answer as a message, to send with the next question when no conversation remembers it.
+
+        It has the thoughts and the signatures, which some providers want back together with the result of a tool call.
+        """
+        if not self.reasoning and not self.citations:
+            return Message("assistant", self.text, tool_calls=self.tool_calls)
+        text = (Text(self.text, self.citations),) if self.text else ()
+        return Message("assistant", tool_calls=self.tool_calls, parts=(*self.reasoning, *text))
 
 
 def from_usage(usage: model.Usage) -> Usage:
     """Convert the token counts of the contract."""
-    return Usage(usage.prompt_tokens, usage.completion_tokens, usage.total_tokens)
+    return Usage(
+        prompt_tokens=usage.prompt_tokens,
+        completion_tokens=usage.completion_tokens,
+        total_tokens=usage.total_tokens,
+        cached_prompt_tokens=usage.cached_prompt_tokens,
+        cache_write_prompt_tokens=usage.cache_write_prompt_tokens,
+        reasoning_tokens=usage.reasoning_tokens,
+        estimated=usage.estimated,
+    )
 
 
 @dataclass(slots=True)
@@ -78,27 +135,25 @@ class Turn:
     request_id: str
     _texts: list[str] = field(default_factory=list)
     _logprobs: list[TokenLogprob] = field(default_factory=list)
-    _calls: dict[int, model.ToolCall] = field(default_factory=dict)
+    _thoughts: dict[int, list[model.ReasoningDelta]] = field(default_factory=dict)
+    _calls: dict[int, list[model.ToolCallDelta]] = field(default_factory=dict)
+    _citations: list[Citation] = field(default_factory=list)
+    _refusal: bool = False
     _notices: list[Notice] = field(default_factory=list)
     _started: ChatStarted | GenerationStarted | None = None
     _finished: ChatFinished | GenerationFinished | None = None
 
-    def take(self, event: ChatResponse | GenerateResponse) -> str | None:
-        """Take one event and return the text that it adds, or None.
+    def take(self, event: ChatResponse | GenerateResponse) -> Event | None:
+        """Take one event and return what it adds to the answer, or None.
 
         Raises:
             APIError: the event reports that the turn failed.
         """
         kind = event.WhichOneof("payload")
         if kind == "delta":
-            self._texts.append(event.delta.text)
-            self._logprobs.extend(from_logprobs(event.delta.logprobs))
-            for piece in event.delta.tool_calls:
-                call = self._calls.setdefault(piece.index, model.ToolCall())
-                call.call_id = call.call_id or piece.call_id
-                call.name = call.name or piece.name
-                call.arguments += piece.arguments
-            return event.delta.text or None
+            return self._add(event.delta)
+        if kind == "answer":
+            return self._take_whole(event.answer)
         if kind == "started":
             self._started = event.started
         elif kind == "finished":
@@ -108,6 +163,27 @@ class Turn:
         elif kind == "error":
             raise from_stream_error(event.error, self.request_id)
         return None
+
+    def _take_whole(self, answer: ChatAnswer | GenerationAnswer) -> Event:
+        # An event without them is not a whole answer.
+        if answer.HasField("started") and answer.HasField("finished"):
+            self._started, self._finished = answer.started, answer.finished
+        if isinstance(answer, ChatAnswer):
+            self._notices.extend(map(from_notice, answer.policy))
+        return self._add(answer.delta)
+
+    def _add(self, delta: model.Delta) -> Event:
+        for thought in delta.reasoning:
+            self._thoughts.setdefault(thought.index, []).append(thought)
+        for call in delta.tool_calls:
+            self._calls.setdefault(call.index, []).append(call)
+        self._texts.append(delta.text)
+        self._logprobs.extend(from_logprobs(delta.logprobs))
+        self._refusal = self._refusal or delta.refusal
+        citations = from_citations(delta.citations)
+        self._citations.extend(citations)
+        reasoning = "".join(thought.text for thought in delta.reasoning)
+        return Event(delta.text, reasoning, citations)
 
     def end(self) -> None:
         """Check that the answer is complete, when no more events come.
@@ -129,12 +205,11 @@ class Turn:
             raise cut_off(self.request_id)
         chat = started if isinstance(started, ChatStarted) else None
         given = () if chat is None else chat.sources
+        provider = started.provider if isinstance(started, GenerationStarted) else ""
         return Answer(
             id=started.generation_id if isinstance(started, GenerationStarted) else started.chat_id,
             text="".join(self._texts),
-            tool_calls=tuple(
-                ToolCall(call.call_id, call.name, call.arguments) for _, call in sorted(self._calls.items())
-            ),
+            tool_calls=tuple(_call(pieces) for _, pieces in sorted(self._calls.items())),
             model=started.model,
             conversation="" if chat is None else chat.conversation_id,
             finish_reason=FINISH_REASONS.get(finished.finish_reason, "stop"),
@@ -145,7 +220,35 @@ class Turn:
             duration=finished.duration_seconds,
             logprobs=tuple(self._logprobs),
             dropped_params=tuple(started.dropped_params),
+            reasoning=tuple(_thought(pieces, provider) for _, pieces in sorted(self._thoughts.items())),
+            citations=tuple(self._citations),
+            refusal=self._refusal,
+            stop_sequence=finished.stop_sequence,
         )
+
+
+def _call(pieces: Sequence[model.ToolCallDelta]) -> ToolCall:
+    return ToolCall(
+        id=_first(piece.call_id for piece in pieces),
+        name=_first(piece.name for piece in pieces),
+        arguments="".join(piece.arguments for piece in pieces),
+        signature=_first(piece.signature for piece in pieces),
+    )
+
+
+def _thought(pieces: Sequence[model.ReasoningDelta], provider: str) -> Reasoning:
+    return Reasoning(
+        text="".join(piece.text for piece in pieces),
+        signature=_first(piece.signature for piece in pieces),
+        redacted=_first(piece.redacted for piece in pieces),
+        provider=provider,
+        details=_first(piece.details for piece in pieces),
+    )
+
+
+def _first(texts: Iterable[str]) -> str:
+    """The first text that is not empty."""
+    return next(filter(None, texts), "")
 
 
 def _keys(sources: Iterable[model.Source]) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from somamesh.calls import Call, Listing, Reader, Streaming
 from somamesh.methods import documented
 from somamesh.response_streams import ResponseReader, in_background
 from somamesh.responses import Response
+from somamesh.turns import whole
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -30,7 +31,7 @@ def answering(
     """A method that returns the whole answer of a turn."""
 
     async def method(self: AsyncConnection, /, *args: P.args, **kwargs: P.kwargs) -> Answer:
-        async with self.begin(build(*args, **kwargs)) as stream:
+        async with self.begin(whole(build(*args, **kwargs))) as stream:
             return await stream.answer()
 
     return documented(method, build, Answer)

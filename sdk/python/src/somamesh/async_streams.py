@@ -7,7 +7,7 @@ from typing import Any, Generic, Self, TypeVar
 
 import grpc
 
-from somamesh.answers import Answer, Turn
+from somamesh.answers import NOTHING, Answer, Event, Turn
 from somamesh.calls import Reader
 from somamesh.exceptions import APIError
 from somamesh.failures import cut_off
@@ -18,21 +18,22 @@ from somamesh.responses import Response
 T = TypeVar("T")
 
 
-class AsyncStream(AsyncIterator[T], Generic[T]):
-    """Iterates over the items of a stream. Leaving its `async with` block, or dropping the object, ends the call.
-
-    Raises:
-        APIError: while iterating, when the stream fails or is cut off.
-    """
+class _Reading(Generic[T]):
+    """A call that is in progress, and the items of its stream. Dropping the object ends the call."""
 
     def __init__(self, call: Any, reader: Reader[T], attempt: Attempts) -> None:
         self._call = call
         self._items: AsyncIterator[T] | None = _read(call, reader, attempt)
 
-    async def __anext__(self) -> T:
+    async def _next(self) -> T:
         if self._items is None:
             raise StopAsyncIteration
         return await anext(self._items)
+
+    async def _read_rest(self) -> None:
+        if self._items is not None:
+            async for _ in self._items:
+                continue
 
     def close(self) -> None:
         """End the stream."""
@@ -48,7 +49,38 @@ class AsyncStream(AsyncIterator[T], Generic[T]):
         self.close()
 
 
-class AsyncAnswerStream(AsyncStream[str]):
+class AsyncStream(_Reading[T], AsyncIterator[T]):
+    """Iterates over the items of a stream. Leaving its `async with` block, or dropping the object, ends the call.
+
+    Raises:
+        APIError: while iterating, when the stream fails or is cut off.
+    """
+
+    async def __anext__(self) -> T:
+        return await self._next()
+
+
+class AsyncTextStream(_Reading[Event], AsyncIterator[str]):
+    """Iterates over the text of an answer. Leaving its `async with` block, or dropping the object, ends the call.
+
+    Raises:
+        APIError: while iterating, when the stream fails or is cut off.
+    """
+
+    async def __anext__(self) -> str:
+        while not (text := (await self._next()).text):
+            continue
+        return text
+
+    async def events(self) -> AsyncIterator[Event]:
+        """Iterate over the rest of the stream by events, which have the thoughts of the model beside the text."""
+        if self._items is not None:
+            async for event in self._items:
+                if event != NOTHING:
+                    yield event
+
+
+class AsyncAnswerStream(AsyncTextStream):
     """Iterates over the text of an answer."""
 
     def __init__(self, call: Any, turn: Turn, attempt: Attempts) -> None:
@@ -57,22 +89,16 @@ class AsyncAnswerStream(AsyncStream[str]):
 
     async def answer(self) -> Answer:
         """Read the rest of the stream and return the whole answer."""
-        async for _ in self:
-            continue
+        await self._read_rest()
         return self._turn.answer()
 
 
-class AsyncResponseStream(AsyncStream[str]):
+class AsyncResponseStream(AsyncTextStream):
     """Iterates over the text of a response. Leaving the stream does not end a response made in the background."""
 
     def __init__(self, call: Any, making: ResponseReader, attempt: Attempts) -> None:
         super().__init__(call, making, attempt)
         self._making = making
-
-    async def __anext__(self) -> str:
-        while not (text := await super().__anext__()):
-            continue
-        return text
 
     async def begun(self) -> Response:
         """Wait until the response has an id, and return it as it is then."""
@@ -82,8 +108,7 @@ class AsyncResponseStream(AsyncStream[str]):
 
     async def response(self) -> Response:
         """Read the rest of the stream and return the whole response."""
-        async for _ in self:
-            continue
+        await self._read_rest()
         return self._making.response()
 
 

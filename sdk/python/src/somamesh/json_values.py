@@ -1,5 +1,6 @@
 """JSON values, between Python and protobuf."""
 
+import json
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -65,3 +66,21 @@ def from_value(value: struct_pb2.Value) -> Any:
 def from_struct(value: struct_pb2.Struct) -> dict[str, Any]:
     """A JSON object as a Python dictionary."""
     return {key: from_value(each) for key, each in value.fields.items()}
+
+
+def to_json(members: Mapping[str, Any]) -> str:
+    """The text of a JSON object; empty when it has no members.
+
+    Raises:
+        TypeError: it is not a mapping, or a value is not JSON.
+        ValueError: a number is not JSON.
+    """
+    if not isinstance(members, Mapping):
+        raise TypeError(f"a JSON object is a mapping, which {members!r:.80} is not")
+    return json.dumps(dict(members), ensure_ascii=False, allow_nan=False) if members else ""
+
+
+def from_json(text: str) -> Mapping[str, Any]:
+    """The members of a JSON object; an empty text has none."""
+    members: Mapping[str, Any] = json.loads(text) if text else {}
+    return members

@@ -18,8 +18,9 @@ class Model:
     Attributes:
         default: the mesh uses it when a request names no model.
         available: it can be used now; if not, `unavailable_reason` says why.
-        capabilities: `chat`, `completion`, `embedding`, `tools`.
+        capabilities: `chat`, `completion`, `embedding`, `tools`, `reasoning` and others.
         context_window: tokens; 0 when not known.
+        input_modalities: what it reads: `text`, `image`, `audio`, `file`, `video`; empty when not known.
     """
 
     name: str
@@ -29,6 +30,7 @@ class Model:
     unavailable_reason: str
     capabilities: tuple[str, ...]
     context_window: int
+    input_modalities: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,9 @@ def from_models(response: catalog.ListModelsResponse | ListChatModelsResponse) -
             unavailable_reason=each.unavailable_reason,
             capabilities=tuple(enum_word(catalog.Model.Capability, kind, "unknown") for kind in each.capabilities),
             context_window=each.context_window,
+            input_modalities=tuple(
+                enum_word(catalog.Model.Modality, kind, "unknown") for kind in each.input_modalities
+            ),
         )
         for each in response.models
     ]

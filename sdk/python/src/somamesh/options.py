@@ -6,6 +6,7 @@ from typing import Any, Literal, TypedDict, cast
 
 from soma.model.v1 import options_pb2 as pb
 
+from somamesh.json_values import to_json
 from somamesh.messages import Tool, to_tool
 
 
@@ -17,8 +18,13 @@ class Options(TypedDict, total=False):
         tool_choice: `auto`, `none`, `required`, or the name of the tool to call.
         response_format: `text`, `json_object`, or a JSON schema of the answer.
         top_logprobs: returns the probability of each token, and of this many most likely tokens at its position.
+        reasoning_effort: how much the model thinks before it answers; `none` turns it off. Models differ in the values
+            that they accept.
+        reasoning_budget_tokens: maximum number of tokens of thoughts, for providers that have such a limit.
         user: the application's own name for its user.
         drop_params: leave out options that the provider does not support; otherwise such a request is refused.
+        provider_params: parameters that the contract has no field for, such as `min_p` or `service_tier`; they reach
+            the provider as they are.
     """
 
     max_tokens: int
@@ -32,12 +38,14 @@ class Options(TypedDict, total=False):
     seed: int
     top_logprobs: int
     reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
+    reasoning_budget_tokens: int
     tools: Sequence[Tool]
     tool_choice: str
     parallel_tool_calls: bool
     response_format: Literal["text", "json_object"] | Mapping[str, Any]
     user: str
     drop_params: bool
+    provider_params: Mapping[str, Any]
 
 
 MODES = {
@@ -45,6 +53,7 @@ MODES = {
     "none": pb.ToolChoice.MODE_NONE,
     "required": pb.ToolChoice.MODE_REQUIRED,
 }
+THINKING = {"reasoning_effort": "effort", "reasoning_budget_tokens": "budget_tokens"}
 FORMATS = {"text": pb.ResponseFormat.TYPE_TEXT, "json_object": pb.ResponseFormat.TYPE_JSON_OBJECT}
 
 
@@ -63,8 +72,11 @@ def options_of(options: Options) -> pb.GenerationOptions | None:
     sampling = {name: given.pop(name) for name in list(given) if name in pb.Sampling.DESCRIPTOR.fields_by_name}
     if sampling:
         fields["sampling"] = pb.Sampling(**sampling)
-    if "reasoning_effort" in given:
-        fields["reasoning"] = pb.ReasoningOptions(effort=given.pop("reasoning_effort"))
+    thinking = {field: given.pop(name) for name, field in THINKING.items() if name in given}
+    if thinking:
+        fields["reasoning"] = pb.ReasoningOptions(**thinking)
+    if "provider_params" in given:
+        fields["provider_params"] = to_json(given.pop("provider_params"))
     if "tools" in given:
         fields["tools"] = [to_tool(tool) for tool in given.pop("tools")]
     if "tool_choice" in given:

@@ -7,6 +7,7 @@ from typing import Any, Unpack
 from soma.memory.v1 import memory_service_pb2 as memory
 from soma.orchestrator.v1 import response_service_pb2 as pb
 
+from somamesh.answers import NOTHING, Event
 from somamesh.calls import Streaming
 from somamesh.enums import enum_value
 from somamesh.failures import cut_off, from_stream_error
@@ -26,18 +27,20 @@ class ResponseReader:
     _latest: pb.Response | None = None
     _ended: bool = False
 
-    def take(self, event: pb.CreateResponseResponse | pb.WatchResponseResponse) -> str | None:
-        """Take one event and return the text that it adds, or None. The first event gives an empty text.
+    def take(self, event: pb.CreateResponseResponse | pb.WatchResponseResponse) -> Event | None:
+        """Take one event and return what it adds to the answer, or None. The first event adds nothing.
 
         Raises:
             APIError: the event reports that the response failed.
         """
         kind = event.WhichOneof("payload")
         if kind == "delta":
-            return event.delta.text or None
+            return Event(text=event.delta.text)
+        if kind == "reasoning":
+            return Event(reasoning=event.reasoning.text)
         if kind == "created":
             self._latest = event.created
-            return ""
+            return NOTHING
         if kind == "finished":
             self._latest, self._ended = event.finished, True
         elif kind == "error":

@@ -9,18 +9,27 @@ from soma.orchestrator.v1 import response_service_pb2 as pb
 from somamesh.answers import FINISH_REASONS, Usage, from_usage
 from somamesh.enums import enum_word
 from somamesh.logprobs import TokenLogprob, from_logprobs
-from somamesh.messages import Message, ToolCall, from_message
+from somamesh.messages import Message, ToolCall, from_message, from_tool_call
+from somamesh.parts import Citation, Reasoning, from_citations, from_reasoning
 from somamesh.times import moment
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One item of a response: a text, or a function that the model asks to call."""
+    """One item of a response: a text, a thought, or a function that the model asks to call.
+
+    Attributes:
+        citations: places that the text refers to.
+        refusal: the text is the model's refusal to answer. Not every provider marks refusals.
+    """
 
     id: str
     text: str = ""
     tool_call: ToolCall | None = None
     logprobs: tuple[TokenLogprob, ...] = ()
+    reasoning: Reasoning | None = None
+    citations: tuple[Citation, ...] = ()
+    refusal: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +90,11 @@ class Response:
         """The functions that the model asks to call."""
         return tuple(item.tool_call for item in self.output if item.tool_call is not None)
 
+    @property
+    def reasoning(self) -> tuple[Reasoning, ...]:
+        """The thoughts of the model."""
+        return tuple(item.reasoning for item in self.output if item.reasoning is not None)
+
 
 def from_response(response: pb.Response) -> Response:
     """Convert a stored response."""
@@ -115,7 +129,16 @@ def from_input_item(item: pb.ResponseInputItem) -> InputItem:
 
 
 def _item(item: pb.ResponseItem) -> Item:
-    if item.HasField("tool_call"):
-        call = item.tool_call
-        return Item(item.item_id, tool_call=ToolCall(call.call_id, call.name, call.arguments))
-    return Item(item.item_id, item.text.text, logprobs=from_logprobs(item.text.logprobs))
+    match item.WhichOneof("item"):
+        case "tool_call":
+            return Item(item.item_id, tool_call=from_tool_call(item.tool_call))
+        case "reasoning":
+            return Item(item.item_id, reasoning=from_reasoning(item.reasoning))
+    text = item.text
+    return Item(
+        item.item_id,
+        text.text,
+        logprobs=from_logprobs(text.logprobs),
+        citations=from_citations(text.citations),
+        refusal=text.refusal,
+    )

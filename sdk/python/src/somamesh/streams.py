@@ -6,7 +6,7 @@ from typing import Any, Generic, Self, TypeVar
 
 import grpc
 
-from somamesh.answers import Answer, Turn
+from somamesh.answers import NOTHING, Answer, Event, Turn
 from somamesh.calls import Reader
 from somamesh.exceptions import APIError
 from somamesh.outgoing import Attempts
@@ -16,19 +16,12 @@ from somamesh.responses import Response
 T = TypeVar("T")
 
 
-class Stream(Iterator[T], Generic[T]):
-    """Iterates over the items of a stream. Leaving its `with` block, or dropping the object, ends the call.
-
-    Raises:
-        APIError: while iterating, when the stream fails or is cut off.
-    """
+class _Reading(Generic[T]):
+    """A call that is in progress, and the items of its stream. Dropping the object ends the call."""
 
     def __init__(self, call: Any, reader: Reader[T], attempt: Attempts) -> None:
         self._call = call
         self._items: Iterator[T] = _read(call, reader, attempt)
-
-    def __next__(self) -> T:
-        return next(self._items)
 
     def close(self) -> None:
         """End the stream."""
@@ -44,7 +37,37 @@ class Stream(Iterator[T], Generic[T]):
         self.close()
 
 
-class AnswerStream(Stream[str]):
+class Stream(_Reading[T], Iterator[T]):
+    """Iterates over the items of a stream. Leaving its `with` block, or dropping the object, ends the call.
+
+    Raises:
+        APIError: while iterating, when the stream fails or is cut off.
+    """
+
+    def __next__(self) -> T:
+        return next(self._items)
+
+
+class TextStream(_Reading[Event], Iterator[str]):
+    """Iterates over the text of an answer. Leaving its `with` block, or dropping the object, ends the call.
+
+    Raises:
+        APIError: while iterating, when the stream fails or is cut off.
+    """
+
+    def __next__(self) -> str:
+        while not (text := next(self._items).text):
+            continue
+        return text
+
+    def events(self) -> Iterator[Event]:
+        """Iterate over the rest of the stream by events, which have the thoughts of the model beside the text."""
+        for event in self._items:
+            if event != NOTHING:
+                yield event
+
+
+class AnswerStream(TextStream):
     """Iterates over the text of an answer."""
 
     def __init__(self, call: Any, turn: Turn, attempt: Attempts) -> None:
@@ -53,22 +76,17 @@ class AnswerStream(Stream[str]):
 
     def answer(self) -> Answer:
         """Read the rest of the stream and return the whole answer."""
-        for _ in self:
+        for _ in self._items:
             continue
         return self._turn.answer()
 
 
-class ResponseStream(Stream[str]):
+class ResponseStream(TextStream):
     """Iterates over the text of a response. Leaving the stream does not end a response made in the background."""
 
     def __init__(self, call: Any, making: ResponseReader, attempt: Attempts) -> None:
         super().__init__(call, making, attempt)
         self._making = making
-
-    def __next__(self) -> str:
-        while not (text := super().__next__()):
-            continue
-        return text
 
     def begun(self) -> Response:
         """Wait until the response has an id, and return it as it is then."""
@@ -78,7 +96,7 @@ class ResponseStream(Stream[str]):
 
     def response(self) -> Response:
         """Read the rest of the stream and return the whole response."""
-        for _ in self:
+        for _ in self._items:
             continue
         return self._making.response()
 

@@ -10,6 +10,7 @@ from somamesh.methods import documented
 from somamesh.response_streams import ResponseReader, in_background
 from somamesh.responses import Response
 from somamesh.streams import AnswerStream, ResponseStream, Stream
+from somamesh.turns import whole
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -28,7 +29,7 @@ def answering(build: Callable[P, Streaming[Turn]]) -> Callable[Concatenate[Conne
     """A method that returns the whole answer of a turn."""
 
     def method(self: Connection, /, *args: P.args, **kwargs: P.kwargs) -> Answer:
-        with self.begin(build(*args, **kwargs)) as stream:
+        with self.begin(whole(build(*args, **kwargs))) as stream:
             return stream.answer()
 
     return documented(method, build, Answer)

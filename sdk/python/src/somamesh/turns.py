@@ -56,3 +56,10 @@ def generate(
     """
     request = GenerateRequest(model=model, messages=to_messages(messages), options=options_of(options))
     return Streaming(lambda mesh: mesh.model_service.Generate, request, Turn, timeout)
+
+
+def whole(turn: Streaming[Turn]) -> Streaming[Turn]:
+    """The same turn, whose answer is sent in one piece, because nobody reads it while it is made. It costs less."""
+    assert isinstance(turn.request, ChatRequest | GenerateRequest)
+    turn.request.options.whole = True
+    return turn

@@ -52,9 +52,8 @@ class ExtractEngine:
         rest, reason = writer.end()
         if rest:
             yield Delta(text=rest)
-        read = sum(len(pieces(text_of(m))) for m in request.messages) + sum(
-            len(pieces(s.text)) for s in request.sources
-        )
+        texts = [*map(text_of, request.messages), *(source.text for source in request.sources)]
+        read = sum(len(pieces(text)) for text in texts)
         yield GenerationFinished(
             finish_reason=reason,
             stop_sequence=writer.stop,

@@ -28,9 +28,15 @@ class NotHttp(Exception):
 
 
 class Connection(asyncio.Protocol):
-    """An open connection. `send` begins an exchange, which is over when `read` returns nothing."""
+    """An open connection. `send` begins an exchange, which is over when `read` returns nothing.
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    Args:
+        inflates: whether a compressed body is decompressed. A server that is not trusted could send a few bytes that
+            become gigabytes.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, *, inflates: bool = True) -> None:
+        self._inflates = inflates
         self._transport: Any = None
         self._wakeup = Wakeup(loop)
         self._closed = False
@@ -138,6 +144,7 @@ class Connection(asyncio.Protocol):
         if self._until_closed and exc is None and self._error is None:
             self.on_message_complete()
         self._fail(Broken(untouched=not self._touched))
+        self._wakeup.close()
 
     # Callbacks of the parser.
 
@@ -163,7 +170,7 @@ class Connection(asyncio.Protocol):
         self._until_closed = (
             "content-length" not in headers and "transfer-encoding" not in headers and status not in (204, 304)
         )
-        if headers.get("content-encoding", "identity").lower() in ("gzip", "x-gzip", "deflate"):
+        if self._inflates and headers.get("content-encoding", "identity").lower() in ("gzip", "x-gzip", "deflate"):
             self._inflate = zlib.decompressobj(_ANY_FORMAT)
         self.status = status
         self._wakeup.wake()

@@ -143,14 +143,14 @@ async def test_a_client_without_pings_is_closed_whatever_else_it_sends(database:
         began = asyncio.get_running_loop().time()
         await client.say({"type": "update_filters", "filters": {}})
         assert await client.ended() == (1008, "no ping for 0.5 seconds")
-        assert asyncio.get_running_loop().time() - began < 5
+        assert asyncio.get_running_loop().time() - began < 15
 
 
 async def test_pings_keep_a_connection_open(database: "Pool", redis: aioredis.Redis) -> None:
-    async with standing(database, redis, socket_silence_seconds=0.5) as stand, stand.socket() as client:
+    async with standing(database, redis, socket_silence_seconds=1.5) as stand, stand.socket() as client:
         await client.hear()
         began = asyncio.get_running_loop().time()
-        while asyncio.get_running_loop().time() - began < 1.2:
+        while asyncio.get_running_loop().time() - began < 2.5:
             await client.say({"type": "ping"})
             assert (await client.hear())["type"] == "pong"
             await asyncio.sleep(0.1)

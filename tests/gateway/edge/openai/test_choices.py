@@ -115,14 +115,14 @@ async def test_parameters_that_a_model_does_not_support_are_refused_by_openais_n
 @pytest.mark.parametrize("stream", [False, True])
 async def test_dropped_parameters_are_named_in_the_answer(openai: AsyncOpenAI, stand: Stand, stream: bool) -> None:
     opening = started()
-    opening.started.dropped_params.extend(["sampling.seed", "response_format"])
+    opening.started.dropped_params.extend(["sampling.seed", "options.response_format", "provider_params.min_p"])
     stand.chat.script = [opening, delta("Hi"), finished()]
     create: Any = openai.chat.completions.create
     answer = await create(
         model="plain",
         messages=HI,
         seed=1,
-        verbosity="low",
+        modalities=["text", "audio"],
         stream=stream,
         extra_body={"soma": {"drop_params": True}},
     )
@@ -130,7 +130,7 @@ async def test_dropped_parameters_are_named_in_the_answer(openai: AsyncOpenAI, s
         [answer] = [chunk async for chunk in answer if chunk.choices[0].finish_reason]
     assert stand.chat.requests[0].options.drop_params
     extension = (answer.model_extra or {})["soma"]
-    assert extension == {"dropped_params": ["verbosity", "seed", "response_format"]}
+    assert extension == {"dropped_params": ["modalities", "seed", "response_format", "min_p"]}
 
 
 async def test_the_field_soma_chooses_the_memory_and_reports_policy(http: httpx.AsyncClient, stand: Stand) -> None:

@@ -12,6 +12,7 @@ from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from soma.model.v1 import message_pb2 as model
 from soma.orchestrator.v1 import chat_service_pb2 as chat
 
+from services.mesh.call import errors
 from tests.fakes.chat import delta, finished, heartbeat, refused, spoken, started, tool_call
 from tests.gateway.edge.conftest import KEY, Stand
 
@@ -23,7 +24,7 @@ USAGE = {
     "prompt_tokens": 5,
     "completion_tokens": 2,
     "total_tokens": 7,
-    "prompt_tokens_details": {"cached_tokens": 0, "audio_tokens": 0},
+    "prompt_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0, "audio_tokens": 0},
     "completion_tokens_details": {
         "reasoning_tokens": 0,
         "audio_tokens": 0,
@@ -240,3 +241,47 @@ async def test_sources_are_in_an_answer_only_if_the_request_asks_for_them(
     *_, last = await chunks_of(http, soma={"sources": True})
     assert last["soma"] == expected
     assert "soma" not in (await http.post("/v1/chat/completions", json=ASK)).json()
+
+
+async def test_an_answer_that_is_not_streamed_is_asked_for_whole(http: httpx.AsyncClient, stand: Stand) -> None:
+    for asked in ({}, {"stream": False}, {"n": 2}, {"stream": True}):
+        await http.post("/v1/chat/completions", json=ASK | asked)
+    assert [request.options.whole for request in stand.chat.requests] == [True] * 4 + [False]
+
+
+async def test_a_whole_answer_comes_after_signs_of_life(http: httpx.AsyncClient, stand: Stand) -> None:
+    stand.chat.script = [heartbeat(), started(), heartbeat(), delta("Hello"), heartbeat(), finished()]
+    answer = await http.post("/v1/chat/completions", json=ASK | {"n": 3})
+    assert [choice["message"]["content"] for choice in answer.json()["choices"]] == ["Hello"] * 3
+
+
+async def test_a_whole_answer_that_fails_after_signs_of_life_has_its_status(
+    http: httpx.AsyncClient, stand: Stand
+) -> None:
+    stand.chat.script = [heartbeat(), errors.ResourceExhausted("no", reason="PROVIDER_RATE_LIMITED", retry_after=3)]
+    answer = await http.post("/v1/chat/completions", json=ASK)
+    assert (answer.status_code, answer.headers["retry-after"]) == (429, "3")
+
+
+async def test_text_and_calls_of_one_piece_are_chunks_of_their_own(http: httpx.AsyncClient, stand: Stand) -> None:
+    calls = [
+        model.ToolCallDelta(index=0, call_id="call_a", name="look_up", arguments='{"q":'),
+        model.ToolCallDelta(index=0, arguments="1}"),
+        model.ToolCallDelta(index=1, call_id="call_b", name="look_up", arguments="{}"),
+    ]
+    thoughts = [model.ReasoningDelta(index=0, text="Hm.")]
+    piece = model.Delta(reasoning=thoughts, text="Let me see.", tool_calls=calls)
+    end = finished(model.FINISH_REASON_TOOL_CALLS)
+    stand.chat.script = [started(), chat.ChatResponse(delta=piece), end]
+    assert [chunk["choices"][0]["delta"] for chunk in await chunks_of(http, tools=[TOOL])] == [
+        OPENING,
+        {"reasoning_content": "Hm."},
+        {"content": "Let me see."},
+        {"tool_calls": [call(0, "call_a", "look_up", '{"q":')]},
+        {"tool_calls": [{"index": 0, "function": {"arguments": "1}"}}]},
+        {"tool_calls": [call(1, "call_b", "look_up", "{}")]},
+        {},
+    ]
+    whole = (await http.post("/v1/chat/completions", json=ASK | {"tools": [TOOL]})).json()["choices"][0]["message"]
+    assert (whole["content"], whole["reasoning_content"]) == ("Let me see.", "Hm.")
+    assert [each["function"]["arguments"] for each in whole["tool_calls"]] == ['{"q":1}', "{}"]

@@ -177,13 +177,16 @@ async def test_openais_client_raises_for_a_stream_that_breaks(
     assert caught.value.code == code
 
 
-@pytest.mark.parametrize("script", [[], [started()], [delta("early"), *spoken("x")]])
+@pytest.mark.parametrize(
+    ("script", "stream"),
+    [([], False), ([started()], False), ([], True), ([started()], True), ([delta("early"), *spoken("x")], True)],
+)
 async def test_an_answer_that_was_cut_off_is_never_taken_for_complete(
-    openai: AsyncOpenAI, stand: Stand, script: Sequence[Step]
+    openai: AsyncOpenAI, stand: Stand, script: Sequence[Step], stream: bool
 ) -> None:
     stand.chat.script = script
     with pytest.raises(sdk.InternalServerError) as caught:
-        await openai.chat.completions.create(**ASK)
+        await openai.chat.completions.create(**ASK | {"stream": stream})
     assert (caught.value.status_code, caught.value.code) == (503, "stream_cut")
 
 
@@ -264,6 +267,28 @@ async def test_a_body_that_arrives_in_pieces_is_read_completely(http: httpx.Asyn
 
     assert (await http.post("/v1/chat/completions", content=pieces())).status_code == 200
     assert stand.chat.requests[0].messages[0].content == "Hi"
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/responses"])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"[" * 50_000,
+        b'{"a":' * 5_000,
+        rb'{"messages": [{"role": "user", "content": "\ud800"}], "input": "\ud800"}',
+        b'{"messages": [{"role": "user", "content": "\xff"}], "input": "\xff"}',
+    ],
+    ids=["a deep array", "a deep object", "half of a character", "no UTF-8"],
+)
+async def test_a_body_that_is_no_json_is_400_in_openais_shape(
+    http: httpx.AsyncClient, stand: Stand, path: str, body: bytes
+) -> None:
+    answer = await http.post(path, content=body)
+    assert answer.status_code == 400
+    error = answer.json()["error"]
+    assert (error["type"], error["param"]) == ("invalid_request_error", None)
+    assert error["message"].startswith("We could not parse the JSON body of your request")
+    assert stand.chat.requests == stand.responses.requests == []
 
 
 async def test_a_rule_of_the_contract_names_its_field_as_the_parameter(http: httpx.AsyncClient) -> None:

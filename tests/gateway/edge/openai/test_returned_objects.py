@@ -50,7 +50,22 @@ def test_members_that_a_client_adds_for_itself_are_ignored() -> None:
         read_response_request(json.dumps(body | {"client_metadata": 1}).encode())
 
 
-def test_other_members_are_still_refused_by_name() -> None:
-    call = {**PARSED["tool_calls"][0], "mood": "good"}
-    with pytest.raises(InvalidArgument, match=r"tool_calls\[0\]\.mood"):
-        read_chat_request(json.dumps({"messages": [{**PARSED, "tool_calls": [call]}]}).encode())
+def test_members_that_a_library_adds_to_a_message_or_its_calls_are_ignored() -> None:
+    call = {**PARSED["tool_calls"][0], "caller": {"type": "direct"}}
+    added = {"images": [], "provider_specific_fields": {"refusal": None}, "id": "run-1", "usage_metadata": {"a": 1}}
+    turns = [{"role": "user", "content": "Hi"}, {**PARSED, **added, "tool_calls": [call]}]
+    plain = [{"role": "user", "content": "Hi"}, PARSED]
+    sent, bare = (read_chat_request(json.dumps({"messages": each}).encode()).request for each in (turns, plain))
+    assert sent == bare
+
+
+@pytest.mark.parametrize("members", [{"audio": {"id": "a1"}}, {"function_call": {"name": "f", "arguments": "{}"}}])
+def test_what_a_model_said_in_a_form_that_cannot_be_sent_is_refused_by_name(members: dict[str, Any]) -> None:
+    with pytest.raises(InvalidArgument, match=rf"messages\[0\]\.{next(iter(members))}"):
+        read_chat_request(json.dumps({"messages": [{**PARSED, **members}]}).encode())
+
+
+def test_unknown_members_of_a_part_are_refused_by_name() -> None:
+    part = {"type": "text", "text": "Hi", "mood": "good"}
+    with pytest.raises(InvalidArgument, match=r"messages\[0\]\.content\[0\]\.mood"):
+        read_chat_request(json.dumps({"messages": [{"role": "user", "content": [part]}]}).encode())

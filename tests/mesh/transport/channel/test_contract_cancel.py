@@ -60,7 +60,7 @@ async def test_cancelling_travels_through_three_hops(wire: Wire) -> None:
 
 async def test_a_deadline_ends_all_hops(wire: Wire) -> None:
     with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await wire.stub.Echo(pb.EchoRequest(script=pb.Script(hops=3, delay_seconds=0.2)), timeout=0.5)
+        await wire.stub.Echo(pb.EchoRequest(script=pb.Script(hops=3, delay_seconds=0.4)), timeout=1.0)
     assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
     await wire.quiet()
     assert wire.tally.cancelled >= 2

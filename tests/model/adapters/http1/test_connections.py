@@ -13,7 +13,7 @@ from services.model.adapters.http1.connection import Broken, Connection, NotHttp
 from services.model.adapters.http1.connections import Connections, ConnectTimeout
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
-SECONDS = 5.0
+SECONDS = 30.0
 Answer = Callable[[asyncio.StreamWriter], Awaitable[None]]
 
 

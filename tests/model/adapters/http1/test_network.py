@@ -16,7 +16,7 @@ from services.model.adapters.http1.network import DIRECT, Network, network, prox
 from services.model.adapters.upstream import Patience, Upstream
 from services.model.settings import ModelSettings
 
-SECONDS = 5.0
+SECONDS = 30.0
 # A host name that only the proxy can resolve; it means this machine.
 AWAY = "models.example"
 LIST = b'{"data": [{"id": "m"}]}'

@@ -1054,7 +1054,8 @@ func (x *ConversationMessage) GetCreateTime() *timestamppb.Timestamp {
 	return nil
 }
 
-// AppendMessagesRequest adds turns to a conversation: all of them or none.
+// AppendMessagesRequest adds turns to a conversation: all of them or none. Bytes of pictures, sounds and documents are
+// kept with the conversation, and stand in it as their hash. A hash is accepted if the tenant has such bytes.
 type AppendMessagesRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The conversation. It is created when it does not exist.
@@ -1549,6 +1550,107 @@ func (x *DeleteConversationResponse) GetDeletedMessages() int32 {
 	return 0
 }
 
+// GetMediaRequest asks for the bytes of a picture, a sound or a document.
+type GetMediaRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// SHA-256 of the bytes, as it stands in a remembered conversation.
+	Hash          string `protobuf:"bytes,1,opt,name=hash,proto3" json:"hash,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetMediaRequest) Reset() {
+	*x = GetMediaRequest{}
+	mi := &file_soma_memory_v1_memory_service_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetMediaRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetMediaRequest) ProtoMessage() {}
+
+func (x *GetMediaRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_soma_memory_v1_memory_service_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetMediaRequest.ProtoReflect.Descriptor instead.
+func (*GetMediaRequest) Descriptor() ([]byte, []int) {
+	return file_soma_memory_v1_memory_service_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *GetMediaRequest) GetHash() string {
+	if x != nil {
+		return x.Hash
+	}
+	return ""
+}
+
+// GetMediaResponse is a picture, a sound or a document.
+type GetMediaResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its bytes.
+	Data []byte `protobuf:"bytes,1,opt,name=data,proto3" json:"data,omitempty"`
+	// Its media type, as the message says it that was remembered with it; `application/octet-stream` when no message does.
+	MediaType     string `protobuf:"bytes,2,opt,name=media_type,json=mediaType,proto3" json:"media_type,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetMediaResponse) Reset() {
+	*x = GetMediaResponse{}
+	mi := &file_soma_memory_v1_memory_service_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetMediaResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetMediaResponse) ProtoMessage() {}
+
+func (x *GetMediaResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_soma_memory_v1_memory_service_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetMediaResponse.ProtoReflect.Descriptor instead.
+func (*GetMediaResponse) Descriptor() ([]byte, []int) {
+	return file_soma_memory_v1_memory_service_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *GetMediaResponse) GetData() []byte {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
+
+func (x *GetMediaResponse) GetMediaType() string {
+	if x != nil {
+		return x.MediaType
+	}
+	return ""
+}
+
 // GetContextRequest asks for the context of the next turn: what a model should know.
 type GetContextRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1558,7 +1660,9 @@ type GetContextRequest struct {
 	CurrentMessage string `protobuf:"bytes,2,opt,name=current_message,json=currentMessage,proto3" json:"current_message,omitempty"`
 	// Which memory to use.
 	Strategy Strategy `protobuf:"varint,3,opt,name=strategy,proto3,enum=soma.memory.v1.Strategy" json:"strategy,omitempty"`
-	// Most tokens of turns and facts together; 2,000 when unset. The newest turns and the best facts are kept.
+	// Most tokens of turns and facts together; 2,000 when unset. The newest turns and the best facts are kept. Tokens are
+	// estimated: four bytes of text are one, a picture is 1,000 (85 with the detail `low`), and so are a sound and a
+	// document.
 	TokenBudget   *int32 `protobuf:"varint,4,opt,name=token_budget,json=tokenBudget,proto3,oneof" json:"token_budget,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1566,7 +1670,7 @@ type GetContextRequest struct {
 
 func (x *GetContextRequest) Reset() {
 	*x = GetContextRequest{}
-	mi := &file_soma_memory_v1_memory_service_proto_msgTypes[22]
+	mi := &file_soma_memory_v1_memory_service_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1578,7 +1682,7 @@ func (x *GetContextRequest) String() string {
 func (*GetContextRequest) ProtoMessage() {}
 
 func (x *GetContextRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_soma_memory_v1_memory_service_proto_msgTypes[22]
+	mi := &file_soma_memory_v1_memory_service_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1591,7 +1695,7 @@ func (x *GetContextRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetContextRequest.ProtoReflect.Descriptor instead.
 func (*GetContextRequest) Descriptor() ([]byte, []int) {
-	return file_soma_memory_v1_memory_service_proto_rawDescGZIP(), []int{22}
+	return file_soma_memory_v1_memory_service_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *GetContextRequest) GetConversationId() string {
@@ -1641,7 +1745,7 @@ type GetContextResponse struct {
 
 func (x *GetContextResponse) Reset() {
 	*x = GetContextResponse{}
-	mi := &file_soma_memory_v1_memory_service_proto_msgTypes[23]
+	mi := &file_soma_memory_v1_memory_service_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1653,7 +1757,7 @@ func (x *GetContextResponse) String() string {
 func (*GetContextResponse) ProtoMessage() {}
 
 func (x *GetContextResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_soma_memory_v1_memory_service_proto_msgTypes[23]
+	mi := &file_soma_memory_v1_memory_service_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1666,7 +1770,7 @@ func (x *GetContextResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetContextResponse.ProtoReflect.Descriptor instead.
 func (*GetContextResponse) Descriptor() ([]byte, []int) {
-	return file_soma_memory_v1_memory_service_proto_rawDescGZIP(), []int{23}
+	return file_soma_memory_v1_memory_service_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *GetContextResponse) GetRecentMessages() []*ConversationMessage {
@@ -1834,7 +1938,13 @@ const file_soma_memory_v1_memory_service_proto_rawDesc = "" +
 	"\x0fconversation_id\x18\x01 \x01(\tB\n" +
 	"\xbaH\ar\x05\x10\x01\x18\x80\x02R\x0econversationId\"G\n" +
 	"\x1aDeleteConversationResponse\x12)\n" +
-	"\x10deleted_messages\x18\x01 \x01(\x05R\x0fdeletedMessages\"\x8c\x02\n" +
+	"\x10deleted_messages\x18\x01 \x01(\x05R\x0fdeletedMessages\"<\n" +
+	"\x0fGetMediaRequest\x12)\n" +
+	"\x04hash\x18\x01 \x01(\tB\x15\xbaH\x12r\x102\x0e^[0-9a-f]{64}$R\x04hash\"E\n" +
+	"\x10GetMediaResponse\x12\x12\n" +
+	"\x04data\x18\x01 \x01(\fR\x04data\x12\x1d\n" +
+	"\n" +
+	"media_type\x18\x02 \x01(\tR\tmediaType\"\x8c\x02\n" +
 	"\x11GetContextRequest\x12=\n" +
 	"\x0fconversation_id\x18\x01 \x01(\tB\x14\xbaH\x11r\x0f\x18\x80\x022\n" +
 	"^[^\\x00]*$R\x0econversationId\x122\n" +
@@ -1853,7 +1963,7 @@ const file_soma_memory_v1_memory_service_proto_rawDesc = "" +
 	"\x14STRATEGY_UNSPECIFIED\x10\x00\x12\x17\n" +
 	"\x13STRATEGY_SHORT_ONLY\x10\x01\x12\x16\n" +
 	"\x12STRATEGY_LONG_ONLY\x10\x02\x12\x13\n" +
-	"\x0fSTRATEGY_HYBRID\x10\x032\xdb\v\n" +
+	"\x0fSTRATEGY_HYBRID\x10\x032\xe7\f\n" +
 	"\rMemoryService\x12z\n" +
 	"\bRemember\x12\x1f.soma.memory.v1.RememberRequest\x1a .soma.memory.v1.RememberResponse\"+\x8a\xe7\x18\x10\n" +
 	"\x0ewrite:memories\x82\xd3\xe4\x93\x02\x11:\x01*\"\f/v1/remember\x12w\n" +
@@ -1872,7 +1982,9 @@ const file_soma_memory_v1_memory_service_proto_rawDesc = "" +
 	"\x11ListConversations\x12(.soma.memory.v1.ListConversationsRequest\x1a).soma.memory.v1.ListConversationsResponse\"8\x8a\xe7\x18\x14\n" +
 	"\x12read:conversations\x82\xd3\xe4\x93\x02\x1a\x12\x18/v1/memory/conversations\x12\xb8\x01\n" +
 	"\x12DeleteConversation\x12).soma.memory.v1.DeleteConversationRequest\x1a*.soma.memory.v1.DeleteConversationResponse\"K\x8a\xe7\x18\x15\n" +
-	"\x13write:conversations\x82\xd3\xe4\x93\x02,**/v1/memory/conversations/{conversation_id}\x12\x8a\x01\n" +
+	"\x13write:conversations\x82\xd3\xe4\x93\x02,**/v1/memory/conversations/{conversation_id}\x12\x89\x01\n" +
+	"\bGetMedia\x12\x1f.soma.memory.v1.GetMediaRequest\x1a .soma.memory.v1.GetMediaResponse\":\x8a\xe7\x18\x14\n" +
+	"\x12read:conversations\x82\xd3\xe4\x93\x02\x19\x12\x17/v1/memory/media/{hash}\x90\x02\x01\x12\x8a\x01\n" +
 	"\n" +
 	"GetContext\x12!.soma.memory.v1.GetContextRequest\x1a\".soma.memory.v1.GetContextResponse\"5\x8a\xe7\x18\x14\n" +
 	"\x12read:conversations\x82\xd3\xe4\x93\x02\x17:\x01*\"\x12/v1/memory/contextB\xae\x01\n" +
@@ -1891,7 +2003,7 @@ func file_soma_memory_v1_memory_service_proto_rawDescGZIP() []byte {
 }
 
 var file_soma_memory_v1_memory_service_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_soma_memory_v1_memory_service_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
+var file_soma_memory_v1_memory_service_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
 var file_soma_memory_v1_memory_service_proto_goTypes = []any{
 	(Strategy)(0),                      // 0: soma.memory.v1.Strategy
 	(*RememberRequest)(nil),            // 1: soma.memory.v1.RememberRequest
@@ -1916,42 +2028,44 @@ var file_soma_memory_v1_memory_service_proto_goTypes = []any{
 	(*ListConversationsResponse)(nil),  // 20: soma.memory.v1.ListConversationsResponse
 	(*DeleteConversationRequest)(nil),  // 21: soma.memory.v1.DeleteConversationRequest
 	(*DeleteConversationResponse)(nil), // 22: soma.memory.v1.DeleteConversationResponse
-	(*GetContextRequest)(nil),          // 23: soma.memory.v1.GetContextRequest
-	(*GetContextResponse)(nil),         // 24: soma.memory.v1.GetContextResponse
-	(*structpb.Value)(nil),             // 25: google.protobuf.Value
-	(*structpb.Struct)(nil),            // 26: google.protobuf.Struct
-	(*timestamppb.Timestamp)(nil),      // 27: google.protobuf.Timestamp
-	(*v1.Message)(nil),                 // 28: soma.model.v1.Message
-	(*v1.Source)(nil),                  // 29: soma.model.v1.Source
+	(*GetMediaRequest)(nil),            // 23: soma.memory.v1.GetMediaRequest
+	(*GetMediaResponse)(nil),           // 24: soma.memory.v1.GetMediaResponse
+	(*GetContextRequest)(nil),          // 25: soma.memory.v1.GetContextRequest
+	(*GetContextResponse)(nil),         // 26: soma.memory.v1.GetContextResponse
+	(*structpb.Value)(nil),             // 27: google.protobuf.Value
+	(*structpb.Struct)(nil),            // 28: google.protobuf.Struct
+	(*timestamppb.Timestamp)(nil),      // 29: google.protobuf.Timestamp
+	(*v1.Message)(nil),                 // 30: soma.model.v1.Message
+	(*v1.Source)(nil),                  // 31: soma.model.v1.Source
 }
 var file_soma_memory_v1_memory_service_proto_depIdxs = []int32{
-	25, // 0: soma.memory.v1.RememberRequest.value:type_name -> google.protobuf.Value
-	26, // 1: soma.memory.v1.RememberRequest.metadata:type_name -> google.protobuf.Struct
-	27, // 2: soma.memory.v1.RememberResponse.indexed_at:type_name -> google.protobuf.Timestamp
-	25, // 3: soma.memory.v1.RecallResponse.value:type_name -> google.protobuf.Value
-	26, // 4: soma.memory.v1.RecallResponse.metadata:type_name -> google.protobuf.Struct
-	27, // 5: soma.memory.v1.RecallResponse.created_at:type_name -> google.protobuf.Timestamp
-	27, // 6: soma.memory.v1.RecallResponse.last_accessed:type_name -> google.protobuf.Timestamp
-	25, // 7: soma.memory.v1.Memory.value:type_name -> google.protobuf.Value
-	26, // 8: soma.memory.v1.Memory.metadata:type_name -> google.protobuf.Struct
-	27, // 9: soma.memory.v1.Memory.created_at:type_name -> google.protobuf.Timestamp
-	27, // 10: soma.memory.v1.Memory.last_accessed:type_name -> google.protobuf.Timestamp
-	27, // 11: soma.memory.v1.Memory.expires_at:type_name -> google.protobuf.Timestamp
-	27, // 12: soma.memory.v1.Memory.indexed_at:type_name -> google.protobuf.Timestamp
+	27, // 0: soma.memory.v1.RememberRequest.value:type_name -> google.protobuf.Value
+	28, // 1: soma.memory.v1.RememberRequest.metadata:type_name -> google.protobuf.Struct
+	29, // 2: soma.memory.v1.RememberResponse.indexed_at:type_name -> google.protobuf.Timestamp
+	27, // 3: soma.memory.v1.RecallResponse.value:type_name -> google.protobuf.Value
+	28, // 4: soma.memory.v1.RecallResponse.metadata:type_name -> google.protobuf.Struct
+	29, // 5: soma.memory.v1.RecallResponse.created_at:type_name -> google.protobuf.Timestamp
+	29, // 6: soma.memory.v1.RecallResponse.last_accessed:type_name -> google.protobuf.Timestamp
+	27, // 7: soma.memory.v1.Memory.value:type_name -> google.protobuf.Value
+	28, // 8: soma.memory.v1.Memory.metadata:type_name -> google.protobuf.Struct
+	29, // 9: soma.memory.v1.Memory.created_at:type_name -> google.protobuf.Timestamp
+	29, // 10: soma.memory.v1.Memory.last_accessed:type_name -> google.protobuf.Timestamp
+	29, // 11: soma.memory.v1.Memory.expires_at:type_name -> google.protobuf.Timestamp
+	29, // 12: soma.memory.v1.Memory.indexed_at:type_name -> google.protobuf.Timestamp
 	8,  // 13: soma.memory.v1.ListMemoriesResponse.memories:type_name -> soma.memory.v1.Memory
-	26, // 14: soma.memory.v1.RetrieveRequest.filter:type_name -> google.protobuf.Struct
-	25, // 15: soma.memory.v1.RetrievedMemory.value:type_name -> google.protobuf.Value
-	26, // 16: soma.memory.v1.RetrievedMemory.metadata:type_name -> google.protobuf.Struct
+	28, // 14: soma.memory.v1.RetrieveRequest.filter:type_name -> google.protobuf.Struct
+	27, // 15: soma.memory.v1.RetrievedMemory.value:type_name -> google.protobuf.Value
+	28, // 16: soma.memory.v1.RetrievedMemory.metadata:type_name -> google.protobuf.Struct
 	11, // 17: soma.memory.v1.RetrieveResponse.results:type_name -> soma.memory.v1.RetrievedMemory
-	28, // 18: soma.memory.v1.ConversationMessage.message:type_name -> soma.model.v1.Message
-	27, // 19: soma.memory.v1.ConversationMessage.create_time:type_name -> google.protobuf.Timestamp
-	28, // 20: soma.memory.v1.AppendMessagesRequest.messages:type_name -> soma.model.v1.Message
+	30, // 18: soma.memory.v1.ConversationMessage.message:type_name -> soma.model.v1.Message
+	29, // 19: soma.memory.v1.ConversationMessage.create_time:type_name -> google.protobuf.Timestamp
+	30, // 20: soma.memory.v1.AppendMessagesRequest.messages:type_name -> soma.model.v1.Message
 	13, // 21: soma.memory.v1.ListMessagesResponse.messages:type_name -> soma.memory.v1.ConversationMessage
-	27, // 22: soma.memory.v1.Conversation.create_time:type_name -> google.protobuf.Timestamp
+	29, // 22: soma.memory.v1.Conversation.create_time:type_name -> google.protobuf.Timestamp
 	19, // 23: soma.memory.v1.ListConversationsResponse.conversations:type_name -> soma.memory.v1.Conversation
 	0,  // 24: soma.memory.v1.GetContextRequest.strategy:type_name -> soma.memory.v1.Strategy
 	13, // 25: soma.memory.v1.GetContextResponse.recent_messages:type_name -> soma.memory.v1.ConversationMessage
-	29, // 26: soma.memory.v1.GetContextResponse.relevant_documents:type_name -> soma.model.v1.Source
+	31, // 26: soma.memory.v1.GetContextResponse.relevant_documents:type_name -> soma.model.v1.Source
 	1,  // 27: soma.memory.v1.MemoryService.Remember:input_type -> soma.memory.v1.RememberRequest
 	3,  // 28: soma.memory.v1.MemoryService.Recall:input_type -> soma.memory.v1.RecallRequest
 	5,  // 29: soma.memory.v1.MemoryService.Forget:input_type -> soma.memory.v1.ForgetRequest
@@ -1961,19 +2075,21 @@ var file_soma_memory_v1_memory_service_proto_depIdxs = []int32{
 	16, // 33: soma.memory.v1.MemoryService.ListMessages:input_type -> soma.memory.v1.ListMessagesRequest
 	18, // 34: soma.memory.v1.MemoryService.ListConversations:input_type -> soma.memory.v1.ListConversationsRequest
 	21, // 35: soma.memory.v1.MemoryService.DeleteConversation:input_type -> soma.memory.v1.DeleteConversationRequest
-	23, // 36: soma.memory.v1.MemoryService.GetContext:input_type -> soma.memory.v1.GetContextRequest
-	2,  // 37: soma.memory.v1.MemoryService.Remember:output_type -> soma.memory.v1.RememberResponse
-	4,  // 38: soma.memory.v1.MemoryService.Recall:output_type -> soma.memory.v1.RecallResponse
-	6,  // 39: soma.memory.v1.MemoryService.Forget:output_type -> soma.memory.v1.ForgetResponse
-	9,  // 40: soma.memory.v1.MemoryService.ListMemories:output_type -> soma.memory.v1.ListMemoriesResponse
-	12, // 41: soma.memory.v1.MemoryService.Retrieve:output_type -> soma.memory.v1.RetrieveResponse
-	15, // 42: soma.memory.v1.MemoryService.AppendMessages:output_type -> soma.memory.v1.AppendMessagesResponse
-	17, // 43: soma.memory.v1.MemoryService.ListMessages:output_type -> soma.memory.v1.ListMessagesResponse
-	20, // 44: soma.memory.v1.MemoryService.ListConversations:output_type -> soma.memory.v1.ListConversationsResponse
-	22, // 45: soma.memory.v1.MemoryService.DeleteConversation:output_type -> soma.memory.v1.DeleteConversationResponse
-	24, // 46: soma.memory.v1.MemoryService.GetContext:output_type -> soma.memory.v1.GetContextResponse
-	37, // [37:47] is the sub-list for method output_type
-	27, // [27:37] is the sub-list for method input_type
+	23, // 36: soma.memory.v1.MemoryService.GetMedia:input_type -> soma.memory.v1.GetMediaRequest
+	25, // 37: soma.memory.v1.MemoryService.GetContext:input_type -> soma.memory.v1.GetContextRequest
+	2,  // 38: soma.memory.v1.MemoryService.Remember:output_type -> soma.memory.v1.RememberResponse
+	4,  // 39: soma.memory.v1.MemoryService.Recall:output_type -> soma.memory.v1.RecallResponse
+	6,  // 40: soma.memory.v1.MemoryService.Forget:output_type -> soma.memory.v1.ForgetResponse
+	9,  // 41: soma.memory.v1.MemoryService.ListMemories:output_type -> soma.memory.v1.ListMemoriesResponse
+	12, // 42: soma.memory.v1.MemoryService.Retrieve:output_type -> soma.memory.v1.RetrieveResponse
+	15, // 43: soma.memory.v1.MemoryService.AppendMessages:output_type -> soma.memory.v1.AppendMessagesResponse
+	17, // 44: soma.memory.v1.MemoryService.ListMessages:output_type -> soma.memory.v1.ListMessagesResponse
+	20, // 45: soma.memory.v1.MemoryService.ListConversations:output_type -> soma.memory.v1.ListConversationsResponse
+	22, // 46: soma.memory.v1.MemoryService.DeleteConversation:output_type -> soma.memory.v1.DeleteConversationResponse
+	24, // 47: soma.memory.v1.MemoryService.GetMedia:output_type -> soma.memory.v1.GetMediaResponse
+	26, // 48: soma.memory.v1.MemoryService.GetContext:output_type -> soma.memory.v1.GetContextResponse
+	38, // [38:49] is the sub-list for method output_type
+	27, // [27:38] is the sub-list for method input_type
 	27, // [27:27] is the sub-list for extension type_name
 	27, // [27:27] is the sub-list for extension extendee
 	0,  // [0:27] is the sub-list for field type_name
@@ -1986,14 +2102,14 @@ func file_soma_memory_v1_memory_service_proto_init() {
 	}
 	file_soma_memory_v1_memory_service_proto_msgTypes[0].OneofWrappers = []any{}
 	file_soma_memory_v1_memory_service_proto_msgTypes[9].OneofWrappers = []any{}
-	file_soma_memory_v1_memory_service_proto_msgTypes[22].OneofWrappers = []any{}
+	file_soma_memory_v1_memory_service_proto_msgTypes[24].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_soma_memory_v1_memory_service_proto_rawDesc), len(file_soma_memory_v1_memory_service_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   24,
+			NumMessages:   26,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

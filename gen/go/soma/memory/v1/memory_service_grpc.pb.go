@@ -30,6 +30,7 @@ const (
 	MemoryService_ListMessages_FullMethodName       = "/soma.memory.v1.MemoryService/ListMessages"
 	MemoryService_ListConversations_FullMethodName  = "/soma.memory.v1.MemoryService/ListConversations"
 	MemoryService_DeleteConversation_FullMethodName = "/soma.memory.v1.MemoryService/DeleteConversation"
+	MemoryService_GetMedia_FullMethodName           = "/soma.memory.v1.MemoryService/GetMedia"
 	MemoryService_GetContext_FullMethodName         = "/soma.memory.v1.MemoryService/GetContext"
 )
 
@@ -57,6 +58,9 @@ type MemoryServiceClient interface {
 	ListConversations(ctx context.Context, in *ListConversationsRequest, opts ...grpc.CallOption) (*ListConversationsResponse, error)
 	// DeleteConversation deletes a conversation with all its turns.
 	DeleteConversation(ctx context.Context, in *DeleteConversationRequest, opts ...grpc.CallOption) (*DeleteConversationResponse, error)
+	// GetMedia returns a picture, a sound or a document of a conversation or a stored response. It fails with NOT_FOUND
+	// when the tenant has no bytes with this hash.
+	GetMedia(ctx context.Context, in *GetMediaRequest, opts ...grpc.CallOption) (*GetMediaResponse, error)
 	// GetContext returns what a model should know for the next turn.
 	GetContext(ctx context.Context, in *GetContextRequest, opts ...grpc.CallOption) (*GetContextResponse, error)
 }
@@ -159,6 +163,16 @@ func (c *memoryServiceClient) DeleteConversation(ctx context.Context, in *Delete
 	return out, nil
 }
 
+func (c *memoryServiceClient) GetMedia(ctx context.Context, in *GetMediaRequest, opts ...grpc.CallOption) (*GetMediaResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetMediaResponse)
+	err := c.cc.Invoke(ctx, MemoryService_GetMedia_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *memoryServiceClient) GetContext(ctx context.Context, in *GetContextRequest, opts ...grpc.CallOption) (*GetContextResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(GetContextResponse)
@@ -193,6 +207,9 @@ type MemoryServiceServer interface {
 	ListConversations(context.Context, *ListConversationsRequest) (*ListConversationsResponse, error)
 	// DeleteConversation deletes a conversation with all its turns.
 	DeleteConversation(context.Context, *DeleteConversationRequest) (*DeleteConversationResponse, error)
+	// GetMedia returns a picture, a sound or a document of a conversation or a stored response. It fails with NOT_FOUND
+	// when the tenant has no bytes with this hash.
+	GetMedia(context.Context, *GetMediaRequest) (*GetMediaResponse, error)
 	// GetContext returns what a model should know for the next turn.
 	GetContext(context.Context, *GetContextRequest) (*GetContextResponse, error)
 	mustEmbedUnimplementedMemoryServiceServer()
@@ -231,6 +248,9 @@ func (UnimplementedMemoryServiceServer) ListConversations(context.Context, *List
 }
 func (UnimplementedMemoryServiceServer) DeleteConversation(context.Context, *DeleteConversationRequest) (*DeleteConversationResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method DeleteConversation not implemented")
+}
+func (UnimplementedMemoryServiceServer) GetMedia(context.Context, *GetMediaRequest) (*GetMediaResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetMedia not implemented")
 }
 func (UnimplementedMemoryServiceServer) GetContext(context.Context, *GetContextRequest) (*GetContextResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetContext not implemented")
@@ -418,6 +438,24 @@ func _MemoryService_DeleteConversation_Handler(srv interface{}, ctx context.Cont
 	return interceptor(ctx, in, info, handler)
 }
 
+func _MemoryService_GetMedia_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetMediaRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(MemoryServiceServer).GetMedia(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: MemoryService_GetMedia_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(MemoryServiceServer).GetMedia(ctx, req.(*GetMediaRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _MemoryService_GetContext_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(GetContextRequest)
 	if err := dec(in); err != nil {
@@ -478,6 +516,10 @@ var MemoryService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "DeleteConversation",
 			Handler:    _MemoryService_DeleteConversation_Handler,
+		},
+		{
+			MethodName: "GetMedia",
+			Handler:    _MemoryService_GetMedia_Handler,
 		},
 		{
 			MethodName: "GetContext",

@@ -150,6 +150,8 @@ type ChatStarted struct {
 	ContextLengthChars int32 `protobuf:"varint,7,opt,name=context_length_chars,json=contextLengthChars,proto3" json:"context_length_chars,omitempty"`
 	// Fields of the request that were left out because the provider does not support them; only with `drop_params`.
 	DroppedParams []string `protobuf:"bytes,6,rep,name=dropped_params,json=droppedParams,proto3" json:"dropped_params,omitempty"`
+	// The provider that serves the model.
+	Provider      string `protobuf:"bytes,8,opt,name=provider,proto3" json:"provider,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -231,6 +233,13 @@ func (x *ChatStarted) GetDroppedParams() []string {
 		return x.DroppedParams
 	}
 	return nil
+}
+
+func (x *ChatStarted) GetProvider() string {
+	if x != nil {
+		return x.Provider
+	}
+	return ""
 }
 
 // PolicyNotice says that policy changed or found something.
@@ -669,7 +678,7 @@ const file_soma_orchestrator_v1_chat_service_proto_rawDesc = "" +
 	"\aoptions\x18\x0e \x01(\v2 .soma.model.v1.GenerationOptionsR\aoptionsB\v\n" +
 	"\t_strategyB\x17\n" +
 	"\x15_context_token_budgetJ\x04\b\x05\x10\n" +
-	"J\x04\b\v\x10\fJ\x04\b\f\x10\r\"\xa0\x02\n" +
+	"J\x04\b\v\x10\fJ\x04\b\f\x10\r\"\xbc\x02\n" +
 	"\vChatStarted\x12\x17\n" +
 	"\achat_id\x18\x01 \x01(\tR\x06chatId\x12\x14\n" +
 	"\x05model\x18\x02 \x01(\tR\x05model\x12'\n" +
@@ -677,7 +686,8 @@ const file_soma_orchestrator_v1_chat_service_proto_rawDesc = "" +
 	"\x13remembered_messages\x18\x04 \x01(\x05R\x12rememberedMessages\x12/\n" +
 	"\asources\x18\x05 \x03(\v2\x15.soma.model.v1.SourceR\asources\x120\n" +
 	"\x14context_length_chars\x18\a \x01(\x05R\x12contextLengthChars\x12%\n" +
-	"\x0edropped_params\x18\x06 \x03(\tR\rdroppedParams\"\x9c\x01\n" +
+	"\x0edropped_params\x18\x06 \x03(\tR\rdroppedParams\x12\x1a\n" +
+	"\bprovider\x18\b \x01(\tR\bprovider\"\x9c\x01\n" +
 	"\fPolicyNotice\x124\n" +
 	"\bdecision\x18\x01 \x01(\x0e2\x18.soma.policy.v1.DecisionR\bdecision\x12\x14\n" +
 	"\x05stage\x18\x02 \x01(\tR\x05stage\x12@\n" +

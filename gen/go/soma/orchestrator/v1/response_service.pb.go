@@ -113,7 +113,7 @@ type ResponseSettings struct {
 	Store *bool `protobuf:"varint,12,opt,name=store,proto3,oneof" json:"store,omitempty"`
 	// Whether the response is made in the background, also when the caller disconnects; needs `store`.
 	Background bool `protobuf:"varint,13,opt,name=background,proto3" json:"background,omitempty"`
-	// How to answer; `whole` has no effect, because the pieces of a response are kept.
+	// How to answer; with `whole` each item comes in one piece.
 	Options       *v11.GenerationOptions `protobuf:"bytes,15,opt,name=options,proto3" json:"options,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -279,7 +279,8 @@ type isResponseInput_Input interface {
 }
 
 type ResponseInput_Message struct {
-	// A turn. An assistant's turn that holds only tool calls joins the assistant's turn before it.
+	// A turn. An assistant's turn joins the assistant's turn before it, unless both have a text and the one before has
+	// no tool calls.
 	Message *v11.Message `protobuf:"bytes,1,opt,name=message,proto3,oneof"`
 }
 

@@ -390,6 +390,8 @@ STATUS_UNREACHABLE: Final = "STATUS_UNREACHABLE"
 """A session cannot change from its status to the requested one."""
 REQUEST_IN_PROGRESS: Final = "REQUEST_IN_PROGRESS"
 """A call with the same request id is still being answered."""
+TOOL_CALL_NOT_FOUND: Final = "TOOL_CALL_NOT_FOUND"
+"""The result of a tool answers no call of the conversation; the message names the call's id."""
 
 # soma.policy.v1
 TENANT_MISMATCH: Final = "TENANT_MISMATCH"
@@ -575,6 +577,7 @@ DECLARED: Final[dict[str, Declared]] = {
     CONFIG_NOT_SUPPORTED: Declared("INVALID_ARGUMENT", 400, "NO"),
     STATUS_UNREACHABLE: Declared("FAILED_PRECONDITION", 400, "AFTER_CHANGE"),
     REQUEST_IN_PROGRESS: Declared("ABORTED", 409, "LATER"),
+    TOOL_CALL_NOT_FOUND: Declared("INVALID_ARGUMENT", 400, "NO"),
     TENANT_MISMATCH: Declared("PERMISSION_DENIED", 403, "NO"),
     RULES_INVALID: Declared("FAILED_PRECONDITION", 400, "AFTER_CHANGE"),
     NOTE_NOT_FOUND: Declared("NOT_FOUND", 404, "NO"),

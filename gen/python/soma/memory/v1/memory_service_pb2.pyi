@@ -561,7 +561,9 @@ Global___ConversationMessage: _TypeAlias = ConversationMessage  # noqa: Y015
 
 @_typing.final
 class AppendMessagesRequest(_message.Message):
-    """AppendMessagesRequest adds turns to a conversation: all of them or none."""
+    """AppendMessagesRequest adds turns to a conversation: all of them or none. Bytes of pictures, sounds and documents are
+    kept with the conversation, and stand in it as their hash. A hash is accepted if the tenant has such bytes.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -802,6 +804,54 @@ class DeleteConversationResponse(_message.Message):
 Global___DeleteConversationResponse: _TypeAlias = DeleteConversationResponse  # noqa: Y015
 
 @_typing.final
+class GetMediaRequest(_message.Message):
+    """GetMediaRequest asks for the bytes of a picture, a sound or a document."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HASH_FIELD_NUMBER: _builtins.int
+    hash: _builtins.str
+    """SHA-256 of the bytes, as it stands in a remembered conversation."""
+    def __init__(
+        self,
+        *,
+        hash: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["hash", b"hash"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetMediaRequest: _TypeAlias = GetMediaRequest  # noqa: Y015
+
+@_typing.final
+class GetMediaResponse(_message.Message):
+    """GetMediaResponse is a picture, a sound or a document."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DATA_FIELD_NUMBER: _builtins.int
+    MEDIA_TYPE_FIELD_NUMBER: _builtins.int
+    data: _builtins.bytes
+    """Its bytes."""
+    media_type: _builtins.str
+    """Its media type, as the message says it that was remembered with it; `application/octet-stream` when no message does."""
+    def __init__(
+        self,
+        *,
+        data: _builtins.bytes = ...,
+        media_type: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "media_type", b"media_type"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetMediaResponse: _TypeAlias = GetMediaResponse  # noqa: Y015
+
+@_typing.final
 class GetContextRequest(_message.Message):
     """GetContextRequest asks for the context of the next turn: what a model should know."""
 
@@ -818,7 +868,10 @@ class GetContextRequest(_message.Message):
     strategy: Global___Strategy.ValueType
     """Which memory to use."""
     token_budget: _builtins.int
-    """Most tokens of turns and facts together; 2,000 when unset. The newest turns and the best facts are kept."""
+    """Most tokens of turns and facts together; 2,000 when unset. The newest turns and the best facts are kept. Tokens are
+    estimated: four bytes of text are one, a picture is 1,000 (85 with the detail `low`), and so are a sound and a
+    document.
+    """
     def __init__(
         self,
         *,

@@ -80,6 +80,11 @@ class MemoryServiceStub:
                 request_serializer=soma_dot_memory_dot_v1_dot_memory__service__pb2.DeleteConversationRequest.SerializeToString,
                 response_deserializer=soma_dot_memory_dot_v1_dot_memory__service__pb2.DeleteConversationResponse.FromString,
                 _registered_method=True)
+        self.GetMedia = channel.unary_unary(
+                '/soma.memory.v1.MemoryService/GetMedia',
+                request_serializer=soma_dot_memory_dot_v1_dot_memory__service__pb2.GetMediaRequest.SerializeToString,
+                response_deserializer=soma_dot_memory_dot_v1_dot_memory__service__pb2.GetMediaResponse.FromString,
+                _registered_method=True)
         self.GetContext = channel.unary_unary(
                 '/soma.memory.v1.MemoryService/GetContext',
                 request_serializer=soma_dot_memory_dot_v1_dot_memory__service__pb2.GetContextRequest.SerializeToString,
@@ -154,6 +159,14 @@ class MemoryServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetMedia(self, request, context):
+        """GetMedia returns a picture, a sound or a document of a conversation or a stored response. It fails with NOT_FOUND
+        when the tenant has no bytes with this hash.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetContext(self, request, context):
         """GetContext returns what a model should know for the next turn.
         """
@@ -208,6 +221,11 @@ def add_MemoryServiceServicer_to_server(servicer, server):
                     servicer.DeleteConversation,
                     request_deserializer=soma_dot_memory_dot_v1_dot_memory__service__pb2.DeleteConversationRequest.FromString,
                     response_serializer=soma_dot_memory_dot_v1_dot_memory__service__pb2.DeleteConversationResponse.SerializeToString,
+            ),
+            'GetMedia': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetMedia,
+                    request_deserializer=soma_dot_memory_dot_v1_dot_memory__service__pb2.GetMediaRequest.FromString,
+                    response_serializer=soma_dot_memory_dot_v1_dot_memory__service__pb2.GetMediaResponse.SerializeToString,
             ),
             'GetContext': grpc.unary_unary_rpc_method_handler(
                     servicer.GetContext,
@@ -459,6 +477,33 @@ class MemoryService:
             '/soma.memory.v1.MemoryService/DeleteConversation',
             soma_dot_memory_dot_v1_dot_memory__service__pb2.DeleteConversationRequest.SerializeToString,
             soma_dot_memory_dot_v1_dot_memory__service__pb2.DeleteConversationResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetMedia(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/soma.memory.v1.MemoryService/GetMedia',
+            soma_dot_memory_dot_v1_dot_memory__service__pb2.GetMediaRequest.SerializeToString,
+            soma_dot_memory_dot_v1_dot_memory__service__pb2.GetMediaResponse.FromString,
             options,
             channel_credentials,
             insecure,

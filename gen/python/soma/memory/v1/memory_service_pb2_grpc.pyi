@@ -51,6 +51,10 @@ class MemoryServiceStub:
     """ListConversations lists conversations in the order of their ids."""
     DeleteConversation: _grpc.UnaryUnaryMultiCallable[_memory_service_pb2.DeleteConversationRequest, _memory_service_pb2.DeleteConversationResponse]
     """DeleteConversation deletes a conversation with all its turns."""
+    GetMedia: _grpc.UnaryUnaryMultiCallable[_memory_service_pb2.GetMediaRequest, _memory_service_pb2.GetMediaResponse]
+    """GetMedia returns a picture, a sound or a document of a conversation or a stored response. It fails with NOT_FOUND
+    when the tenant has no bytes with this hash.
+    """
     GetContext: _grpc.UnaryUnaryMultiCallable[_memory_service_pb2.GetContextRequest, _memory_service_pb2.GetContextResponse]
     """GetContext returns what a model should know for the next turn."""
 
@@ -77,6 +81,10 @@ class MemoryServiceAsyncStub(MemoryServiceStub):
     """ListConversations lists conversations in the order of their ids."""
     DeleteConversation: _aio.UnaryUnaryMultiCallable[_memory_service_pb2.DeleteConversationRequest, _memory_service_pb2.DeleteConversationResponse]  # type: ignore[assignment]
     """DeleteConversation deletes a conversation with all its turns."""
+    GetMedia: _aio.UnaryUnaryMultiCallable[_memory_service_pb2.GetMediaRequest, _memory_service_pb2.GetMediaResponse]  # type: ignore[assignment]
+    """GetMedia returns a picture, a sound or a document of a conversation or a stored response. It fails with NOT_FOUND
+    when the tenant has no bytes with this hash.
+    """
     GetContext: _aio.UnaryUnaryMultiCallable[_memory_service_pb2.GetContextRequest, _memory_service_pb2.GetContextResponse]  # type: ignore[assignment]
     """GetContext returns what a model should know for the next turn."""
 
@@ -154,6 +162,16 @@ class MemoryServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_memory_service_pb2.DeleteConversationResponse, _abc.Awaitable[_memory_service_pb2.DeleteConversationResponse]]:
         """DeleteConversation deletes a conversation with all its turns."""
+
+    @_abc_1.abstractmethod
+    def GetMedia(
+        self,
+        request: _memory_service_pb2.GetMediaRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_memory_service_pb2.GetMediaResponse, _abc.Awaitable[_memory_service_pb2.GetMediaResponse]]:
+        """GetMedia returns a picture, a sound or a document of a conversation or a stored response. It fails with NOT_FOUND
+        when the tenant has no bytes with this hash.
+        """
 
     @_abc_1.abstractmethod
     def GetContext(

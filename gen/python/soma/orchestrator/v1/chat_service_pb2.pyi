@@ -99,6 +99,7 @@ class ChatStarted(_message.Message):
     SOURCES_FIELD_NUMBER: _builtins.int
     CONTEXT_LENGTH_CHARS_FIELD_NUMBER: _builtins.int
     DROPPED_PARAMS_FIELD_NUMBER: _builtins.int
+    PROVIDER_FIELD_NUMBER: _builtins.int
     chat_id: _builtins.str
     """Id of the turn. Its usage record has the same id."""
     model: _builtins.str
@@ -109,6 +110,8 @@ class ChatStarted(_message.Message):
     """Number of turns that memory added."""
     context_length_chars: _builtins.int
     """Number of characters the model is given: instructions, remembered turns and new turns."""
+    provider: _builtins.str
+    """The provider that serves the model."""
     @_builtins.property
     def sources(self) -> _containers.RepeatedCompositeFieldContainer[_message_pb2.Source]:
         """Facts that memory added."""
@@ -127,10 +130,11 @@ class ChatStarted(_message.Message):
         sources: _abc.Iterable[_message_pb2.Source] | None = ...,
         context_length_chars: _builtins.int = ...,
         dropped_params: _abc.Iterable[_builtins.str] | None = ...,
+        provider: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["chat_id", b"chat_id", "context_length_chars", b"context_length_chars", "conversation_id", b"conversation_id", "dropped_params", b"dropped_params", "model", b"model", "remembered_messages", b"remembered_messages", "sources", b"sources"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["chat_id", b"chat_id", "context_length_chars", b"context_length_chars", "conversation_id", b"conversation_id", "dropped_params", b"dropped_params", "model", b"model", "provider", b"provider", "remembered_messages", b"remembered_messages", "sources", b"sources"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

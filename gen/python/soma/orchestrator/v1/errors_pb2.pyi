@@ -64,6 +64,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """A session cannot change from its status to the requested one."""
     ERROR_REASON_REQUEST_IN_PROGRESS: _ErrorReason.ValueType  # 20
     """A call with the same request id is still being answered."""
+    ERROR_REASON_TOOL_CALL_NOT_FOUND: _ErrorReason.ValueType  # 21
+    """The result of a tool answers no call of the conversation; the message names the call's id."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """ErrorReason is why a call failed. The reason in `google.rpc.ErrorInfo` is the name of the value without
@@ -112,4 +114,6 @@ ERROR_REASON_STATUS_UNREACHABLE: ErrorReason.ValueType  # 19
 """A session cannot change from its status to the requested one."""
 ERROR_REASON_REQUEST_IN_PROGRESS: ErrorReason.ValueType  # 20
 """A call with the same request id is still being answered."""
+ERROR_REASON_TOOL_CALL_NOT_FOUND: ErrorReason.ValueType  # 21
+"""The result of a tool answers no call of the conversation; the message names the call's id."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

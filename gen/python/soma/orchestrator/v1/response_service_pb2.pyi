@@ -79,7 +79,7 @@ class ResponseSettings(_message.Message):
 
     @_builtins.property
     def options(self) -> _options_pb2.GenerationOptions:
-        """How to answer; `whole` has no effect, because the pieces of a response are kept."""
+        """How to answer; with `whole` each item comes in one piece."""
 
     def __init__(
         self,
@@ -120,7 +120,9 @@ class ResponseInput(_message.Message):
     """An item of an earlier response, by its id."""
     @_builtins.property
     def message(self) -> _message_pb2.Message:
-        """A turn. An assistant's turn that holds only tool calls joins the assistant's turn before it."""
+        """A turn. An assistant's turn joins the assistant's turn before it, unless both have a text and the one before has
+        no tool calls.
+        """
 
     def __init__(
         self,

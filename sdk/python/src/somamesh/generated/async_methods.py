@@ -38,6 +38,7 @@ class AsyncMethods(AsyncConnection):
     delete_conversation = calling(memory_service.delete_conversation)
     forget = calling(memory_service.forget)
     get_context = calling(memory_service.get_context)
+    get_media = calling(memory_service.get_media)
     list_conversations = listing(memory_service.list_conversations)
     list_memories = listing(memory_service.list_memories)
     list_messages = listing(memory_service.list_messages)

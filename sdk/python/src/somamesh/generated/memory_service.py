@@ -174,6 +174,17 @@ def delete_conversation(conversation_id: str, *, timeout: float | None = None) -
     )
 
 
+def get_media(hash: str, *, timeout: float | None = None) -> Call[pb.GetMediaResponse]:
+    """Returns a picture, a sound or a document of a conversation or a stored response. It fails with NOT_FOUND when
+    the tenant has no bytes with this hash.
+
+    Args:
+        hash: SHA-256 of the bytes, as it stands in a remembered conversation.
+    """
+    request = pb.GetMediaRequest(hash=hash)
+    return unary(lambda mesh: mesh.memory_service.GetMedia, request, unchanged, repeatable=True, timeout=timeout)
+
+
 def get_context(
     conversation_id: str = "",
     *,
@@ -190,7 +201,8 @@ def get_context(
         strategy: Which memory to use. `short_only`: Only recent turns. `long_only`: Only remembered facts.
             `hybrid`: Recent turns and remembered facts.
         token_budget: Most tokens of turns and facts together; 2,000 when unset. The newest turns and the best
-            facts are kept.
+            facts are kept. Tokens are estimated: four bytes of text are one, a picture is 1,000 (85 with the
+            detail `low`), and so are a sound and a document.
     """
     request = pb.GetContextRequest(
         conversation_id=conversation_id,

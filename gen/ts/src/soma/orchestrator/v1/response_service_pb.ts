@@ -86,7 +86,7 @@ export type ResponseSettings = Message<"soma.orchestrator.v1.ResponseSettings"> 
   background: boolean;
 
   /**
-   * How to answer; `whole` has no effect, because the pieces of a response are kept.
+   * How to answer; with `whole` each item comes in one piece.
    *
    * @generated from field: soma.model.v1.GenerationOptions options = 15;
    */
@@ -113,7 +113,8 @@ export type ResponseInput = Message<"soma.orchestrator.v1.ResponseInput"> & {
    */
   input: {
     /**
-     * A turn. An assistant's turn that holds only tool calls joins the assistant's turn before it.
+     * A turn. An assistant's turn joins the assistant's turn before it, unless both have a text and the one before has
+     * no tool calls.
      *
      * @generated from field: soma.model.v1.Message message = 1;
      */
