@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from services.mesh.call.errors import MeshError
 from services.model.adapters.anthropic_answer import MessageAnswer
 from services.model.adapters.exchange import Question, answered
+from services.model.adapters.http1.connections import NO_FIELDS
 from services.model.adapters.openai_answer import ChatAnswer
 from services.model.adapters.refusal import stream_cut
 from services.model.adapters.upstream import Upstream
@@ -28,7 +29,9 @@ class Recorded(Upstream):
         self._reads = reads
         self._broken = broken
 
-    async def stream(self, path: str, body: dict[str, Any], headers: Mapping[str, str]) -> AsyncGenerator[bytes, None]:
+    async def stream(
+        self, path: str, body: dict[str, Any], headers: Mapping[str, str] = NO_FIELDS
+    ) -> AsyncGenerator[bytes, None]:
         for read in self._reads:
             if read:
                 yield read
