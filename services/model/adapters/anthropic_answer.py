@@ -129,9 +129,10 @@ class MessageAnswer(AnswerReader):
     def finished(self) -> tuple[Pieces, GenerationFinished]:
         """The pieces that were held back, and the final event."""
         held: list[Delta] = []
-        halves = self._joiner.flush() if self._joiner is not None else {}
         for index in list(self._blocks):
-            held.extend(self._close(index, halves.get(index, "")))
+            held.extend(self._close(index))
+        if self._joiner is not None:
+            held.extend(Delta(text=text) for text in self._joiner.flush().values())
         counts = self._earlier + self._counts
         usage = None
         if counts.prompt or counts.completion:
@@ -239,11 +240,13 @@ class MessageAnswer(AnswerReader):
         self._thoughts += 1
         return self._thoughts - 1
 
-    def _close(self, index: Any, half: str = "") -> Pieces:
-        """What is known only at the end of a block; `half` is the end of its text, if it broke off in a character."""
+    def _close(self, index: Any) -> Pieces:
+        """What is known only at the end of a block."""
         block = self._blocks.pop(index, None)
         if block is None:
-            return (Delta(text=half),) if half else ()
+            return ()
+        # The end of its text, if that breaks off in a character.
+        half = self._joiner.end(index) if self._joiner is not None else ""
         match block.kind:
             case "text":
                 self._length += len(half)

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from services.model.adapters.surrogates import repaired
 from services.model.json_text import object_in
 
 # The member of a block that a delta adds to, by the type of the delta.
@@ -37,7 +38,12 @@ class SaidBlocks:
     def take(self) -> list[dict[str, Any]]:
         """The blocks in their order; the next message begins with none."""
         for index, pieces in self._inputs.items():
-            self._blocks[index]["input"] = object_in("".join(pieces))
+            self._blocks[index]["input"] = object_in(repaired("".join(pieces)))
+        for block in self._blocks.values():
+            for name in ("text", "thinking"):
+                if name in block:
+                    # A character may have come in two pieces.
+                    block[name] = repaired(block[name])
         blocks = list(self._blocks.values())
         self._blocks, self._inputs = {}, {}
         return blocks

@@ -379,6 +379,28 @@ async def test_a_turn_that_pauses_is_continued_and_is_one_answer(form: Any) -> N
     assert heard.finished.usage.cached_prompt_tokens == 5
 
 
+async def test_a_character_in_two_pieces_is_whole_in_its_block_and_in_what_is_sent_back() -> None:
+    start = list(stream().sent[:1])
+    ended = [json.loads(frame.split(b"data: ")[1]) for frame in stream(stop_reason="pause_turn").sent[1:]]
+    frames = list(start)
+    for index, (kind, name) in enumerate((("text", "text"), ("text", "text"), ("server_tool_use", "input"))):
+        block = {"type": kind, name: "" if name == "text" else {}, "id": "srvtoolu_1", "name": "web_search"}
+        block = {
+            each: block[each] for each in (("type", "text") if kind == "text" else ("type", "id", "name", "input"))
+        }
+        frames += events({"type": "content_block_start", "index": index, "content_block": block})
+        member = {"text": ("text_delta", "text"), "input": ("input_json_delta", "partial_json")}[name]
+        for half in ("\\ud83c", "\\udf0d", "\\ud83c") if index == 0 else ("a",) if index == 1 else ("{}",):
+            data = b'{"type": "content_block_delta", "index": %d, "delta": {"type": "%s", "%s": "%s"}}'
+            frames.append(b"data: " + data % (index, member[0].encode(), member[1].encode(), half.encode()) + b"\n\n")
+        frames += events({"type": "content_block_stop", "index": index})
+    async with server(Behaviour(sent=[*frames, *events(*ended)]), stream(text("."))) as (fake, provider):
+        heard = await hear(provider, request_of(tools=[SEARCH]))
+    assert heard.answer.text == "🌍\ufffda."
+    sent = fake.requests[1]["messages"][1]["content"]
+    assert [block.get("text") for block in sent] == ["🌍\ufffd", "a", None]
+
+
 async def test_an_answer_that_pauses_without_end_is_not_complete() -> None:
     paused = stream(text("more "), *search("srvtoolu_1"), stop_reason="pause_turn")
     async with server(*[paused] * 20) as (fake, provider):
