@@ -96,7 +96,7 @@ class Anthropic:
                 request.messages, reads_urls=self._vendor.chat.reads_urls, tenant_id=principal().tenant_id
             )
         body = messages_body(request, model, self.name, contents, self._able(model))
-        betas = betas_of(request)
+        betas = betas_of(request, body)
         return self._vendor.chat.path, body, {"anthropic-beta": ",".join(betas)} if betas else {}
 
     def _able(self, model: str) -> Abilities:

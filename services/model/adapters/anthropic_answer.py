@@ -19,7 +19,7 @@ from soma.model.v1.model_service_pb2 import GenerationFinished
 
 from services.model.adapters import refusal
 from services.model.adapters.answer import AnswerReader, Pieces
-from services.model.adapters.anthropic_blocks import SaidBlocks
+from services.model.adapters.anthropic_blocks import SaidBlocks, details_at
 from services.model.adapters.counts import count, member, usage_of
 from services.model.adapters.surrogates import repaired
 from services.model.adapters.tool_calls import new_call_id
@@ -49,6 +49,7 @@ class _Block:
         begin: for a text, the number of characters of the answer before it.
         bare: the input in the start of a call whose input has not been streamed yet.
         signature: pieces of the signature of a thought.
+        details: the place of a thought.
         citations: citations of a text, as they came.
     """
 
@@ -57,6 +58,7 @@ class _Block:
     begin: int = 0
     bare: str | None = None
     signature: list[str] = field(default_factory=list)
+    details: str = ""
     citations: list[Any] = field(default_factory=list)
 
 
@@ -189,9 +191,12 @@ class MessageAnswer(AnswerReader):
             case "thinking":
                 block.position = self._next_thought()
                 block.signature.append(start.get("signature") or "")
+                block.details = details_at(self._length, len(self._ids))
                 return self._thought(index, block, start.get("thinking"))
             case "redacted_thinking":
-                return (Delta(reasoning=[ReasoningDelta(index=self._next_thought(), redacted=start["data"])]),)
+                position, details = self._next_thought(), details_at(self._length, len(self._ids))
+                redacted = ReasoningDelta(index=position, redacted=start["data"], details=details)
+                return (Delta(reasoning=[redacted]),)
             case "tool_use":
                 block.position = len(self._ids)
                 call_id = str(start.get("id") or "")
@@ -254,8 +259,10 @@ class MessageAnswer(AnswerReader):
                 return (Delta(text=half, citations=citations),) if half or citations else ()
             case "thinking":
                 signature = "".join(block.signature)
-                thought = ReasoningDelta(index=block.position, text=half, signature=signature)
-                return (Delta(reasoning=[thought]),) if half or signature else ()
+                if not (half or signature):
+                    return ()
+                thought = ReasoningDelta(index=block.position, text=half, signature=signature, details=block.details)
+                return (Delta(reasoning=[thought]),)
             case "tool_use":
                 # The input of a call that was not streamed: `{}` when the call has none.
                 rest = half if block.bare is None else block.bare

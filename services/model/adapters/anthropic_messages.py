@@ -10,6 +10,7 @@ from soma.model.v1.model_service_pb2 import GenerateRequest
 
 from services.mesh.call.errors import Internal, InvalidArgument
 from services.messages.message import thoughts_of
+from services.model.adapters.anthropic_blocks import place_of
 from services.model.adapters.history import CallIds, arguments_of, instructions, recollection, settled
 from services.model.json_text import parse_object
 from services.model.media.contents import Contents
@@ -93,6 +94,18 @@ def calls_without_thought(turns: Sequence[Block]) -> bool:
     return turns[-2]["content"][0]["type"] not in _THOUGHTS
 
 
+def has_thoughts(turns: Iterable[Block]) -> bool:
+    """Whether a turn has a thought."""
+    return any(block["type"] in _THOUGHTS for turn in turns for block in turn["content"])
+
+
+def without_thoughts(turns: Iterable[Block]) -> list[Block]:
+    """The turns without their thoughts; each has other blocks too."""
+    return [
+        {**turn, "content": [block for block in turn["content"] if block["type"] not in _THOUGHTS]} for turn in turns
+    ]
+
+
 def file_ids_in(request: GenerateRequest) -> bool:
     """Whether a part is a file that Anthropic keeps."""
     return any(
@@ -118,7 +131,7 @@ class _Writer:
         return _marked(blocks, message.provider_params)
 
     def _said(self, message: Message) -> list[Block]:
-        """A message of the assistant: its thoughts, its texts, its calls."""
+        """A message of the assistant: its texts and its calls, with its thoughts where the model had them."""
         texts = self._contents_of(message, media=False)
         calls: list[Block] = [
             {"type": "tool_use", "id": call_id, "name": call.name, "input": arguments_of(call)}
@@ -127,13 +140,19 @@ class _Writer:
         if not texts and not calls:
             # A message cannot end with a thought.
             return []
-        return [*self._thoughts(message), *texts, *calls]
-
-    def _thoughts(self, message: Message) -> Iterable[Block]:
-        """The thoughts that the API made: it refuses those without its signature."""
+        blocks: list[Block] = []
+        said = called = 0
+        # The API refuses thoughts without its signature, and those at another place than it gave them.
         for thought in thoughts_of(message):
             if thought.provider in ("", self._provider) and (block := _thought(thought)) is not None:
-                yield block
+                characters, number = place_of(thought)
+                before, texts = _cut(texts, characters - said)
+                blocks += [*before, *calls[called:number], block]
+                said, called = max(said, characters), max(called, number)
+        blocks += [*texts, *calls[called:]]
+        while blocks[-1]["type"] in _THOUGHTS:
+            del blocks[-1]
+        return blocks
 
     def _result(self, message: Message) -> Block:
         """A tool result: a text, or blocks if there is more."""
@@ -201,6 +220,20 @@ def _thought(thought: Reasoning) -> Block | None:
     if thought.signature:
         return {"type": "thinking", "thinking": thought.text, "signature": thought.signature}
     return None
+
+
+def _cut(texts: list[Block], characters: int) -> tuple[list[Block], list[Block]]:
+    """The texts in two parts, of which the first has this number of characters. Blank texts are left out."""
+    before: list[Block] = []
+    after: list[Block] = []
+    for text in texts:
+        said = text["text"]
+        at = min(max(characters, 0), len(said))
+        characters -= at
+        for side, piece in ((before, said[:at]), (after, said[at:])):
+            if piece.strip():
+                side.append({**text, "text": piece} if piece != said else text)
+    return before, after
 
 
 def _extended(block: Block, provider_params: str) -> Block:

@@ -1,6 +1,7 @@
 """Makes the request body of Anthropic's Messages API (https://platform.claude.com/docs/en/api/messages)."""
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import structlog
@@ -12,10 +13,17 @@ from services.model.adapters.anthropic_messages import (
     Block,
     calls_without_thought,
     file_ids_in,
+    has_thoughts,
     system_of,
     turns_of,
+    without_thoughts,
 )
-from services.model.adapters.anthropic_thinking import Abilities, thinking_members
+from services.model.adapters.anthropic_thinking import (
+    BINDING_BETA,
+    Abilities,
+    loosen_binding,
+    thinking_members,
+)
 from services.model.adapters.counts import member
 from services.model.json_text import decimal, parse_object
 from services.model.media.contents import Contents
@@ -65,13 +73,15 @@ def messages_body(
         body["metadata"] = {"user_id": options.user}
     if options.provider_params:
         _add_given(body, options.provider_params)
+    if abilities.bound and has_thoughts(turns) and not loosen_binding(body):
+        body["messages"] = turns = without_thoughts(turns)
     budget = _budget(body, turns)
     body["max_tokens"] = _limit(options.sampling, abilities, budget)
     return body
 
 
-def betas_of(request: GenerateRequest) -> list[str]:
-    """The trial features of the API that the request uses, for the header `anthropic-beta`.
+def betas_of(request: GenerateRequest, body: Mapping[str, Any]) -> list[str]:
+    """The trial features of the API that the request and its body use, for the header `anthropic-beta`.
 
     Raises:
         InvalidArgument: `provider_params.betas` is no list of names.
@@ -84,7 +94,10 @@ def betas_of(request: GenerateRequest) -> list[str]:
         raise errors.InvalidArgument(
             f"{field} is not a list of names", violations=[errors.FieldViolation(field, "must be a list of names")]
         )
-    return [*given, *([_FILES] if _FILES not in given and file_ids_in(request) else [])]
+    used = [_FILES] if file_ids_in(request) else []
+    if member(body.get("thinking"), "block_binding") is not None:
+        used.append(BINDING_BETA)
+    return list(dict.fromkeys([*given, *used]))
 
 
 def runs_on_server(options: GenerationOptions) -> bool:

@@ -65,7 +65,7 @@ class Rules:
 
     def _thinking(self, body: Mapping[str, Any]) -> Iterator[str]:
         thinking = body.get("thinking") or {"type": "disabled"}
-        if thinking["type"] == "disabled":
+        if thinking["type"] in ("disabled", "between_tools"):
             return
         if thinking["type"] == "enabled":
             if thinking["budget_tokens"] < 1024:
@@ -155,8 +155,6 @@ class Rules:
         kinds = [block["type"] for block in content]
         if kinds[-1] in _THOUGHTS:
             yield f"{where}: The final block in an assistant message cannot be `thinking`."
-        if any(kind in _THOUGHTS for kind in kinds) and kinds[0] not in _THOUGHTS:
-            yield f"{where}.content.0: If an assistant message contains any thinking blocks, the first must be one."
 
     def _paired(
         self, where: str, before: Sequence[Mapping[str, Any]], content: Sequence[Mapping[str, Any]]

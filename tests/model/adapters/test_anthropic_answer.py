@@ -186,6 +186,28 @@ async def test_thoughts_text_and_calls_are_read_with_signatures(form: Any) -> No
 
 
 @FORMS
+async def test_thoughts_between_texts_and_calls_go_back_to_their_places(form: Any) -> None:
+    rules = Rules()
+    rules.signed = {"s1": "Hm.", "s2": "So.", "s3": "Now."}
+    blocks = [
+        thinking("Hm.", "s1"),
+        text("One 🌍."),
+        thinking("So.", "s2"),
+        text("Two."),
+        call("a"),
+        thinking("Now.", "s3"),
+    ]
+    blocks += [call("b")]
+    async with server(form(*blocks, stop_reason="tool_use"), form(text("Done.")), rules=rules) as (fake, provider):
+        request = request_of()
+        request.messages.append((await hear(provider, request)).message)
+        for call_id in ("a", "b"):
+            request.messages.add(role=ROLE_TOOL, tool_call_id=call_id, content="sunny")
+        await hear(provider, request)
+    assert fake.requests[1]["messages"][1]["content"] == blocks
+
+
+@FORMS
 async def test_a_whole_answer_is_asked_for_whole_also_if_it_comes_as_a_stream(form: Any) -> None:
     async with server(form(text("Hello"))) as (fake, provider):
         heard = await hear(provider, request_of(whole=True))

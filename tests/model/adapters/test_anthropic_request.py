@@ -38,6 +38,8 @@ from services.model.parameters import supported_request
 from tests.model import vendors
 from tests.model.adapters.anthropic_rules import Rules
 
+BINDING = "thinking-binding-controls-2026-08-01"
+NEWEST = "claude-opus-5-5"
 ADAPTIVE, BOTH, BUDGET, OLD = (
     "claude-opus-4-8",
     "claude-sonnet-4-6",
@@ -134,16 +136,16 @@ def test_pictures_and_documents_are_blocks_with_their_bytes_url_text_or_file() -
 def test_the_id_of_a_file_asks_for_the_trial_feature_that_reads_it(place: str) -> None:
     part = Part(**{place: Media(file_id="file_1")})  # type: ignore[arg-type]
     request = GenerateRequest(messages=[user("Look", part)])
-    assert betas_of(request) == ["files-api-2025-04-14"]
+    assert betas_of(request, {}) == ["files-api-2025-04-14"]
     request.options.provider_params = '{"betas": ["mcp-client-2025-11-20", "files-api-2025-04-14"]}'
-    assert betas_of(request) == ["mcp-client-2025-11-20", "files-api-2025-04-14"]
+    assert betas_of(request, {}) == ["mcp-client-2025-11-20", "files-api-2025-04-14"]
 
 
 @pytest.mark.parametrize("betas", ['"a"', "[1]", '["a b"]', '["a\\r\\nx-api-key: b"]', "{}"])
 def test_betas_that_are_no_names_are_refused(betas: str) -> None:
     request = GenerateRequest(options=GenerationOptions(provider_params=f'{{"betas": {betas}}}'))
     with pytest.raises(InvalidArgument, match=r"provider_params\.betas is not a list of names"):
-        betas_of(request)
+        betas_of(request, {})
 
 
 def test_sound_and_a_document_that_is_no_text_are_refused() -> None:
@@ -287,6 +289,10 @@ SHOWN = {"type": "adaptive", "display": "summarized"}
         ("another-model", {"effort": "low"}, {"type": "enabled", "budget_tokens": 2048}, None, 4096),
         ("claude-later-9", {"effort": "low"}, SHOWN, "low", 4096),
         ("anthropic.claude-opus-4-7", {"effort": "low"}, SHOWN, "low", 4096),
+        (NEWEST, {"effort": "max"}, SHOWN, "max", 4096),
+        ("claude-sonnet-5-5", {"effort": "none"}, {"type": "between_tools"}, None, 4096),
+        ("claude-haiku-5-5", {"effort": "none"}, {"type": "disabled"}, None, 4096),
+        ("claude-sonnet-5", {"effort": "none"}, {"type": "disabled"}, None, 4096),
     ],
 )
 def test_how_much_a_model_thinks_is_said_as_it_understands_it(
@@ -349,6 +355,9 @@ WARM = Sampling(temperature=0.5)
             "budget_tokens",
         ),
         (BOTH, {"provider_params": THINKING, "tool_choice": FORCED, "tools": [Tool(name="f")]}, "thinking"),
+        (NEWEST, {"reasoning": HIGH, "tool_choice": FORCED, "tools": [Tool(name="f")]}, "tool_choice"),
+        (NEWEST, {"reasoning": ReasoningOptions(effort="none")}, "effort"),
+        ("claude-fable-5", {"reasoning": ReasoningOptions(effort="none")}, "effort"),
         (
             BOTH,
             {"reasoning": ReasoningOptions(effort="none"), "tool_choice": FORCED, "tools": [Tool(name="f")]},
@@ -433,6 +442,47 @@ def plain(*said: str) -> list[tuple[str, list[dict[str, Any]]]]:
     return found
 
 
+def test_thoughts_go_back_to_their_places_among_texts_and_calls() -> None:
+    def at(characters: int, calls: int) -> Part:
+        details = json.dumps({"after_characters": characters, "after_calls": calls})
+        return Part(reasoning=Reasoning(text="Hm.", signature="s", provider="anthropic", details=details))
+
+    message = said("", thought(), at(2, 0), at(2, 1), text("a "), text(" b cd"), calls=("a", "b"))
+    ((_, _), (_, content), _) = turns(user(), message, result("a"), result("b"))
+    shape = [each.get("text") or each.get("id") or "thought" for each in content]
+    assert shape == ["thought", "a ", "thought", "a", "thought", " b cd", "b"]
+    message.parts[1].reasoning.details = '{"after_characters": 4, "after_calls": 9}'
+    message.parts[2].reasoning.details = '{"after_characters": "x", "after_calls": -1}'
+    ((_, _), (_, content), _) = turns(user(), message, result("a"), result("b"))
+    shape = [each.get("text") or each.get("id") or "thought" for each in content]
+    assert shape == ["thought", "a ", " b", "a", "b", "thought", "thought", " cd"]
+    late = said("Yes.", at(4, 0))
+    assert turns(user(), late, user("Sure?"))[1] == ("assistant", [block("Yes.")])
+
+
+def test_a_model_that_binds_its_thoughts_leaves_out_those_that_do_not_fit() -> None:
+    history = [user(), said("Yes.", thought()), user("Sure?")]
+    drop = {"prefix_mismatch_behavior": "drop_block"}
+
+    def sent(model: str, *messages: Message, **options: Any) -> tuple[dict[str, Any], list[str]]:
+        request = GenerateRequest(messages=messages, options=GenerationOptions(**options))
+        body = body_of(*messages, model=model, **options)
+        return body, betas_of(request, body)
+
+    body, betas = sent(NEWEST, *history)
+    assert (body["thinking"], betas) == ({"type": "adaptive", "block_binding": drop}, [BINDING])
+    body, betas = sent(NEWEST, *history, reasoning=HIGH)
+    assert (body["thinking"], betas) == ({**SHOWN, "block_binding": drop}, [BINDING])
+    own = {"type": "adaptive", "block_binding": {"prefix_mismatch_behavior": "error"}}
+    body, betas = sent(NEWEST, *history, provider_params=json.dumps({"thinking": own, "betas": [BINDING, "a-1"]}))
+    assert (body["thinking"], betas) == (own, [BINDING, "a-1"])
+    body, betas = sent("claude-sonnet-5-5", *history, reasoning=ReasoningOptions(effort="none"))
+    assert (body["thinking"], betas) == ({"type": "between_tools"}, [])
+    assert body["messages"][1]["content"] == [block("Yes.")]
+    assert "thinking" not in sent(NEWEST, user())[0]
+    assert "thinking" not in sent(ADAPTIVE, *history)[0]
+
+
 HISTORIES = {
     "begins with the assistant": ([said("Welcome"), user()], plain("user: Begin.", "assistant: Welcome", "user: Hi")),
     "only instructions": ([Message(role=ROLE_SYSTEM, content="Sing.")], plain("user: Begin.")),
@@ -475,11 +525,20 @@ def test_calls_of_one_message_with_the_same_id_keep_their_own_results() -> None:
 
 TEXTS = st.sampled_from(["", " ", "Hi", "Hi "])
 IDS = st.sampled_from(["", "a", "b", "functions.x:0", "ü" * 70])
+
+
+def placed(characters: int, calls: int) -> Part:
+    part = thought()
+    part.reasoning.details = json.dumps({"after_characters": characters, "after_calls": calls})
+    return part
+
+
 PARTS = st.lists(
     st.one_of(
         st.builds(text, TEXTS),
         st.builds(thought, st.just("Hm."), st.sampled_from(["s", ""]), st.sampled_from(["", "anthropic", "lab"])),
         st.just(thought("", "", redacted="sealed")),
+        st.builds(placed, st.integers(0, 5), st.integers(0, 4)),
     ),
     max_size=3,
 )
@@ -491,13 +550,17 @@ MESSAGES = st.one_of(
 )
 
 
-@given(st.lists(MESSAGES, min_size=1, max_size=8), st.sampled_from(["", "budget", "effort"]))
-def test_no_history_is_refused(history: list[Message], thinks: str) -> None:
+@given(
+    st.lists(MESSAGES, min_size=1, max_size=8),
+    st.sampled_from(["", "budget", "effort"]),
+    st.sampled_from([BOTH, BUDGET, NEWEST, "another-model"]),
+)
+def test_no_history_is_refused(history: list[Message], thinks: str, model: str) -> None:
     if thinks == "budget" and history[-1].role == ROLE_ASSISTANT:
         # A model that thinks within a limit cannot continue a text.
         history = [*history, user("Go on")]
     reasoning = {"": None, "budget": ReasoningOptions(budget_tokens=2000), "effort": HIGH}[thinks]
-    body_of(*history, reasoning=reasoning)
+    body_of(*history, model=model, reasoning=reasoning)
 
 
 @given(st.text(max_size=20))
@@ -505,7 +568,7 @@ def test_provider_params_that_are_no_object_are_refused_and_nothing_else_fails(p
     request = GenerateRequest(messages=[user()], options=GenerationOptions(provider_params=params))
     try:
         excluded(request.options, abilities_of(BOTH, {}))
-        betas_of(request)
+        betas_of(request, {})
         messages_body(request, BOTH)
     except MeshError as error:
         assert isinstance(error, InvalidArgument)  # noqa: PT017
