@@ -12,9 +12,22 @@ BEGIN = "<!-- from services/model/vendors: python -m tools.vendors -->\n"
 
 
 def tables() -> str:
-    """The generated sections: all vendors, the fields they do not support, their prices, and other differences."""
+    """The generated sections: all vendors, what they do not support, their thoughts, prices and other differences."""
     vendors = list(load().values())
-    return "\n".join([*_found(vendors), "", *_lacking(vendors), "", *_prices(vendors), "", *_quirks(vendors), ""])
+    return "\n".join(
+        [
+            *_found(vendors),
+            "",
+            *_lacking(vendors),
+            "",
+            *_thinking(vendors),
+            "",
+            *_prices(vendors),
+            "",
+            *_quirks(vendors),
+            "",
+        ]
+    )
 
 
 def page() -> str:
@@ -49,11 +62,32 @@ def _lacking(vendors: list[Vendor]) -> Iterator[str]:
     yield "## What they lack\n"
     yield "A request with one of these fields is refused with `PARAMETER_NOT_SUPPORTED`. If it has `drop_params`, the"
     yield "field is left out instead. If a vendor lacks other fields, the vendor itself refuses them.\n"
-    yield "| vendor | does not support |\n|---|---|"
+    yield "| vendor | does not support | the only members of `provider_params` |\n|---|---|---|"
     for vendor in vendors:
         lacks = [*sorted(vendor.chat.lacks), *(() if vendor.chat.tools else ("tools",))]
-        if lacks:
-            yield f"| {vendor.title} | {_names(lacks)} |"
+        takes = sorted(vendor.chat.takes) if vendor.chat.takes is not None else []
+        if lacks or takes:
+            yield f"| {vendor.title} | {_names(lacks) or '–'} | {_names(takes) or 'any'} |"
+
+
+def _thinking(vendors: list[Vendor]) -> Iterator[str]:
+    yield "## Thoughts\n"
+    yield "How the thoughts of a model go back to the vendor, and where a request says how much the model thinks. A"
+    yield "vendor without a limit refuses `reasoning.budget_tokens`.\n"
+    yield "| vendor | thoughts go back as | effort | limit |\n|---|---|---|---|"
+    for vendor in vendors:
+        chat = vendor.chat
+        if vendor.protocol != "chat_completions":
+            continue
+        back = f"`{chat.thoughts}`" if chat.thoughts else "–"
+        if chat.thoughts == "parts":
+            back = "parts of the content"
+        if chat.thoughts_of == "tool_turns":
+            back += ", in turns with tool calls"
+        if chat.signatures:
+            back += ", and signatures of calls" if chat.thoughts else ", but signatures of calls"
+        effort = "–" if "reasoning_effort" in chat.lacks else f"`{chat.effort}`"
+        yield f"| {vendor.title} | {back} | {effort} | {f'`{chat.budget}`' if chat.budget else '–'} |"
 
 
 def _prices(vendors: list[Vendor]) -> Iterator[str]:

@@ -36,6 +36,11 @@ def joined(deltas: Sequence[Delta]) -> Delta:
     return whole
 
 
+def is_text(delta: Delta) -> bool:
+    """Whether a piece is text and nothing else, as most pieces are. To look at each of its fields takes longer."""
+    return len(delta.ListFields()) == 1 and bool(delta.text)
+
+
 def _neighbours(pieces: "Iterable[_Piece]") -> "list[list[_Piece]]":
     """The pieces in groups: those with the same index, one directly after the other, are a group."""
     return [list(group) for _, group in groupby(pieces, key=lambda piece: piece.index)]

@@ -7,14 +7,13 @@ from contextlib import aclosing
 from time import monotonic
 
 from soma.model.v1.message_pb2 import Delta
-from soma.model.v1.model_service_pb2 import GenerationFinished
 
 from services.mesh.call import errors
-from services.messages.answer import joined
+from services.messages.answer import is_text, joined
 from services.model.provider import ProviderEvent
 from services.model.wakeup import Wakeup
 
-# Size of the buffer for a slow caller, in bytes; when it is full, reading from the provider pauses.
+# Size of the buffer for a slow caller, in characters; when it is full, reading from the provider pauses.
 _FULL = 64 * 1024
 
 
@@ -28,7 +27,7 @@ class EventBuffer:
     def __init__(self, events: AsyncGenerator[ProviderEvent, None], window: float) -> None:
         self._events = events
         self._window = window
-        self._queue: deque[_Run | GenerationFinished] = deque()
+        self._queue: deque[ProviderEvent] = deque()
         self._size = 0
         self._over = False
         self._error: BaseException | None = None
@@ -50,7 +49,7 @@ class EventBuffer:
             return None
         if not self._queue:
             raise self._error or errors.Internal("a provider ended without its last event")
-        if len(self._queue) == 1 and not self._over and isinstance(self._queue[0], _Run):
+        if not self._over and isinstance(self._queue[-1], Delta):
             early = self._handed_at + self._window - monotonic()
             if early > 0:
                 self._lingering = True
@@ -58,11 +57,28 @@ class EventBuffer:
                 self._lingering = False
         self._handed_at = monotonic()
         first = self._queue.popleft()
-        if isinstance(first, _Run):
-            self._size -= first.size
-            self._room.set()
-            return joined(first.pieces)
-        return first
+        if not isinstance(first, Delta):
+            return first
+        merged = self._merged(first)
+        self._room.set()
+        return merged
+
+    def _merged(self, first: Delta) -> Delta:
+        """The first piece, with those after it that may be sent with it."""
+        pieces, texts = [first], is_text(first)
+        self._size -= _weight(first)
+        while self._queue and isinstance(event := self._queue[0], Delta):
+            if not is_text(event):
+                if not _may_follow(pieces[-1], event):
+                    break
+                texts = False
+            elif not texts and not _may_follow(pieces[-1], event):
+                break
+            self._size -= _weight(event)
+            pieces.append(event)
+            self._queue.popleft()
+        # Most answers are text alone, for which this is twice as fast.
+        return Delta(text="".join([piece.text for piece in pieces])) if texts else joined(pieces)
 
     async def close(self) -> None:
         """Stop reading, and wait until the provider's work has ended."""
@@ -87,49 +103,29 @@ class EventBuffer:
             self._wakeup.wake()
 
     def _put(self, event: ProviderEvent) -> None:
-        if isinstance(event, GenerationFinished):
-            self._queue.append(event)
-            self._wakeup.wake()
-            return
-        size = event.ByteSize()
-        self._size += size
-        last = self._queue[-1] if self._queue else None
-        if not isinstance(last, _Run) or not last.take(event, size):
-            self._queue.append(_Run(event, size))
-        if not self._lingering:
-            self._wakeup.wake()
+        self._queue.append(event)
+        if isinstance(event, Delta):
+            self._size += _weight(event)
+            if self._lingering:
+                return
+        self._wakeup.wake()
 
 
-# The kinds of what a piece holds, in the order of its fields.
-_THOUGHTS, _TEXT, _CALLS = range(3)
+def _weight(piece: Delta) -> int:
+    """The size of a piece for the limit of the buffer."""
+    return len(piece.text) or piece.ByteSize()
 
 
-class _Run:
-    """Pieces that may be sent as one, and their size in bytes: what they hold is in the order of a piece's fields."""
-
-    __slots__ = ("_last", "_refusal", "pieces", "size")
-
-    def __init__(self, first: Delta, size: int) -> None:
-        self.pieces = [first]
-        self.size = size
-        self._refusal = first.refusal
-        self._last = _kinds(first)[1]
-
-    def take(self, piece: Delta, size: int) -> bool:
-        """Add a piece, if it may follow in the same message."""
-        earliest, latest = _kinds(piece)
-        if earliest < self._last or piece.refusal != self._refusal:
-            return False
-        self.pieces.append(piece)
-        self.size += size
-        self._last = latest
-        return True
+def _may_follow(last: Delta, piece: Delta) -> bool:
+    """Whether a piece may be sent with the one before it: what they hold is in the order of the fields of one piece."""
+    return piece.refusal == last.refusal and _kinds(last)[1] <= _kinds(piece)[0]
 
 
 def _kinds(piece: Delta) -> tuple[int, int]:
-    """The first and the last kind that a piece holds."""
-    if not piece.reasoning and not piece.tool_calls:
-        return _TEXT, _TEXT
-    earliest = _THOUGHTS if piece.reasoning else _TEXT if piece.text else _CALLS
-    latest = _CALLS if piece.tool_calls else _TEXT if piece.text else _THOUGHTS
-    return earliest, latest
+    """The first and the last kind that a piece holds; the kinds are in the order of its fields."""
+    held = [kind for kind, field in _KINDS if getattr(piece, field)]
+    return (held[0], held[-1]) if held else (_TEXT, _TEXT)
+
+
+_THOUGHTS, _TEXT, _CALLS = range(3)
+_KINDS = ((_THOUGHTS, "reasoning"), (_TEXT, "text"), (_TEXT, "citations"), (_CALLS, "tool_calls"))

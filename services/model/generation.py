@@ -23,7 +23,7 @@ from soma.model.v1.model_service_pb2 import (
 from services.mesh.call import errors
 from services.mesh.call.call import current_call
 from services.mesh.call.principal import Principal
-from services.messages.answer import joined
+from services.messages.answer import is_text, joined
 from services.messages.message import texts_of, thoughts_of
 from services.model import metrics
 from services.model.catalogue import Route
@@ -57,6 +57,8 @@ class Tally:
         if not self.first:
             self.first = monotonic()
         self.written_bytes += len(piece.text.encode())
+        if is_text(piece):
+            return
         for thought in piece.reasoning:
             self.written_bytes += len(thought.text.encode()) + len(thought.redacted) + len(thought.details)
         for call in piece.tool_calls:

@@ -104,8 +104,10 @@ _OWN = frozenset(
         "response_format",
         "user",
         "n",
+        "audio",
     }
 )
+_TEXT_ALONE = ["text"]
 _PARAMS = "provider_params"
 # Before the name of a member of `provider_params`.
 MEMBERS = f"{_PARAMS}."
@@ -155,9 +157,13 @@ def _params(options: GenerationOptions) -> dict[str, Any]:
     if not options.provider_params:
         return {}
     params = parse_object(options.provider_params, _PARAMS)
-    if own := sorted(_OWN & params.keys()):
+    own = sorted(_OWN & params.keys())
+    if params.get("modalities", _TEXT_ALONE) != _TEXT_ALONE:
+        # An answer in sound or pictures would be lost, because the contract has no place for it.
+        own.append("modalities")
+    if own:
         raise errors.InvalidArgument(
-            f"{_PARAMS} cannot have {', '.join(own)}: the mesh sets it, or the contract has a field for it",
-            violations=[errors.FieldViolation(MEMBERS + name, "the mesh sets it") for name in own],
+            f"{_PARAMS} cannot have {', '.join(own)}: the contract has a field for it, or no place for its answers",
+            violations=[errors.FieldViolation(MEMBERS + name, "cannot be here") for name in own],
         )
     return params

@@ -95,8 +95,10 @@ class Chat:
         tools: whether its models can call tools.
         required: the value of `tool_choice` that makes the model call a tool; OpenAI's is `required`.
         call_id_length: number of letters and digits that an id of a tool call must have; 0 if any id is valid.
-        thoughts: how the model's thoughts go back: the member of the message (`parts` means parts of the content);
-            empty if the vendor does not take them.
+        thoughts: how the model's thoughts go back: the member of the message; `both` means `reasoning` and
+            `reasoning_content`, for servers that know one of them; `parts` means parts of the content; empty if the
+            vendor does not take them.
+        only_thinkers: whether thoughts go back only to models that are known to think, because others refuse them.
         thoughts_of: which messages have them: all, or those of the turns in which a tool was called.
         signatures: whether a tool call goes back with the signature of the thought behind it, as Gemini has it.
         unsigned: the signature for the first call of a message that has none.
@@ -104,6 +106,8 @@ class Chat:
         efforts: other words for an effort; or, for an effort that is said in another way, members of the body.
         thinks: further members of the body for every effort that is a word.
         budget: path in the body of the most tokens of thoughts; empty if there is no such limit.
+        results: what the vendor takes as the result of a tool call: a text, or parts of the content too.
+        answers_results: whether an answer of the model must come between results and the next message of the user.
         documents: the type of a content part that is a document: OpenAI's `file`, or `document_url`.
         reads_urls: the kinds of media whose URLs the vendor reads itself. All other URLs are read by the mesh, which
             sends the bytes. Empty for servers in one's own network, because they could read private addresses.
@@ -118,7 +122,8 @@ class Chat:
     tools: bool = True
     required: str = "required"
     call_id_length: Annotated[int, Field(ge=0, le=64)] = 0
-    thoughts: Literal["", "reasoning_content", "reasoning", "reasoning_details", "parts"] = ""
+    thoughts: Literal["", "reasoning_content", "reasoning", "both", "reasoning_details", "parts"] = ""
+    only_thinkers: bool = False
     thoughts_of: Literal["all", "tool_turns"] = "all"
     signatures: bool = False
     unsigned: str = ""
@@ -126,6 +131,8 @@ class Chat:
     efforts: Mapping[str, str | Mapping[str, Any]] = Field(default_factory=dict)
     thinks: Mapping[str, Any] = Field(default_factory=dict)
     budget: str = ""
+    results: Literal["text", "parts"] = "text"
+    answers_results: bool = False
     documents: Literal["file", "document_url"] = "file"
     reads_urls: frozenset[MediaKind] = frozenset()
 

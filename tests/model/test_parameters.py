@@ -92,11 +92,18 @@ def test_dropping_keeps_the_other_members_of_provider_params() -> None:
     assert (supported.options.provider_params, dropped) == ("", ["provider_params.min_p"])
 
 
-@pytest.mark.parametrize("name", ["temperature", "messages", "stream", "n", "max_completion_tokens"])
+@pytest.mark.parametrize(
+    "name", ["temperature", "messages", "stream", "n", "max_completion_tokens", "audio", "modalities"]
+)
 def test_a_member_with_a_field_of_its_own_is_refused(name: str) -> None:
     with pytest.raises(InvalidArgument) as raised:
         supported_request(extended(drop=True, **{name: 2}), (), "lab")
     assert raised.value.facts.violations[0].field == f"provider_params.{name}"
+
+
+def test_text_may_be_asked_for_explicitly() -> None:
+    request = extended(modalities=["text"])
+    assert supported_request(request, (), "lab") == (request, [])
 
 
 @pytest.mark.parametrize("text", ["[1]", "{", '"a"'])

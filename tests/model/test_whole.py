@@ -1,12 +1,13 @@
 """An answer that is asked for whole is one event, and costs one document of the vendor."""
 
 import asyncio
+from base64 import b64decode
 from collections.abc import AsyncIterator
 
 import grpc
 import pytest
 from soma.model.v1.cost_service_pb2 import UsageRecord
-from soma.model.v1.message_pb2 import FINISH_REASON_STOP, FINISH_REASON_TOOL_CALLS, ToolCallDelta
+from soma.model.v1.message_pb2 import FINISH_REASON_STOP, FINISH_REASON_TOOL_CALLS, Media, ToolCallDelta
 from soma.model.v1.model_service_pb2 import GenerateRequest, GenerateResponse, InferRequest
 
 from services.mesh.call.call import run_as
@@ -15,6 +16,9 @@ from services.mesh.testing.local import SOMEBODY
 from services.model.testing.dialects import Behaviour, Fault, OpenAIDialect
 from services.model.testing.upstreams import FakeUpstream
 from tests.model.conftest import Models, Serving, asking
+
+# A picture of one pixel.
+PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 
@@ -143,3 +147,13 @@ async def test_cancelling_ends_the_vendors_work(models: Models, fake: FakeUpstre
         await asyncio.gather(reading, return_exceptions=True)
     (record,) = await models.usage()
     assert record.outcome == UsageRecord.OUTCOME_CANCELLED
+
+
+async def test_a_picture_of_the_request_reaches_the_vendor(models: Models, fake: FakeUpstream) -> None:
+    request = whole()
+    picture = b64decode(PNG)
+    request.messages[0].parts.add().image.CopyFrom(Media(data=picture, media_type="image/png"))
+    await generate(models, request)
+    text, image = fake.requests[0]["messages"][0]["content"]
+    assert text == {"type": "text", "text": "Hello?"}
+    assert image == {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{PNG}"}}

@@ -51,7 +51,7 @@ def settled(messages: Sequence[Message]) -> list[Message]:
         own = [results.get((at, place)) for place in range(len(message.tool_calls))]
         found.extend(messages[place] for place in sorted(each for each in own if each is not None))
         found.extend(
-            Message(role=ROLE_TOOL, tool_call_id=call.call_id, name=call.name, content=_NO_RESULT)
+            Message(role=ROLE_TOOL, tool_call_id=call.call_id, content=_NO_RESULT)
             for call, result in zip(message.tool_calls, own, strict=True)
             if result is None
         )

@@ -21,7 +21,7 @@ from services.model.adapters import refusal
 from services.model.adapters.answer import AnswerReader, Pieces
 from services.model.adapters.counts import count, member, usage_of
 from services.model.adapters.openai_citations import StreamedCitations
-from services.model.adapters.openai_thoughts import THOUGHT_PARTS, StreamedThoughts, google_thought, thought_in
+from services.model.adapters.openai_thoughts import THOUGHT_PARTS, StreamedThoughts, google_thought
 from services.model.adapters.tool_calls import StreamedCalls
 
 _log = structlog.get_logger(__name__)
@@ -153,7 +153,7 @@ class ChatAnswer(AnswerReader):
         if self._joiner is not None:
             text = self._joiner.join("content", text)
         if text:
-            found.append(Delta(text=text, logprobs=logprobs))
+            found.append(Delta(text=text, logprobs=logprobs) if logprobs else Delta(text=text))
 
     def _think(self, found: list[Delta], thoughts: Sequence[ReasoningDelta]) -> None:
         """Add pieces of thoughts."""
@@ -174,7 +174,7 @@ class ChatAnswer(AnswerReader):
             if isinstance(part, str):
                 self._say(found, part, logprobs)
             elif part.get("type") in THOUGHT_PARTS:
-                self._think(found, self._thinking().text(thought_in(part), self._joiner))
+                self._think(found, self._thinking().part(part, self._joiner))
             elif part.get("type") == "reference":
                 found.extend(Delta(citations=[each]) for each in self._places().reference(part))
             elif (text := part.get("text") or part.get("refusal")) is not None:

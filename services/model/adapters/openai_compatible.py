@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import AsyncGenerator, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -23,7 +24,7 @@ from services.model.adapters.openai_request import chat_body
 from services.model.adapters.upstream import Upstream
 from services.model.media.reader import MediaReader
 from services.model.provider import ProviderEvent
-from services.model.vendor import Vendor
+from services.model.vendor import Chat, Vendor
 
 _log = structlog.get_logger(__name__)
 
@@ -54,6 +55,9 @@ class OpenAICompatible:
         self._media = media
         self._vendor = vendor
         self._names = tuple(names) or vendor.models.named
+        self._thoughtless = replace(vendor.chat, thoughts="")
+        # The models that think, according to the server's list.
+        self._thinkers: set[str] = set()
         self._version = ""
         # Whether the path of the server's list is known, and whether the server has been asked.
         self._settled = self._asked = bool(_VERSIONED.search(upstream.path)) or _is_known(vendor, upstream.path)
@@ -106,7 +110,7 @@ class OpenAICompatible:
     async def _question(self, request: GenerateRequest, model: str) -> Question:
         if not self._asked:
             await self._look()
-        chat = self._vendor.chat
+        chat = self._chat(model)
         contents = None
         if any(media_of(request.messages)):
             if self._media is None:
@@ -116,6 +120,13 @@ class OpenAICompatible:
             )
         body = chat_body(request, model, chat, self.name, contents)
         return path_of(f"{self._version}{chat.path}", model), body, {}
+
+    def _chat(self, model: str) -> Chat:
+        """The vendor's form for a model."""
+        if not self._vendor.chat.only_thinkers or model in self._thinkers:
+            return self._vendor.chat
+        facts = self._vendor.facts(model)
+        return self._vendor.chat if facts is not None and facts.thinks else self._thoughtless
 
     def _answer(self, request: GenerateRequest) -> ChatAnswer:
         return ChatAnswer(self.name, request.options.sampling.stop_sequences)
@@ -157,7 +168,10 @@ class OpenAICompatible:
         return models_of(self.name, listing, self._model)
 
     def _model(self, name: str, entry: dict[str, Any]) -> Model:
-        return model_of(self._vendor, self.name, name.removeprefix(self._vendor.models.prefix), entry)
+        model = model_of(self._vendor, self.name, name.removeprefix(self._vendor.models.prefix), entry)
+        if Model.CAPABILITY_REASONING in model.capabilities:
+            self._thinkers.add(model.name)
+        return model
 
 
 def _is_known(vendor: Vendor, path: str) -> bool:

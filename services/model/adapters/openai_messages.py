@@ -30,6 +30,7 @@ _NOT_IN_IDS = re.compile(r"[\x00-\x1f]")
 _LONGEST_ID = 40
 # OpenAI's words for the formats of sounds; other formats have the second half of their media type.
 _FORMATS = {"mpeg": "mp3", "x-wav": "wav", "wave": "wav", "vnd.wave": "wav", "x-flac": "flac", "mp4": "m4a"}
+_INTERRUPTED = "(The answer was interrupted.)"
 _WHOSE = "The result of the tool call {} has:"
 
 
@@ -51,7 +52,7 @@ def chat_messages(
     for message, thinks in zip(messages, remembered, strict=True):
         wire.extend(writer.message(message, thinks))
     wire.extend(writer.waiting())
-    return wire
+    return _answered(wire) if chat.answers_results else wire
 
 
 class _Writer:
@@ -68,6 +69,9 @@ class _Writer:
     def system(self, request: GenerateRequest) -> list[dict[str, Any]]:
         """The system message, if there is one: a text, or parts if a part has members of its own."""
         told = [message for message in request.messages if message.role == ROLE_SYSTEM]
+        if not any(message.parts or message.provider_params for message in told):
+            text = instructions(request)
+            return [{"role": "system", "content": text}] if text else []
         extra = [self._extra(message.provider_params) for message in told]
         parts: list[dict[str, Any]] = []
         for message, more in zip(told, extra, strict=True):
@@ -92,9 +96,8 @@ class _Writer:
             self._said(wire, message, thinks)
         else:
             wire["content"] = self._content(message)
-        if message.name:
-            wire["name"] = message.name
-        return [*self.waiting(), {**self._extra(message.provider_params), **wire}]
+        wire = self._named(message, wire)
+        return [*self.waiting(), wire] if self._shown else [wire]
 
     def waiting(self) -> list[dict[str, Any]]:
         """The user message with the pictures of the results so far, if there are any."""
@@ -120,13 +123,12 @@ class _Writer:
                 elif said := _text(thoughts):
                     wire["reasoning"] = said
             case "parts":
-                parts: list[dict[str, Any]] = [
-                    {"type": "thinking", "thinking": [{"type": "text", "text": thought.text}]}
-                    for thought in thoughts
-                    if thought.text
-                ]
+                parts = [self._thought_part(thought) for thought in thoughts if thought.text]
                 if parts:
                     wire["content"] = [*parts, *([{"type": "text", "text": text}] if text else [])]
+            case "both":
+                if said := _text(thoughts):
+                    wire["reasoning"] = wire["reasoning_content"] = said
             case "":
                 pass
             case member:
@@ -134,6 +136,11 @@ class _Writer:
                 # DeepSeek wants the member in each message with calls, also when there was no thought.
                 if said or (message.tool_calls and self._chat.thoughts_of == "tool_turns"):
                     wire[member] = said
+
+    def _thought_part(self, thought: Reasoning) -> dict[str, Any]:
+        """A thought as a part of the content, with the further members that this provider sent."""
+        more = object_in(thought.details) if thought.provider == self._provider else {}
+        return {**more, "type": "thinking", "thinking": [{"type": "text", "text": thought.text}]}
 
     def _calls(self, calls: Sequence[ToolCall]) -> list[dict[str, Any]]:
         written = []
@@ -151,17 +158,24 @@ class _Writer:
     def _result(self, message: Message) -> dict[str, Any]:
         """The text of a tool result; its pictures wait for the user message after the results."""
         call_id = self._ids.id_of_result(message.tool_call_id)
-        shown = [part for part in self._parts(message) if part["type"] != "text"]
+        if message.parts and self._chat.results == "parts":
+            return self._named(message, {"role": "tool", "tool_call_id": call_id, "content": self._content(message)})
+        shown = [part for part in self._parts(message) if part["type"] != "text"] if message.parts else []
         if shown:
             self._shown += [{"type": "text", "text": _WHOSE.format(call_id)}, *shown]
         text = "\n".join(texts_of(message)) or ("It is in the next message." if shown else "")
-        wire: dict[str, Any] = {"role": "tool", "tool_call_id": call_id, "content": text}
+        return self._named(message, {"role": "tool", "tool_call_id": call_id, "content": text})
+
+    def _named(self, message: Message, wire: dict[str, Any]) -> dict[str, Any]:
+        """The message with its name and its further members."""
         if message.name:
             wire["name"] = message.name
-        return {**self._extra(message.provider_params), **wire}
+        return {**self._extra(message.provider_params), **wire} if message.provider_params else wire
 
     def _content(self, message: Message) -> Any:
         """The content of a user's message: a text, or parts if there is more than a text."""
+        if not message.parts:
+            return message.content
         parts = self._parts(message)
         if not parts:
             return ""
@@ -234,6 +248,16 @@ class _Writer:
         has = self._chat.extras
         given = parse_object(params, "provider_params")
         return {name: value for name, value in given.items() if name in has or "*" in has}
+
+
+def _answered(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The messages with an answer between results of tools and a message of the user, where there is none."""
+    found: list[dict[str, Any]] = []
+    for message in messages:
+        if message["role"] == "user" and found and found[-1]["role"] == "tool":
+            found.append({"role": "assistant", "content": _INTERRUPTED})
+        found.append(message)
+    return found
 
 
 def _with_thoughts(messages: Sequence[Message], chat: Chat) -> list[bool]:

@@ -15,6 +15,8 @@ THOUGHT_PARTS = ("thinking", "reasoning")
 _TEXTS = ("reasoning_content", "reasoning")
 # Members of an entry of `reasoning_details` that have fields of their own in the contract.
 _FIELDS = ("text", "summary", "data", "signature")
+# Members of a content part that have fields of their own in the contract.
+_PART = ("type", "thinking", "reasoning", "text")
 _TAGS = ("<thought>", "</thought>")
 
 
@@ -46,6 +48,14 @@ class StreamedThoughts:
             return found
         text = next((text for name in _TEXTS if isinstance(text := delta.get(name), str) and text), "")
         return [*found, *self.text(text, joiner)]
+
+    def part(self, part: dict[str, Any], joiner: SurrogateJoiner | None) -> list[ReasoningDelta]:
+        """The pieces that a content part adds which is a thought: its text, and its further members."""
+        found = self.text(_said(part), joiner)
+        more = {name: value for name, value in part.items() if name not in _PART}
+        if more and self._open is not None:
+            found.append(ReasoningDelta(index=self._open, details=object_text(more)))
+        return found
 
     def text(self, text: str, joiner: SurrogateJoiner | None) -> list[ReasoningDelta]:
         """The pieces that the next text of the open thought adds."""
@@ -104,7 +114,7 @@ class StreamedThoughts:
         return [ReasoningDelta(index=index, text=text)] if text else []
 
 
-def thought_in(part: Any) -> str:
+def _said(part: dict[str, Any]) -> str:
     """The text of a content part that is a thought: Mistral has a list of texts in it, others have one text."""
     said = part.get("thinking") or part.get("reasoning") or part.get("text") or ""
     return said if isinstance(said, str) else "".join(_texts(said if isinstance(said, list) else ()))

@@ -228,3 +228,12 @@ def test_members_that_are_no_object_are_refused() -> None:
     message.provider_params = "[1]"
     with pytest.raises(InvalidArgument):
         sent(Chat(), message)
+
+
+def test_mistral_gets_a_note_between_a_result_and_the_users_next_message() -> None:
+    call = Message(role=ROLE_ASSISTANT, tool_calls=[ToolCall(call_id="a", name="f")])
+    result = Message(role=ROLE_TOOL, tool_call_id="a", content="1")
+    found = sent(VENDORS["mistral"].chat, user(text="?"), call, result, user(text="Stop."))
+    assert [message["role"] for message in found] == ["user", "assistant", "tool", "assistant", "user"]
+    found = sent(VENDORS["openai"].chat, user(text="?"), call, result, user(text="Stop."))
+    assert [message["role"] for message in found] == ["user", "assistant", "tool", "user"]

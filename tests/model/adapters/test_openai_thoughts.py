@@ -100,6 +100,8 @@ def test_thoughts_in_parts_of_the_content_are_read_in_their_order() -> None:
     assert [each.text for each in answer.thoughts()] == ["see: Let me ", "Hm."]
     assert answer.text == "It is."
     assert [bool(piece.reasoning) for piece in pieces] == [True, True, False, True, False]
+    closed = read(delta(content=[thought("Hm.")]), delta("stop", content=[{**thought(""), "closed": True}]))[0]
+    assert [(each.text, each.details) for each in closed.thoughts()] == [("Hm.", '{"closed":true}')]
     assert [each.text for each in whole({"content": [{"type": "reasoning", "reasoning": "Hm."}]})[0].thoughts()] == [
         "Hm."
     ]

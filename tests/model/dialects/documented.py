@@ -73,8 +73,11 @@ class Documented:
         lists: the models that must be found in the list, with their purposes.
         thinking: the member with the thinking; `parts` if it is in parts of the content; empty if models do not think.
         thoughts: the member of an assistant's message in which its thoughts go back, `parts` as above, or empty if the
-            server does not take them.
+            server does not take them. Servers of `openai_compatible` know one of two members, and ignore the other.
+        thinker: a model of the vendor that is known to think, if its other models refuse thoughts.
         thoughts_of: whether thoughts go back in all messages, or must go back in turns with tool calls, and there only.
+        results: whether the result of a tool call may have parts.
+        answers_results: whether a message of the user directly after the result of a tool call is refused.
         signature: the signature of the thought behind a tool call, if the server signs it and wants it back.
         reasoned: whether the usage counts the tokens of the thinking.
         cached: the members of the usage that count tokens from a cache.
@@ -102,8 +105,11 @@ class Documented:
     lists: Mapping[str, str] = field(default_factory=lambda: {MODEL: "chat"})
     thinking: str = ""
     thoughts: str = ""
+    thinker: str = ""
     thoughts_of: Literal["all", "tool_turns"] = "all"
     signature: str = ""
+    results: Literal["text", "parts"] = "text"
+    answers_results: bool = False
     usage: Literal["own", "end", "x_groq"] = "own"
     reasoned: bool = False
     cached: Mapping[str, Any] = field(default_factory=dict)
@@ -147,9 +153,11 @@ class Documented:
                     yield at, "is the result of no call"
                 else:
                     waiting.remove(message["tool_call_id"])
-                if not isinstance(message["content"], str):
+                if not isinstance(message["content"], str) and self.results == "text":
                     yield at, "is a result that is no text"
                 continue
+            if self.answers_results and message["role"] == "user" and at and messages[at - 1]["role"] == "tool":
+                yield at, "is a user's message after the result of a tool call"
             if waiting:
                 yield at, "comes before the results of calls"
             waiting = [call["id"] for call in message.get("tool_calls") or ()]
@@ -157,7 +165,7 @@ class Documented:
                 continue
             member = "content" if self.thoughts == "parts" else self.thoughts
             for name in ("reasoning", "reasoning_content", "reasoning_details"):
-                if name in message and name != member:
+                if name in message and name != member and self.thoughts != "both":
                     yield at, f"has {name}"
             if self.thoughts_of == "tool_turns" and (member in message) != in_tool_turn[at]:
                 yield at, f"has {member}" if member in message else f"has no {member}"

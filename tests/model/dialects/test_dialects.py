@@ -13,6 +13,7 @@ from soma.model.v1.message_pb2 import (
     FINISH_REASON_STOP,
     FINISH_REASON_TOOL_CALLS,
     ROLE_ASSISTANT,
+    ROLE_SYSTEM,
     ROLE_TOOL,
     ROLE_USER,
     Delta,
@@ -20,6 +21,7 @@ from soma.model.v1.message_pb2 import (
     Message,
     Part,
     Reasoning,
+    Source,
     Text,
     ToolCall,
     ToolCallDelta,
@@ -237,7 +239,7 @@ async def continued(
     say = documented.whole if request.options.whole else documented.answer
     server.says = say(text=() if calls else TEXT, calls=calls, thinks=bool(documented.thinking))
     answer = Answer()
-    async for event in provider.generate(request, MODEL):
+    async for event in provider.generate(request, documented.thinker or MODEL):
         if isinstance(event, Delta):
             answer.add(event)
     said = answer.message(provider.name)
@@ -255,6 +257,9 @@ def thoughts_back(documented: Documented, message: dict[str, Any]) -> object:
     """The thoughts in an assistant's message of a request."""
     if documented.thoughts == "parts":
         return [part for part in message["content"] if part["type"] == "thinking"]
+    if documented.thoughts == "both":
+        assert message["reasoning"] == message["reasoning_content"]
+        return message["reasoning"]
     return message[documented.thoughts]
 
 
@@ -288,6 +293,52 @@ async def test_a_tool_loop_of_two_turns_keeps_its_thoughts(
         with_thoughts = said[:2] if documented.thoughts_of == "tool_turns" else said
         wanted = expected.get(documented.thoughts, THOUGHT)
         assert [thoughts_back(documented, message) for message in with_thoughts] == [wanted] * len(with_thoughts)
+
+
+@pytest.mark.parametrize("name", sorted(name for name, each in DIALECTS.items() if each.thinker))
+async def test_a_model_that_is_not_known_to_think_gets_no_thoughts_where_it_would_refuse_them(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    thought = Message(role=ROLE_ASSISTANT, parts=[Part(reasoning=Reasoning(text="Hm.", provider=name))])
+    thought.parts.add().text.text = "Yes."
+    messages = [Message(role=ROLE_USER, content="Is it?"), thought, Message(role=ROLE_USER, content="Sure?")]
+    async with found(name, monkeypatch, expects={}) as (server, provider):
+        server.says = server.documented.answer()
+        async for _ in provider.generate(GenerateRequest(messages=messages), MODEL):
+            pass
+    assert server.bodies[0]["messages"][1] == {"role": "assistant", "content": "Yes."}
+
+
+@pytest.mark.parametrize("name", sorted(DIALECTS.keys() - {"anthropic"}))
+async def test_any_history_has_one_system_message_and_one_result_for_each_call(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def result(call_id: str) -> Message:
+        return Message(role=ROLE_TOOL, tool_call_id=call_id, content="42")
+
+    calls = [ToolCall(call_id=call_id, name="f", arguments="{}") for call_id in ("aaaaaaaaa", "bbbbbbbbb")]
+    messages = [
+        result("lost"),
+        Message(role=ROLE_USER, content="Hi"),
+        Message(role=ROLE_SYSTEM, content="Be brief."),
+        Message(role=ROLE_ASSISTANT, tool_calls=calls),
+        Message(role=ROLE_USER, content="Wait."),
+        result("aaaaaaaaa"),
+        result("aaaaaaaaa"),
+        Message(role=ROLE_SYSTEM, content="Be kind."),
+        Message(role=ROLE_USER, content="Well?"),
+    ]
+    request = GenerateRequest(messages=messages, sources=[Source(key="k", text="Biscuit")])
+    # The server checks the order, the results and, for some vendors, members of each message.
+    async with found(name, monkeypatch, expects={}) as (server, provider):
+        server.says = server.documented.answer()
+        async for _ in provider.generate(request, MODEL):
+            pass
+    sent = server.bodies[0]["messages"]
+    assert [message["role"] for message in sent].count("system") == 1
+    assert sent[0]["content"].startswith("Be brief.\n\nBe kind.\n\n")
+    assert "Biscuit" in sent[0]["content"]
+    assert [message["role"] for message in sent].count("tool") == 2
 
 
 @pytest.mark.parametrize("name", sorted(DIALECTS.keys() - {"anthropic"}))
@@ -324,7 +375,9 @@ async def test_a_picture_is_sent_in_the_message_and_for_a_tool_result_after_it(
     sent = server.bodies[0]["messages"]
     image = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{PNG}", "detail": "low"}}
     assert sent[0]["content"] == [{"type": "text", "text": "What is it?"}, image, {"type": "text", "text": "Look."}]
-    if DIALECTS[name].tools:
+    if DIALECTS[name].results == "parts":
+        assert sent[2]["content"] == [{"type": "text", "text": "Taken."}, image]
+    elif DIALECTS[name].tools:
         assert sent[2]["content"] == "Taken."
         assert sent[3] == {
             "role": "user",
