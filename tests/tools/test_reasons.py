@@ -20,7 +20,7 @@ FULL = Reason("soma.mesh.v1", "STORAGE_FULL", "UNAVAILABLE", "AFTER_CHANGE", 503
 def test_what_the_contract_says_of_a_reason_is_read() -> None:
     (full,) = [each for each in reasons_of(DESCRIPTORS) if each.name == "STORAGE_FULL"]
     assert replace(full, meaning="") == replace(FULL, meaning="")
-    assert full.meaning.startswith("The disk of Postgres or Redis is full")
+    assert full.meaning.startswith("The disk of Postgres, of Redis, or of pictures and documents is full")
 
 
 def test_an_http_status_of_its_own_is_read_and_otherwise_follows_the_canonical_one() -> None:

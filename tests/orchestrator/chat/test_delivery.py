@@ -10,12 +10,14 @@ import asyncpg
 import grpc
 import pytest
 import redis.asyncio as aioredis
+from soma.errors.v1 import reasons
 from soma.memory.v1.memory_service_pb2 import AppendMessagesRequest
 from soma.model.v1 import message_pb2
 from soma.orchestrator.v1 import chat_service_pb2 as pb
 
 from services.mesh.blobs.blobs import Blobs
 from services.mesh.blobs.directory import Directory
+from services.mesh.call import errors
 from services.mesh.call.call import run_as
 from services.mesh.call.status import from_rpc_error
 from services.mesh.testing.jobs import step_of
@@ -127,6 +129,25 @@ async def test_a_turn_fails_before_the_model_is_asked_if_memory_stays_away(
             await take(impatient, request("hello"))
     assert failure.value.code() is grpc.StatusCode.UNAVAILABLE
     assert fakes.model.generated == []
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [errors.InvalidArgument("too long"), errors.NotFound("no such picture", reason=reasons.MEDIA_NOT_FOUND)],
+    ids=["invalid", "media"],
+)
+async def test_a_turn_that_memory_always_refuses_does_not_stop_its_conversation(
+    orchestrator: Orchestrator, fakes: Fakes, refusal: errors.MeshError
+) -> None:
+    with run_as(SOMEBODY, timeout=30):
+        async for event in orchestrator.chat.Chat(request("first")):
+            if event.WhichOneof("payload") == "started":
+                fakes.memory.failure = refusal
+    await orchestrator.delivered()
+    fakes.memory.failure = None
+    await take(orchestrator, request("second"))
+    await orchestrator.delivered()
+    assert said(fakes) == ["second"]
 
 
 async def test_a_turn_that_cannot_be_kept_fails_and_the_next_fail_before_the_model_is_asked(

@@ -35,7 +35,7 @@ const (
 	ErrorReason_ERROR_REASON_POLICY_DENIED ErrorReason = 1
 	// By policy, a person must approve this first.
 	ErrorReason_ERROR_REASON_APPROVAL_REQUIRED ErrorReason = 2
-	// A message is longer than policy can evaluate.
+	// A text of a message, or all texts together, are longer than policy can evaluate.
 	ErrorReason_ERROR_REASON_MESSAGE_TOO_LONG ErrorReason = 3
 	// The schema of the response format is not valid.
 	ErrorReason_ERROR_REASON_INVALID_JSON_SCHEMA ErrorReason = 4

@@ -30,7 +30,7 @@ const (
 //
 // PolicyService decides whether an action may happen.
 type PolicyServiceClient interface {
-	// Evaluate decides on one action and one piece of content.
+	// Evaluate decides on one action and its texts.
 	Evaluate(ctx context.Context, in *EvaluateRequest, opts ...grpc.CallOption) (*EvaluateResponse, error)
 }
 
@@ -58,7 +58,7 @@ func (c *policyServiceClient) Evaluate(ctx context.Context, in *EvaluateRequest,
 //
 // PolicyService decides whether an action may happen.
 type PolicyServiceServer interface {
-	// Evaluate decides on one action and one piece of content.
+	// Evaluate decides on one action and its texts.
 	Evaluate(context.Context, *EvaluateRequest) (*EvaluateResponse, error)
 	mustEmbedUnimplementedPolicyServiceServer()
 }

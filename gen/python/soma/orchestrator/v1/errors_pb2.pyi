@@ -29,7 +29,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_APPROVAL_REQUIRED: _ErrorReason.ValueType  # 2
     """By policy, a person must approve this first."""
     ERROR_REASON_MESSAGE_TOO_LONG: _ErrorReason.ValueType  # 3
-    """A message is longer than policy can evaluate."""
+    """A text of a message, or all texts together, are longer than policy can evaluate."""
     ERROR_REASON_INVALID_JSON_SCHEMA: _ErrorReason.ValueType  # 4
     """The schema of the response format is not valid."""
     ERROR_REASON_OUTPUT_INVALID: _ErrorReason.ValueType  # 5
@@ -79,7 +79,7 @@ ERROR_REASON_POLICY_DENIED: ErrorReason.ValueType  # 1
 ERROR_REASON_APPROVAL_REQUIRED: ErrorReason.ValueType  # 2
 """By policy, a person must approve this first."""
 ERROR_REASON_MESSAGE_TOO_LONG: ErrorReason.ValueType  # 3
-"""A message is longer than policy can evaluate."""
+"""A text of a message, or all texts together, are longer than policy can evaluate."""
 ERROR_REASON_INVALID_JSON_SCHEMA: ErrorReason.ValueType  # 4
 """The schema of the response format is not valid."""
 ERROR_REASON_OUTPUT_INVALID: ErrorReason.ValueType  # 5

@@ -47,7 +47,7 @@ class PolicyServiceServicer:
     """
 
     def Evaluate(self, request, context):
-        """Evaluate decides on one action and one piece of content.
+        """Evaluate decides on one action and its texts.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -34,7 +34,7 @@ class PolicyServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> PolicyServiceAsyncStub: ...
     Evaluate: _grpc.UnaryUnaryMultiCallable[_policy_service_pb2.EvaluateRequest, _policy_service_pb2.EvaluateResponse]
-    """Evaluate decides on one action and one piece of content."""
+    """Evaluate decides on one action and its texts."""
 
 @_typing.type_check_only
 class PolicyServiceAsyncStub(PolicyServiceStub):
@@ -42,7 +42,7 @@ class PolicyServiceAsyncStub(PolicyServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     Evaluate: _aio.UnaryUnaryMultiCallable[_policy_service_pb2.EvaluateRequest, _policy_service_pb2.EvaluateResponse]  # type: ignore[assignment]
-    """Evaluate decides on one action and one piece of content."""
+    """Evaluate decides on one action and its texts."""
 
 class PolicyServiceServicer(metaclass=_abc_1.ABCMeta):
     """PolicyService decides whether an action may happen."""
@@ -53,6 +53,6 @@ class PolicyServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _policy_service_pb2.EvaluateRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_policy_service_pb2.EvaluateResponse, _abc.Awaitable[_policy_service_pb2.EvaluateResponse]]:
-        """Evaluate decides on one action and one piece of content."""
+        """Evaluate decides on one action and its texts."""
 
 def add_PolicyServiceServicer_to_server(servicer: PolicyServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -21,7 +21,7 @@ def evaluate_policy(
     context: Mapping[str, Any] | None = None,
     timeout: float | None = None,
 ) -> Call[policies.Verdict]:
-    """Decides on one action and one piece of content.
+    """Decides on one action and its texts.
 
     Args:
         action: The action, as `noun.verb`, such as `chat.input`, `chat.output`, `tool.execute`.

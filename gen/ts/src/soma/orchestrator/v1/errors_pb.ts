@@ -43,7 +43,7 @@ export enum ErrorReason {
   APPROVAL_REQUIRED = 2,
 
   /**
-   * A message is longer than policy can evaluate.
+   * A text of a message, or all texts together, are longer than policy can evaluate.
    *
    * @generated from enum value: ERROR_REASON_MESSAGE_TOO_LONG = 3;
    */

@@ -286,7 +286,7 @@ export const DecisionSchema: GenEnum<Decision> = /*@__PURE__*/
  */
 export const PolicyService: GenService<{
   /**
-   * Evaluate decides on one action and one piece of content.
+   * Evaluate decides on one action and its texts.
    *
    * @generated from rpc soma.policy.v1.PolicyService.Evaluate
    */
