@@ -167,22 +167,33 @@ def _add_given(body: dict[str, Any], provider_params: str) -> None:
     """Add the caller's own members. Those that the mesh makes stay, also inside an object that both have.
 
     Raises:
-        InvalidArgument: they say how much the model thinks, and `reasoning` says it too.
+        InvalidArgument: they say how much the model thinks, and `reasoning` says it in another way.
     """
     for name, value in parse_object(provider_params, _PARAMS).items():
         if name == "betas":
             continue
         known = body.get(name)
         if name == "thinking" and known is not None:
-            field = f"{MEMBERS}thinking"
-            raise errors.InvalidArgument(
-                f"{field} and `reasoning` both say how much the model thinks",
-                violations=[errors.FieldViolation(field, "cannot be set beside `reasoning`")],
-            )
-        if isinstance(known, dict) and isinstance(value, dict):
+            body[name] = _one_thinking(known, value)
+        elif isinstance(known, dict) and isinstance(value, dict):
             body[name] = {**value, **known}
         elif name not in body:
             body[name] = value
+
+
+def _one_thinking(known: dict[str, Any], given: Any) -> dict[str, Any]:
+    """What `reasoning` makes of `thinking`, with the caller's further members.
+
+    Raises:
+        InvalidArgument: one is not adaptive.
+    """
+    if member(given, "type") == known["type"] == "adaptive":
+        return {**known, **given}
+    field = f"{MEMBERS}thinking"
+    raise errors.InvalidArgument(
+        f"{field} and `reasoning` both say how much the model thinks",
+        violations=[errors.FieldViolation(field, "cannot be set beside `reasoning`")],
+    )
 
 
 def _budget(body: dict[str, Any], turns: list[Block]) -> int:

@@ -388,6 +388,11 @@ def test_what_does_not_go_together_is_refused_by_name_or_dropped(
 def test_two_orders_about_thinking_are_refused() -> None:
     with pytest.raises(InvalidArgument, match=r"provider_params\.thinking and `reasoning`"):
         body_of(user(), reasoning=HIGH, provider_params=THINKING)
+    adaptive = body_of(
+        user(), reasoning=HIGH, provider_params='{"thinking": {"type": "adaptive", "display": "omitted"}}'
+    )
+    assert adaptive["thinking"] == {"type": "adaptive", "display": "omitted"}
+    assert adaptive["output_config"] == {"effort": "high"}
 
 
 def test_thoughts_go_back_before_the_text_and_the_calls() -> None:
