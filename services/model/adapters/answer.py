@@ -80,6 +80,9 @@ class AnswerReader(ABC):
                 found = found[0]
             pieces = self._read_whole(found)
         except _UNEXPECTED as error:
+            if body.rstrip()[-1:] not in (b"}", b"]"):
+                # A JSON document without its end was cut, even if the connection was closed as after a whole one.
+                raise refusal.stream_cut(self._provider) from error
             raise refusal.unreadable(self._provider, "its answer", body) from error
         self.ended = True
         return pieces
