@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import orjson
+from pydantic_core import from_json
 from soma.model.v1.message_pb2 import FINISH_REASON_STOP, Delta, FinishReason
 from soma.model.v1.model_service_pb2 import GenerationFinished
 
@@ -80,6 +81,8 @@ class AnswerReader(ABC):
                 found = found[0]
             pieces = self._read_whole(found)
         except _UNEXPECTED as error:
+            if _is_cut(body):
+                raise refusal.stream_cut(self._provider) from error
             raise refusal.unreadable(self._provider, "its answer", body) from error
         self.ended = True
         return pieces
@@ -119,3 +122,16 @@ class AnswerReader(ABC):
     def _no_call(self) -> Unavailable:
         """The error for an answer that ended to call tools, of which no call came."""
         return refusal.protocol_error(self._provider, "its answer ended to call tools, but there is no call in it")
+
+
+def _is_cut(body: bytes) -> bool:
+    """Whether this is the beginning of a JSON document, which may be cut although the connection was closed orderly."""
+    try:
+        orjson.loads(body)
+    except orjson.JSONDecodeError:
+        try:
+            from_json(body, allow_partial=True)
+        except ValueError:
+            return False
+        return True
+    return False
