@@ -47,7 +47,7 @@ async def test_every_failure_has_its_class_its_reason_and_the_request_id(
 async def test_a_wrong_field_is_named(client: Driver) -> None:
     with pytest.raises(somamesh.InvalidRequestError) as caught:
         await client.call("chat", "Hi", temperature=3)
-    assert list(caught.value.fields) == ["sampling.temperature"]
+    assert list(caught.value.fields) == ["options.sampling.temperature"]
 
 
 @pytest.mark.parametrize("kind", ["sync", "async"])
