@@ -180,3 +180,5 @@ async def respond_all(exchange: Exchange, produced: Any) -> None:
         # Cancelled while the generator was suspended at its `yield`: run its clean-up now, not when it is collected.
         if hasattr(produced, "aclose"):
             await produced.aclose()
+    # The end of the task ends the call as well, but a turn of the loop later, and only then does the caller read on.
+    exchange.complete()

@@ -266,7 +266,7 @@ class Exchange:
         if task.cancelled():
             self.conclude(failure(grpc.StatusCode.CANCELLED, "The servicer was cancelled."))
         elif (error := task.exception()) is None:
-            self._complete(task.result())
+            self.complete(task.result())
         elif not isinstance(error, grpc.aio.AbortError):
             self._fail(error)
         if self.callee_done is not None:
@@ -275,7 +275,8 @@ class Exchange:
         if self.outcome is not None:
             self._channel.exchanges.discard(self)
 
-    def _complete(self, response: Any) -> None:
+    def complete(self, response: Any = None) -> None:
+        """End a call whose servicer has ended without an exception; `response` is what a call with one response gets."""
         if self.outcome is not None or self._pending is not None:
             return
         if self.code is not None and self.code is not grpc.StatusCode.OK:
