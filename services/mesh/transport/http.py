@@ -27,6 +27,12 @@ class _Http(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(GatheringTransport(transport, self.loop))
 
+    def on_response_complete(self) -> None:
+        # Nothing is added to an answer that is complete.
+        if isinstance(self.transport, GatheringTransport):
+            self.transport.flush()
+        super().on_response_complete()
+
     def handle_websocket_upgrade(self) -> None:
         # A WebSocket writes each message once anyway, and its protocol needs the transport itself.
         assert isinstance(self.transport, GatheringTransport)
