@@ -9,9 +9,9 @@ from time import monotonic
 from soma.model.v1.message_pb2 import Delta
 
 from services.mesh.call import errors
+from services.mesh.process.wakeup import Wakeup
 from services.messages.answer import is_text, joined
 from services.model.provider import ProviderEvent
-from services.model.wakeup import Wakeup
 
 # Size of the buffer for a slow caller, in characters; when it is full, reading from the provider pauses.
 _FULL = 64 * 1024
