@@ -122,7 +122,8 @@ $(PYTHON_READY): $(UV) uv.lock pyproject.toml gen/python/pyproject.toml sdk/pyth
 
 $(PEERS_READY): $(TOOLS)/%/.ready: bench/%.txt | $(PYTHON_READY)
 	$(UV) venv --quiet --clear --python $(BIN)/python $(@D)
-	$(UV) pip install --quiet --require-hashes --python $(@D)/bin/python -r $<
+	# Compiled here: a peer that may not write bytecode would compile what it imports again and again.
+	$(UV) pip install --quiet --compile-bytecode --require-hashes --python $(@D)/bin/python -r $<
 	touch $@
 
 $(CALLS): bench/calls/main.go bench/calls/go.mod bench/calls/go.sum $(wildcard gen/go/soma/testing/v1/*.go)

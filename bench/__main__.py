@@ -10,7 +10,21 @@ from functools import partial
 
 import uvloop
 
-from bench import against, bidi, chat, deltas, idle, local_channel, native, recall, soak, startup, texts
+from bench import (
+    against,
+    bidi,
+    chat,
+    deltas,
+    idle,
+    local_channel,
+    native,
+    pictures,
+    recall,
+    soak,
+    startup,
+    texts,
+    whole,
+)
 from bench.environment import Environment
 from bench.programs import Missing, load_average
 from bench.revision import HERE, Revision
@@ -21,7 +35,10 @@ FIGURES: dict[str, Figure] = {
     "local-channel": local_channel.measure,
     "chat": chat.throughput,
     "latency": chat.added_latency,
+    "whole": whole.long_answers,
+    "best-peer": whole.beside_the_best_peer,
     "deltas": deltas.measure,
+    "pictures": pictures.measure,
     "recall": recall.measure,
     "native": native.measure,
     "bidi": bidi.measure,

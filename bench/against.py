@@ -35,12 +35,17 @@ print(json.dumps([[row.figure, row.here] for row in uvloop.run(measure(None))]))
 """
 
 
+# The latency that a chat adds at one connection, as a part of that of an earlier revision: the goal for that revision.
+LATENCY_GOALS = {"c036cf2": 0.75}
+
+
 @dataclass(frozen=True)
 class Revisions:
-    """This revision and another one: their sources and Pythons, and a running stack of each."""
+    """This revision and another one: their sources and Pythons, a running stack of each, and the upstream's port."""
 
     sources: Sides[tuple[Path, Path]]
     stacks: Sides[Stack]
+    upstream: int
 
 
 Figure: TypeAlias = Callable[[Revisions], Awaitable[list[Row]]]
@@ -71,6 +76,7 @@ async def beside(environment: Environment, revision: Revision, rounds: int) -> A
         yield Revisions(
             Sides((HERE, pythons[0]), (revision.source, pythons[1]), revision.short, rounds),
             Sides(stacks[0], stacks[1], revision.short, rounds),
+            upstream,
         )
 
 
@@ -116,12 +122,15 @@ async def throughput(revisions: Revisions) -> list[Row]:
 
 
 async def latency(revisions: Revisions) -> list[Row]:
-    """Chat completions on one connection."""
+    """Chat completions on one connection, and how much later they come than from the upstream itself."""
+    goal = LATENCY_GOALS.get(revisions.stacks.name)
 
     async def round_(stack: Stack) -> Measured:
+        alone = await chat.load(revisions.upstream, "none", connections=1, seconds=2)
         before = stack.processor_seconds()
         load = await chat.load(stack.port, stack.key, connections=1, seconds=SECONDS)
         return {
+            Quantity("latency added at one connection", "ms", digits=2, at_most=goal): load.median_ms - alone.median_ms,
             Quantity("chat completion, one connection, median", "ms", digits=2): load.median_ms,
             **_spent("a chat completion, one connection", stack, before, load.requests),
         }

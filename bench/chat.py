@@ -3,7 +3,7 @@
 import statistics
 
 from bench.environment import Environment
-from bench.stack import chat_body, cost
+from bench.stack import chat_body, cost, serve_ms, serve_row
 from bench.table import Row
 from bench.upstream import answer
 from bench.wrk import Load, wrk
@@ -22,11 +22,14 @@ async def throughput(environment: Environment) -> list[Row]:
     here: list[Load] = []
     there: list[Load] = []
     costs: list[str] = []
+    serve: list[float] = []
     for _ in range(ROUNDS):
         there.append(await load(peer.port, peer.key))
         before, used = await stack.usage(), stack.processor_seconds()
         here.append(await load(stack.port, stack.key))
-        costs.append(cost(used, stack.processor_seconds(), here[-1].requests))
+        spent = stack.processor_seconds()
+        costs.append(cost(used, spent, here[-1].requests))
+        serve.append(serve_ms(used, spent, here[-1].requests))
         written = (await stack.usage()).since(before)
         # Requests in progress when wrk stops are in the ledger too.
         if not here[-1].requests <= written.finished <= here[-1].requests + CONNECTIONS:
@@ -41,7 +44,8 @@ async def throughput(environment: Environment) -> list[Row]:
             f"{ours / theirs:.1f}×",
             "≥ 20×",
             ours >= 20 * theirs,
-        )
+        ),
+        serve_row("a chat completion of one word", serve, 0.55),
     ]
 
 
@@ -68,7 +72,7 @@ async def added_latency(environment: Environment) -> list[Row]:
     ]
 
 
-async def load(port: int, key: str, connections: int = CONNECTIONS, seconds: int = 6) -> Load:
+async def load(port: int, key: str, connections: int = CONNECTIONS, seconds: int = 6, model: str = "instant") -> Load:
     """Load a server with chat completions; every answer must be that of the upstream."""
     url = f"http://127.0.0.1:{port}/v1/chat/completions"
-    return await wrk(url, BODY, EXPECTED, key=key, connections=connections, seconds=seconds)
+    return await wrk(url, chat_body(model), answer(model), key=key, connections=connections, seconds=seconds)

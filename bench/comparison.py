@@ -16,12 +16,17 @@ Side = TypeVar("Side")
 
 @dataclass(frozen=True)
 class Quantity:
-    """A quantity measured in every round: its name, its unit, and whether a larger value is better."""
+    """A quantity measured in every round: its name, its unit, and whether a larger value is better.
+
+    Attributes:
+        at_most: the median of the ratios, here to there, that is the target; if None, the target is not to be worse.
+    """
 
     name: str
     unit: str
     more: bool = False
     digits: int = 0
+    at_most: float | None = None
 
     def text(self, value: float) -> str:
         """A value with its unit, for people."""
@@ -59,17 +64,22 @@ class Sides(Generic[Side]):
 def compared(quantity: Quantity, pairs: Sequence[tuple[float, float]], name: str) -> Row:
     """The row of a quantity, from pairs of values (here, there) of the same round.
 
-    The target is missed if this side is worse by more than the noise in every pair.
+    A quantity without a target of its own misses its target if this side is worse by more than the noise in every pair.
     """
     ratios = sorted(here / there for here, there in pairs)
     here, there = (statistics.median(side) for side in zip(*pairs, strict=True))
+    ratio = statistics.median(ratios)
     # The pair in which this side is best.
     best = 1 / ratios[-1] if quantity.more else ratios[0]
+    target = f"≥ {1 / NOISE:.2f}×" if quantity.more else f"≤ {NOISE}×"
+    met = best <= NOISE
+    if quantity.at_most is not None:
+        target, met = f"≤ {quantity.at_most}×", ratio <= quantity.at_most
     return Row(
         quantity.name,
         quantity.text(here),
         f"{quantity.text(there)} at {name}",
-        f"{statistics.median(ratios):.2f}× ({ratios[0]:.2f} to {ratios[-1]:.2f})",
-        f"≥ {1 / NOISE:.2f}×" if quantity.more else f"≤ {NOISE}×",
-        best <= NOISE,
+        f"{ratio:.2f}× ({ratios[0]:.2f} to {ratios[-1]:.2f})",
+        target,
+        met,
     )

@@ -1,4 +1,4 @@
-"""The peer: LiteLLM's proxy, one worker, one key, no database, in a virtual environment of its own."""
+"""The peer: LiteLLM's proxy with one key and no database, in a virtual environment of its own."""
 
 import secrets
 import time
@@ -26,8 +26,8 @@ class LiteLlm:
 
 
 @asynccontextmanager
-async def litellm(folder: Path, port: int, upstream: int) -> AsyncIterator[LiteLlm]:
-    """Run the proxy during a block.
+async def litellm(folder: Path, port: int, upstream: int, workers: int = 1, *options: str) -> AsyncIterator[LiteLlm]:
+    """Run the proxy during a block, with further options of its command line.
 
     Raises:
         Missing: it is not installed.
@@ -40,7 +40,7 @@ async def litellm(folder: Path, port: int, upstream: int) -> AsyncIterator[LiteL
     command = [str(PROGRAM), "--config", str(config), "--host", "127.0.0.1", "--port", str(port)]
     key = f"sk-{secrets.token_hex(16)}"
     launch = Launch(
-        [*command, "--num_workers", "1", "--telemetry", "False"],
+        [*command, "--num_workers", str(workers), "--telemetry", "False", *options],
         # The price list comes from the package, not from the network; no tokenizer is downloaded; requests log no
         # warnings.
         env={

@@ -1,5 +1,5 @@
 -- Repeats one request, checks every answer, and prints one line of JSON at the end.
--- Arguments: key, body (empty for a GET), text that an answer must hold, milliseconds between an answer and the next
+-- Arguments: key, file of the body (empty for a GET), text that an answer must hold, milliseconds between an answer and the next
 -- request, and whether each request has its own connection.
 
 local threads = {}
@@ -12,10 +12,13 @@ function init(arguments)
   wrong = 0
   expected = arguments[3]
   wrk.headers["authorization"] = "Bearer " .. arguments[1]
-  if arguments[2] ~= "" then
+  local file = assert(io.open(arguments[2], "rb"))
+  local body = file:read("*a")
+  file:close()
+  if body ~= "" then
     wrk.method = "POST"
     wrk.headers["content-type"] = "application/json"
-    wrk.body = arguments[2]
+    wrk.body = body
   end
   local pause = tonumber(arguments[4])
   if pause > 0 then

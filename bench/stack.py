@@ -2,10 +2,11 @@
 
 import asyncio
 import json
+import statistics
 import sys
 import time
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -18,6 +19,7 @@ from soma.model.v1.cost_service_pb2 import UsageRecord
 
 from bench.memory import resident_bytes
 from bench.programs import process_tree, processor_seconds_of
+from bench.table import Row
 from cli.data_dir import DataDir
 from cli.parts.part import Launch
 from cli.parts.postgres import database_url
@@ -121,6 +123,10 @@ class Stack:
             name: sum(processor_seconds_of(process.pid) for process in part) for name, part in self._parts().items()
         }
 
+    def memory_of(self, part: str) -> int:
+        """The memory of a part and its descendants, in bytes."""
+        return resident_bytes(self._parts()[part])
+
     def memory(self) -> dict[str, int]:
         """The memory of each part and its descendants, in bytes; `all` is the total, with shared pages counted once."""
         parts = self._parts()
@@ -183,6 +189,18 @@ def post(port: int, key: str, path: str, body: Mapping[str, Any]) -> None:
     with urllib.request.urlopen(urllib.request.Request(url, json.dumps(body).encode(), headers), timeout=60) as reply:
         assert reply.status == 200
         assert reply.read()
+
+
+def serve_ms(before: Mapping[str, float], after: Mapping[str, float], answers: int) -> float:
+    """The processor ms that an answer took in serve."""
+    return (after["serve"] - before["serve"]) / answers * 1000
+
+
+def serve_row(what: str, rounds: Sequence[float], limit: float) -> Row:
+    """The row of the processor ms of an answer in serve: the median of the rounds, and the limit."""
+    ms = statistics.median(rounds)
+    limit_text = f"≤ {limit:.2f} ms"
+    return Row(f"processor time of serve, {what}", f"{ms:.2f} ms", "", "", limit_text, ms <= limit)
 
 
 def cost(before: Mapping[str, float], after: Mapping[str, float], answers: int) -> str:

@@ -2,8 +2,10 @@
 
     python -m bench.upstream PORT
 
-The model `instant` answers one word. `instant-64` answers 64 words, each in its own chunk, its own packet and its own
-iteration of the event loop. Answers are prepared before the first request, so a request costs only parsing and writing.
+The model `instant` answers one word. `instant-64` and `instant-500` answer as many words: whole, or each in its own
+chunk, its own packet and its own iteration of the event loop, as they are asked. `instant-picture` answers one word if
+the request has the picture of `bench.picture`. Answers are prepared before the first request, so a request costs only
+parsing and writing.
 """
 
 import asyncio
@@ -16,8 +18,10 @@ import httptools
 import orjson
 import uvloop
 
-DELTAS = {"instant": 1, "instant-64": 64}
-USAGE = {"prompt_tokens": 8, "completion_tokens": 1, "total_tokens": 9}
+from bench.pixels import picture
+
+DELTAS = {"instant": 1, "instant-64": 64, "instant-500": 500, "instant-picture": 1}
+PROMPT_TOKENS = 8
 END = b"0\r\n\r\n"
 
 
@@ -31,14 +35,20 @@ def answer(model: str) -> str:
     return "".join(words(model))
 
 
+def usage(model: str) -> dict[str, int]:
+    """The tokens of an answer: each word counts as one."""
+    written = DELTAS[model]
+    return {"prompt_tokens": PROMPT_TOKENS, "completion_tokens": written, "total_tokens": PROMPT_TOKENS + written}
+
+
 @cache
 def events(model: str) -> tuple[bytes, ...]:
     """The parts of a streamed answer: a chunked response from its head to its end."""
     head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
     texts = [_event(model, {"content": word}) for word in words(model)]
     opening = head + _event(model, {"role": "assistant", "content": ""})
-    usage = _framed(orjson.dumps({**_chunk(model), "choices": [], "usage": USAGE}))
-    closing = _event(model, {}, "stop") + usage + _framed(b"[DONE]") + END
+    counted = _framed(orjson.dumps({**_chunk(model), "choices": [], "usage": usage(model)}))
+    closing = _event(model, {}, "stop") + counted + _framed(b"[DONE]") + END
     return (opening + texts[0], *texts[1:], closing) if len(texts) > 1 else (opening + texts[0] + closing,)
 
 
@@ -47,7 +57,7 @@ def whole(model: str) -> bytes:
     """An answer that is not streamed."""
     message = {"role": "assistant", "content": answer(model)}
     choice = {"index": 0, "message": message, "finish_reason": "stop"}
-    return json_reply({**_chunk(model), "object": "chat.completion", "choices": [choice], "usage": USAGE})
+    return json_reply({**_chunk(model), "object": "chat.completion", "choices": [choice], "usage": usage(model)})
 
 
 @cache
@@ -75,6 +85,9 @@ def _framed(data: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(event), event)
 
 
+NO_PICTURE = b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n"
+
+
 class Connection(asyncio.Protocol):
     """A keep-alive connection with one request after the other."""
 
@@ -82,7 +95,7 @@ class Connection(asyncio.Protocol):
         """Start to serve the connection."""
         self._transport = cast(asyncio.Transport, transport)
         self._parser = httptools.HttpRequestParser(self)
-        self._body = b""
+        self._body = bytearray()
 
     def data_received(self, data: bytes) -> None:
         """Parse the data."""
@@ -90,7 +103,7 @@ class Connection(asyncio.Protocol):
 
     def on_message_begin(self) -> None:
         """Begin a request."""
-        self._body = b""
+        self._body = bytearray()
 
     def on_body(self, body: bytes) -> None:
         """Take a piece of the request's body."""
@@ -102,7 +115,9 @@ class Connection(asyncio.Protocol):
             self._transport.write(models())
             return
         request = orjson.loads(self._body)
-        if request.get("stream"):
+        if request["model"] == "instant-picture" and picture().encode() not in self._body:
+            self._transport.write(NO_PICTURE)
+        elif request.get("stream"):
             self._write(iter(events(request["model"])))
         else:
             self._transport.write(whole(request["model"]))

@@ -1,6 +1,7 @@
 """Load with wrk: one thread repeats requests on several connections, and every answer is checked."""
 
 import json
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,7 +57,11 @@ async def wrk(
     path = program("wrk", "apt-get install wrk, or brew install wrk")
     command = [path, "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "10s", "-s", str(SCRIPT), url]
     how = [str(pause_ms), "fresh" if fresh else "kept"]
-    output_text = await output([*command, "--", key, body.decode(), expected, *how], seconds + 30)
+    # In a file, because an argument of a program has at most 128 KiB.
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(body)
+        file.flush()
+        output_text = await output([*command, "--", key, file.name, expected, *how], seconds + 30)
     load = Load(**json.loads(output_text.strip().splitlines()[-1]))
     if load.wrong or load.lost:
         raise RuntimeError(f"{load.wrong} answers of {load.requests} were wrong and {load.lost} lost at {url}")

@@ -15,7 +15,7 @@ from gateway.envoy.bootstrap import Capacity, write_bootstrap
 from gateway.envoy.secrets import Secrets
 from gateway.pages import Pages
 from gateway.publisher import Publisher, admit, offered
-from gateway.settings import GatewaySettings
+from gateway.settings import LARGE_SHARE, GatewaySettings
 from gateway.surfaces import load_surfaces
 from gateway.xds.server import XdsServer
 from gateway.xds.snapshot import Endpoint, Limits
@@ -123,6 +123,7 @@ async def start_gateway(settings: Settings, services: Iterable[str]) -> ControlP
             limits=Limits(
                 max_requests=settings.max_requests,
                 max_message_bytes=settings.max_message_bytes,
+                large_bytes=own.memory_bytes // LARGE_SHARE,
                 headers_timeout_seconds=own.headers_seconds,
                 request_timeout_seconds=own.request_seconds,
                 idle_timeout_seconds=own.idle_seconds,

@@ -7,6 +7,10 @@ from pydantic_settings import SettingsConfigDict
 
 from services.mesh.settings import SomaSettings
 
+# Large bodies in progress have one part in so many of the gateway's memory. A body over REST is there up to four times:
+# as it arrived, for the check of its JSON, as its JSON is read, and as the message that is made of it.
+LARGE_SHARE = 8
+
 
 class GatewaySettings(SomaSettings):
     """Limits of the gateway, for one client and for all clients together."""

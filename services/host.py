@@ -187,7 +187,8 @@ class _Process:
         for part, url in urls.items():
             disk.watch(part, url, settings.data_dir / part)
             parts[part] = Opened.of(PARTS[part], await PARTS[part].open(url, settings, stack))
-        store = BlobsSettings().open(settings.data_dir)
+        kept = BlobsSettings()
+        store = kept.open(settings.data_dir)
         pool = parts[POSTGRES.name].client if POSTGRES.name in parts else None
         mesh = Mesh(
             settings=settings,
@@ -196,7 +197,7 @@ class _Process:
             authenticator=authenticator,
             spans=spans,
             connect=channels.connect,
-            blobs=Blobs(store, pool, shared=not set(names) >= _BLOB_READERS),
+            blobs=Blobs(store, pool, shared=not set(names) >= _BLOB_READERS, held_bytes=kept.held_bytes),
         )
         if POSTGRES.name in parts:
             await _migrate(urls[POSTGRES.name], declarations)

@@ -14,7 +14,7 @@ class EdgeSettings(SomaSettings):
     table: ClassVar[str | None] = "edge"
     model_config = SettingsConfigDict(env_prefix="SOMA_EDGE_")
 
-    body_limit_bytes: int = Field(default=4 * 1024 * 1024, ge=1024, description="largest request body")
+    body_limit_bytes: int = Field(default=32 * 1024 * 1024, ge=1024, description="largest request body")
     chat_timeout_seconds: float = Field(default=600.0, gt=0, description="longest chat turn, from request to end")
     store_timeout_seconds: float = Field(default=10.0, gt=0, description="longest look-up of a stored response")
     embedding_timeout_seconds: float = Field(default=60.0, gt=0, description="longest wait for a batch of vectors")

@@ -3,9 +3,12 @@
 -- the request, so that the body check refuses it when the body is complete. If the body is larger than DRAINED, or its
 -- announced length is, the request is refused at once.
 --
--- The gateway puts LIMIT and DRAINED, in bytes, before this code.
+-- The route puts LIMIT, in bytes, into the filter's context. DRAINED is FACTOR times LIMIT; the gateway puts FACTOR before
+-- this code.
 
 function envoy_on_request(handle)
+  local LIMIT = handle:filterContext():get("limit")
+  local DRAINED = LIMIT * FACTOR
   local announced = handle:headers():get("content-length")
   local length = announced and tonumber(announced)
   if length and length > DRAINED then

@@ -88,6 +88,13 @@ FAILURES = (
         retry_after_seconds=1,
         owned=False,
     ),
+    Failure(
+        reasons.GATEWAY_OVERLOADED,
+        "the gateway has as many large requests as it takes at the same time",
+        statuses=(529,),
+        retry_after_seconds=1,
+        owned=False,
+    ),
     Failure(reasons.PAYLOAD_TOO_LARGE, "the message is larger than allowed", statuses=(413,)),
 )
 

@@ -15,6 +15,7 @@ _JSONS = frozenset({_JSON, "google.protobuf.Struct", "google.protobuf.ListValue"
 # and the rest are written as text or as a number.
 _FREE_FORM = "google.protobuf."
 _ANY_NAME = "*"
+_MEDIA = "soma.model.v1.Media"
 
 
 class Fields:
@@ -35,6 +36,19 @@ class Fields:
         if binding.body in ("", "*"):
             return binding.request if binding.body else ""
         return next((self._held(field) for field in self._fields(binding.request) if field.name == binding.body), "")
+
+    def have_media(self, message: str) -> bool:
+        """Whether a message has a field for pictures, sounds or documents, in itself or in one of its messages."""
+        seen: set[str] = set()
+        waiting = [message]
+        while waiting:
+            name = waiting.pop()
+            if name == _MEDIA:
+                return True
+            if name not in seen:
+                seen.add(name)
+                waiting += [held for field in self._fields(name) if (held := self._held(field))]
+        return False
 
     def lua(self, bodies: Iterable[str]) -> str:
         """A Lua table of these messages and of all messages in their fields.

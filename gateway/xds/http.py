@@ -21,9 +21,9 @@ from soma.mesh.v1 import surface_pb2 as pb
 
 from gateway import pages, reference
 from gateway.xds.clusters import CONTROL_HTTP
-from gateway.xds.filters import ERROR_WRAPPER, GRPC_WEB, QUERY_TOKEN, TRANSCODER, buffered, disabled
+from gateway.xds.filters import ERROR_WRAPPER, GRPC_WEB, LUA_ON, QUERY_TOKEN, TRANSCODER, admitted, buffered, disabled
 from gateway.xds.owners import owned_by
-from gateway.xds.rest import LUA_ON, not_found, refusing
+from gateway.xds.rest import not_found, refusing
 from gateway.xds.retries import unless_begun
 from gateway.xds.snapshot import Limits
 from services.mesh.surfaces.surface import stream
@@ -73,7 +73,7 @@ def surface_routes(surfaces: Iterable[pb.Surface], limits: Limits) -> Iterator[R
             match = RouteMatch(safe_regex=paths, headers=[announced, NO_GRPC])
             yield refusing(match, surface.service, limits, {"status": "413", "text": ""})
             match = RouteMatch(safe_regex=paths, headers=[NO_GRPC])
-            yield _to_http(match, surface.service, surface.service, buffered(limit))
+            yield _to_http(match, surface.service, surface.service, admitted(limit))
 
 
 def page_routes(limits: Limits) -> Iterator[Route]:

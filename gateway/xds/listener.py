@@ -53,9 +53,11 @@ from gateway.xds.compression import COMPRESSOR, compressor
 from gateway.xds.cors import CORS
 from gateway.xds.fields import Fields
 from gateway.xds.filters import (
+    BODY_ADMISSION,
     BODY_CHECK,
     BODY_DRAIN,
     BODY_LIMIT,
+    BUSY,
     ERROR_WRAPPER,
     GRPC_WEB,
     QUERY_TOKEN,
@@ -65,8 +67,9 @@ from gateway.xds.filters import (
 from gateway.xds.methods import StreamingMethods
 from gateway.xds.replies import local_replies
 from gateway.xds.routes import NAME
-from gateway.xds.snapshot import Endpoint, Snapshot
+from gateway.xds.snapshot import LARGE_BYTES, Endpoint, Snapshot
 from gateway.xds.tls import downstream
+from services.mesh.surfaces.surface import MOST_BODY_BYTES
 
 # Only the mesh and Envoy may set headers with these prefixes; those of clients are dropped.
 _RESERVED_HEADER_PREFIXES = ("x-soma-", "x-envoy-")
@@ -149,12 +152,14 @@ def _manager(snapshot: Snapshot, streaming: StreamingMethods) -> HttpConnectionM
             HttpFilter(name=QUERY_TOKEN, typed_config=Any.pack(_lua(_source("query_token.lua"))), disabled=True),
             _filter(COMPRESSOR, compressor()),
             _filter(ERROR_WRAPPER, _lua(_source("wrap_errors.lua"))),
-            HttpFilter(name=BODY_DRAIN, typed_config=Any.pack(_body_drain(snapshot)), disabled=True),
+            HttpFilter(name=BODY_ADMISSION, typed_config=Any.pack(_body_admission(snapshot)), disabled=True),
+            HttpFilter(name=BODY_DRAIN, typed_config=Any.pack(_body_drain()), disabled=True),
             HttpFilter(
                 name=BODY_LIMIT,
                 typed_config=Any.pack(Buffer(max_request_bytes=snapshot.limits.max_request_bytes)),
                 disabled=True,
             ),
+            HttpFilter(name=BUSY, typed_config=Any.pack(_lua(_source("refuse_busy.lua"))), disabled=True),
             HttpFilter(name=BODY_CHECK, typed_config=Any.pack(_body_check(snapshot, bound)), disabled=True),
             _filter(GRPC_WEB, GrpcWeb()),
             _filter(TRANSCODER, _transcoder(snapshot, streaming)),
@@ -201,7 +206,7 @@ def _transcoder(snapshot: Snapshot, streaming: StreamingMethods) -> GrpcJsonTran
         convert_grpc_status=True,
         url_unescape_spec=GrpcJsonTranscoderUrlUnescapeSpec.ALL_CHARACTERS,
         query_param_unescape_plus=True,
-        max_request_body_size=snapshot.limits.max_request_bytes,
+        max_request_body_size=snapshot.limits.max_message_bytes,
         max_response_body_size=snapshot.limits.max_response_bytes,
     )
 
@@ -231,9 +236,14 @@ def _filter(name: str, config: Message) -> HttpFilter:
     return HttpFilter(name=name, typed_config=Any.pack(config))
 
 
-def _body_drain(snapshot: Snapshot) -> Lua:
-    limit = snapshot.limits.max_request_bytes
-    return _lua(f"local LIMIT, DRAINED = {limit}, {limit * _DRAIN_FACTOR}\n{_source('drain_body.lua')}")
+def _body_drain() -> Lua:
+    return _lua(f"local FACTOR = {_DRAIN_FACTOR}\n{_source('drain_body.lua')}")
+
+
+def _body_admission(snapshot: Snapshot) -> Lua:
+    limits = snapshot.limits
+    sizes = f"{LARGE_BYTES}, {limits.large_bytes}, {limits.max_message_bytes}, {MOST_BODY_BYTES}"
+    return _lua(f"local LARGE, BUDGET, UNKNOWN, MOST = {sizes}\n{_source('admit_body.lua')}")
 
 
 def _body_check(snapshot: Snapshot, bound: Iterable[Binding]) -> Lua:

@@ -20,13 +20,11 @@ from envoy_data_plane.google.protobuf import Any, Struct
 from gateway.contracts import area
 from gateway.xds.bindings import Binding
 from gateway.xds.fields import Fields
-from gateway.xds.filters import BODY_CHECK, BODY_DRAIN, ERROR_WRAPPER, QUERY_TOKEN, REFUSE, buffered
+from gateway.xds.filters import BODY_CHECK, BODY_DRAIN, ERROR_WRAPPER, LUA_ON, QUERY_TOKEN, REFUSE, admitted, buffered
 from gateway.xds.owners import owned_by
 from gateway.xds.snapshot import Limits
 
 _NO_CLUSTER = "nobody"
-# Turns a Lua filter on: a filter that a route configures is on.
-LUA_ON = Any.pack(LuaPerRoute(filter_context=Struct()))
 
 
 def rest_routes(bindings: Sequence[Binding], fields: Fields, limits: Limits) -> Iterator[Route]:
@@ -41,7 +39,8 @@ def rest_routes(bindings: Sequence[Binding], fields: Fields, limits: Limits) -> 
         match = _path(binding)
         match.headers.append(_method(binding.verb))
         body = fields.body(binding)
-        filters = _with_body(limits, body) if body else _without_body(limits)
+        large = bool(body) and fields.have_media(body)
+        filters = _with_body(limits, body, large=large) if body else _without_body(limits)
         if binding.events:
             filters[QUERY_TOKEN] = LUA_ON
         yield not_found(match, area(binding.service), filters)
@@ -77,9 +76,13 @@ def not_found(match: RouteMatch, owner: str, filters: dict[str, Any]) -> Route:
     return Route(match=match, route=action, metadata=owned_by(owner), typed_per_filter_config=filters)
 
 
-def _with_body(limits: Limits, message: str = "") -> dict[str, Any]:
+def _with_body(limits: Limits, message: str = "", *, large: bool = False) -> dict[str, Any]:
     """Filters that read a body to its end, within limits, and check that it is a `message` if one is given."""
-    filters = _without_body(limits) | {BODY_DRAIN: LUA_ON}
+    limit = limits.max_message_bytes if large else limits.max_request_bytes
+    drain = LuaPerRoute(filter_context=Struct.from_dict({"limit": limit}))
+    filters = _without_body(limits) | {BODY_DRAIN: Any.pack(drain)}
+    if large:
+        filters |= admitted(limit)
     if message:
         filters[BODY_CHECK] = Any.pack(LuaPerRoute(filter_context=Struct.from_dict({"message": message})))
     return filters

@@ -23,9 +23,9 @@ from gateway.xds.clusters import CONTROL_GRPC, unary
 from gateway.xds.compression import COMPRESSOR
 from gateway.xds.cors import CORS, cors_policy
 from gateway.xds.fields import Fields
-from gateway.xds.filters import ERROR_WRAPPER, GRPC_WEB, TRANSCODER, buffered, disabled
+from gateway.xds.filters import ERROR_WRAPPER, GRPC_WEB, TRANSCODER, admitted, buffered, disabled
 from gateway.xds.http import NO_GRPC, page_routes, socket_routes, surface_routes
-from gateway.xds.methods import StreamingMethods
+from gateway.xds.methods import StreamingMethods, requests
 from gateway.xds.owners import owned_by
 from gateway.xds.rest import not_found, refusing, rest_routes
 from gateway.xds.retries import unless_begun
@@ -86,14 +86,23 @@ def _grpc(snapshot: Snapshot, streaming: StreamingMethods) -> Iterator[Route]:
         yield refusing(RouteMatch(prefix=prefix, headers=[_NOT_POST]), "gateway", snapshot.limits, _ONLY_POST)
     # A call is passed on only when it has arrived completely. Otherwise slow clients could use up the calls that a
     # service takes at the same time.
-    whole_call = buffered(snapshot.limits.max_message_bytes + _FRAMING_BYTES)
+    limits = snapshot.limits
+    whole_call = buffered(min(limits.max_request_bytes, limits.max_message_bytes) + _FRAMING_BYTES)
+    large_call = admitted(limits.max_message_bytes + _FRAMING_BYTES)
+    fields, asked = Fields(snapshot.descriptor_set), requests(snapshot.descriptor_set)
     for service in sorted(snapshot.services):
         metadata = owned_by(area(service))
-        for method, uploads in streaming.get(service, {}).items():
+        streams = streaming.get(service, {})
+        with_media = {method for method, request in asked.get(service, {}).items() if fields.have_media(request)}
+        for method, uploads in streams.items():
             match = RouteMatch(path=f"/{service}/{method}")
-            yield from _service_routes(match, _to_grpc(service, _NO_LIMIT), metadata, {} if uploads else whole_call)
-        match = RouteMatch(prefix=f"/{service}/")
+            whole = large_call if method in with_media else whole_call
+            yield from _service_routes(match, _to_grpc(service, _NO_LIMIT), metadata, {} if uploads else whole)
         cluster = unary(service) if service in snapshot.over_http1 else service
+        for method in sorted(with_media - streams.keys()):
+            match = RouteMatch(path=f"/{service}/{method}")
+            yield from _service_routes(match, _to_grpc(cluster, seconds), metadata, large_call)
+        match = RouteMatch(prefix=f"/{service}/")
         yield from _service_routes(match, _to_grpc(cluster, seconds), metadata, whole_call)
     for prefix in _CONTROL_GRPC_PREFIXES:
         route = _to_grpc(CONTROL_GRPC, _NO_LIMIT)

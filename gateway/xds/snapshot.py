@@ -6,6 +6,9 @@ from ipaddress import ip_address
 
 from soma.mesh.v1 import surface_pb2 as pb
 
+LARGE_BYTES = 1024 * 1024
+"""Smaller bodies are let in however many there are; the overload manager limits them."""
+
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
@@ -25,11 +28,13 @@ class Limits:
     """Limits beyond which the gateway refuses, instead of queueing."""
 
     max_request_bytes: int = 4 * 1024 * 1024
-    """Largest REST request that is transcoded; beyond it 413."""
-    max_message_bytes: int = 4 * 1024 * 1024
-    """Largest message of a gRPC call; beyond it RESOURCE_EXHAUSTED."""
-    max_response_bytes: int = 16 * 1024 * 1024
-    """Largest unary reply that is transcoded; beyond it 500."""
+    """Largest request over REST or native gRPC whose message has no media; beyond it 413, or RESOURCE_EXHAUSTED."""
+    max_message_bytes: int = 32 * 1024 * 1024
+    """The same for a request whose message may have pictures, sounds or documents."""
+    large_bytes: int = 128 * 1024 * 1024
+    """Bodies larger than `LARGE_BYTES` in progress, all together; beyond it 503 with Retry-After."""
+    max_response_bytes: int = 64 * 1024 * 1024
+    """Largest unary reply that is transcoded; beyond it 500. It has room for the largest message in base64."""
     max_requests: int = 1024
     """Calls in flight per cluster (unary calls, streams, requests for surfaces); beyond it 503 with Retry-After."""
     max_pending: int = 1024

@@ -125,7 +125,12 @@ class Settings(SomaSettings):
     max_requests: int = Field(
         1024, ge=1, description="unary calls in flight per service, and streams; more are refused with 503"
     )
-    max_message_bytes: int = Field(4 * 1024 * 1024, ge=1024, description="largest message received")
+    max_message_bytes: int = Field(
+        32 * 1024 * 1024,
+        ge=1024,
+        le=64 * 1024 * 1024,
+        description="largest message received, such as one with pictures; others have at most 4 MiB",
+    )
     drain_seconds: float = Field(0.3, ge=0, description="from NOT_SERVING until calls are waited for")
     grace_seconds: float = Field(5.0, ge=0, description="how long a stopping process waits for its calls")
     leave_seconds: float = Field(120.0, ge=0, description="how long a replaced process waits for its calls")

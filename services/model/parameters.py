@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 from soma.errors.v1 import reasons
 from soma.model.v1.model_service_pb2 import GenerateRequest
-from soma.model.v1.options_pb2 import GenerationOptions, ResponseFormat
+from soma.model.v1.options_pb2 import GenerationOptions, ResponseFormat, ToolChoice
 
 from services.mesh.call import errors
 from services.model.json_text import parse_object
@@ -69,6 +69,13 @@ PARAMETERS: Mapping[str, Parameter] = {
     "reasoning_budget": _reasoning("budget_tokens"),
     "json_object": _format(ResponseFormat.TYPE_JSON_OBJECT),
     "json_schema": _format(ResponseFormat.TYPE_JSON_SCHEMA),
+    "forced_tool": Parameter(
+        "tool_choice",
+        lambda options: options.tool_choice.mode in (ToolChoice.MODE_REQUIRED, ToolChoice.MODE_NAMED),
+        lambda options: options.ClearField("tool_choice"),
+    ),
+    "temperature": _sampling("temperature", 1.0),
+    "top_p": _sampling("top_p", 1.0),
 }
 
 

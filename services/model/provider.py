@@ -57,6 +57,19 @@ class Provider(Protocol):
 
 
 @runtime_checkable
+class Excludes(Protocol):
+    """A provider with parameters that not all of its models have, or that do not go with others."""
+
+    def excluded(self, request: GenerateRequest, model: str) -> Collection[str]:
+        """What `model` does not support beside what the request asks for, by the names that `lacks` has.
+
+        Raises:
+            InvalidArgument: `provider_params` are no JSON object.
+        """
+        ...
+
+
+@runtime_checkable
 class Embeds(Protocol):
     """A provider that can also make vectors."""
 

@@ -25,6 +25,7 @@ from services.model.adapters.local import LocalProvider
 from services.model.catalogue import Catalogue
 from services.model.generation import Generations, answer_of
 from services.model.parameters import supported_request
+from services.model.provider import Excludes
 from services.model.store import PageStart, UsageStore
 from services.model.vectors import Vectors, require_texts
 
@@ -47,7 +48,11 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
         if request.options.tool_choice.mode in (ToolChoice.MODE_REQUIRED, ToolChoice.MODE_NAMED):
             route.require(Model.CAPABILITY_TOOLS, "call tools")
         self._catalogue.require_reading(route, request.messages)
-        supported, dropped = supported_request(request, route.provider.lacks, route.provider.name, route.provider.takes)
+        provider = route.provider
+        lacks = set(provider.lacks)
+        if isinstance(provider, Excludes):
+            lacks |= set(provider.excluded(request, route.model.name))
+        supported, dropped = supported_request(request, lacks, provider.name, provider.takes)
         async with aclosing(self._generations.run(principal(), route, supported, dropped)) as events:
             async for event in events:
                 yield event

@@ -55,3 +55,11 @@ def test_a_time_misses_its_target_when_it_is_longer_in_every_round(pairs: list[t
 def test_a_rate_misses_its_target_when_it_is_lower_in_every_round(pairs: list[tuple[float, float]], met: bool) -> None:
     row = compared(RATE, pairs, "c0ffee1")
     assert (row.met, row.target) == (met, "≥ 0.95×")
+
+
+@pytest.mark.parametrize(("pairs", "met"), [([(7.0, 10.0), (7.4, 10.0), (9.0, 10.0)], True), ([(7.6, 10.0)], False)])
+def test_a_quantity_with_a_target_of_its_own_meets_it_by_its_median(
+    pairs: list[tuple[float, float]], met: bool
+) -> None:
+    row = compared(Quantity("time", "ms", at_most=0.75), pairs, "c0ffee1")
+    assert (row.met, row.target) == (met, "≤ 0.75×")

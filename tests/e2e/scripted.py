@@ -23,6 +23,7 @@ catalogue = "{catalogue}"
 ollama_url = ""
 connect_timeout = 0.5
 first_byte_timeout = {patience}
+whole_timeout = {patience}
 idle_timeout = {patience}
 refresh_interval = 3600
 answer_limit_bytes = {most_bytes}

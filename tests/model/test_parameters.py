@@ -52,7 +52,7 @@ def test_dropping_removes_exactly_the_unsupported_fields_and_keeps_the_callers_r
     request = GenerateRequest()
     request.CopyFrom(EVERYTHING)
     request.options.drop_params = True
-    supported, dropped = supported_request(request, PARAMETERS.keys() - {"seed"}, "lab")
+    supported, dropped = supported_request(request, PARAMETERS.keys() - {"seed", "temperature"}, "lab")
     assert supported.options.sampling == Sampling(temperature=0.5, seed=0)
     assert not supported.options.HasField("response_format") and not supported.options.reasoning.HasField("effort")
     assert dropped == [

@@ -5,6 +5,7 @@ from base64 import b64decode
 from collections.abc import AsyncIterator
 
 import grpc
+import orjson
 import pytest
 from soma.model.v1.cost_service_pb2 import UsageRecord
 from soma.model.v1.message_pb2 import FINISH_REASON_STOP, FINISH_REASON_TOOL_CALLS, Media, ToolCallDelta
@@ -157,3 +158,11 @@ async def test_a_picture_of_the_request_reaches_the_vendor(models: Models, fake:
     text, image = fake.requests[0]["messages"][0]["content"]
     assert text == {"type": "text", "text": "Hello?"}
     assert image == {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{PNG}"}}
+
+
+async def test_blank_lines_before_the_answer_are_no_beginning_of_it(models: Models, fake: FakeUpstream) -> None:
+    document = orjson.dumps(OpenAIDialect().whole(Behaviour(), "fake-large"))
+    # Between two writes are more seconds than a stream may be silent.
+    fake.behaviour = Behaviour(sent=(b"\n", b"\n", document), pause=0.4)
+    (event,) = await generate(models, whole())
+    assert event.answer.delta.text == "Hello there!"

@@ -34,6 +34,8 @@ SAMPLED = frozenset(
         *("frequency_penalty", "presence_penalty", "stop", "seed", "logprobs", "top_logprobs"),
     }
 )
+# Parameters that say how much the model thinks.
+THINKING = frozenset({"reasoning_effort", "reasoning", "thinking"})
 Penalty = Annotated[float, Field(ge=-2, le=2)]
 Stop = Annotated[
     str,
@@ -207,7 +209,8 @@ def _options(given: ChatCompletionRequest, extension: Extension) -> GenerationOp
         drop_params=extension.drop_params,
         whole=not given.get("stream"),
     )
-    _add_reasoning(options, given)
+    if not THINKING.isdisjoint(given):
+        _add_reasoning(options, given)
     options.tools.extend(chat_tool_of(tool, f"tools[{index}]") for index, tool in enumerate(given.get("tools") or ()))
     if choice := given.get("tool_choice"):
         options.tool_choice.CopyFrom(tool_choice_of(choice if isinstance(choice, str) else choice["function"]))
@@ -217,6 +220,9 @@ def _options(given: ChatCompletionRequest, extension: Extension) -> GenerationOp
         options.response_format.CopyFrom(asked)
     names = [name for name, value in given.items() if name not in READ and value != NO_EFFECT.get(name)]
     names += shared.wanted_tier(given.get("service_tier"))
+    # Of an answer that the provider keeps, the labels are for the provider.
+    if given.get("store"):
+        names.append("metadata")
     thinking = given.get("thinking")
     if thinking is not None and not _is_budget(thinking):
         names.append("thinking")

@@ -137,18 +137,21 @@ class Chunks:
 
     def delta(self, index: int, delta: Delta) -> bytes:
         """A piece of the answer: its thoughts, its text, its tool calls, each in a chunk of its own; may be empty."""
+        # Nearly all pieces are a text.
+        if delta.text and len(delta.ListFields()) == 1:
+            return self._before_delta[index] + b'{"content":' + orjson.dumps(delta.text) + b"}" + self._after_delta
         chunks = []
-        if delta.reasoning and self._thoughts is not None:
-            self._thoughts[index].add(Delta(reasoning=delta.reasoning))
-            if text := self._thought(index, delta.reasoning):
-                chunks.append(self._chunk(index, {"reasoning_content": text}))
+        thoughts = delta.reasoning
+        if thoughts and self._thoughts is not None:
+            self._thoughts[index].add(Delta(reasoning=thoughts))
+            if thought := self._thought(index, thoughts):
+                chunks.append(self._chunk(index, {"reasoning_content": thought}))
         if delta.text or delta.logprobs:
             chunks.append(self._text(index, delta))
         if delta.citations:
             chunks.append(self._chunk(index, {"annotations": [annotation(each) for each in delta.citations]}))
-        for piece in delta.tool_calls:
-            chunks.append(self._tool_call(index, piece))
-        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        chunks += [self._tool_call(index, piece) for piece in delta.tool_calls]
+        return b"".join(chunks)
 
     def _thought(self, index: int, pieces: Iterable[ReasoningDelta]) -> str:
         """The text of pieces of thoughts, with an empty line before the next thought, as in `text_of`."""

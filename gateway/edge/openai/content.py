@@ -16,7 +16,7 @@ from gateway.edge.openai.words import missing, refuse
 from gateway.edge.request_model import TextOr, by_member, strict
 
 # Members of a part that providers have, and the contract has no field for.
-SENT = ("cache_control", "prompt_cache_breakpoint", "citations", "title", "context", "uuid")
+SENT = frozenset({"cache_control", "prompt_cache_breakpoint", "citations", "title", "context", "uuid"})
 KINDS = {
     **dict.fromkeys(("text", "input_text", "output_text"), "text"),
     **dict.fromkeys(("image_url", "input_image"), "image"),
@@ -253,10 +253,12 @@ def add_content(
             message.content = content
         return
     # The model of the request has refused parts of unknown types.
-    for index, part in enumerate(cast("Sequence[AnyPart]", content)):
+    parts = cast("Sequence[AnyPart]", content)
+    if len(parts) == 1 and "text" in parts[0] and SENT.isdisjoint(parts[0]) and not message.parts:
+        message.content = parts[0]["text"]
+        return
+    for index, part in enumerate(parts):
         _add_part(message, part, f"{where}[{index}]", attached)
-    if len(message.parts) == 1 and message.parts[0].HasField("text") and not message.parts[0].provider_params:
-        message.content = message.parts.pop().text.text
 
 
 def _add_part(message: Message, part: AnyPart, where: str, attached: Attached) -> None:
@@ -268,7 +270,7 @@ def _add_part(message: Message, part: AnyPart, where: str, attached: Attached) -
         add_block(message, part)
         return
     added = message.parts.add()
-    if params := sent(part, SENT, where):
+    if not SENT.isdisjoint(part) and (params := sent(part, SENT, where)):
         added.provider_params = params
     if "text" in part:
         added.text.text = part["text"]

@@ -25,7 +25,8 @@ ROLES = {
 }
 # Members of a message that providers have, and the contract has no field for: Anthropic's mark for its cache, and the
 # marks of several providers that the answer goes on with this message.
-SENT = ("cache_control", "prefix", "partial")
+SENT = frozenset({"cache_control", "prefix", "partial"})
+THOUGHTS = frozenset({"reasoning_details", "thinking_blocks", "reasoning_content", "reasoning"})
 
 
 # Members that are not known are ignored in what clients append to a conversation: each library adds its own.
@@ -100,9 +101,13 @@ def add_messages(
         _check(turn, index)
         message = messages.add(role=ROLES[turn["role"]])
         content = turn.get("content") or turn.get("refusal")
-        if message.role == ROLE_ASSISTANT:
+        thinks = turn["role"] == "assistant" and not THOUGHTS.isdisjoint(turn)
+        if thinks:
             _add_thoughts(message, turn, index)
-        if content:
+        # Most messages are a text.
+        if type(content) is str and not thinks:
+            message.content = content
+        elif content:
             add_content(message, content, f"messages[{index}].content", attached)
         if name := turn.get("name"):
             message.name = name
@@ -117,7 +122,7 @@ def add_messages(
                 signature=signature_of(call.get("extra_content"))
                 or _kept_signature(call.get("provider_specific_fields")),
             )
-        if params := sent(turn, SENT, f"messages[{index}]"):
+        if not SENT.isdisjoint(turn) and (params := sent(turn, SENT, f"messages[{index}]")):
             message.provider_params = params
 
 
@@ -150,8 +155,7 @@ def _check(turn: ChatMessage, index: int) -> None:
         refuse(f"Invalid '{where}': only an assistant's message has tool calls.", where, reasons.INVALID_VALUE)
     if role == "tool" and not turn.get("tool_call_id"):
         missing(f"messages[{index}].tool_call_id")
-    thoughts = ("reasoning_details", "thinking_blocks", "reasoning_content", "reasoning")
-    if turn.get("content") is None and not calls and not any(turn.get(name) for name in ("refusal", *thoughts)):
+    if turn.get("content") is None and not calls and not any(turn.get(name) for name in ("refusal", *THOUGHTS)):
         reason, words = WORDS["type"]
         where = f"messages[{index}].content"
         refuse(words.format(param=where, expected="a string", got="null"), where, reason)

@@ -1,6 +1,6 @@
 """Members of a request that the contract has no field for: they reach the provider as the client sent them."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import orjson
@@ -9,13 +9,13 @@ from soma.errors.v1 import reasons
 from gateway.edge.openai.words import refuse
 
 
-def sent(given: Mapping[str, Any], names: Iterable[str], where: str = "") -> str:
+def sent(given: Mapping[str, Any], names: Collection[str], where: str = "") -> str:
     """The members with these names as a JSON object; empty if none of them is set. `where` is the object's parameter.
 
     Raises:
         InvalidArgument: a member is nested too deeply; the error names it.
     """
-    members = {name: given[name] for name in names if given.get(name) is not None}
+    members = {name: value for name, value in given.items() if name in names and value is not None}
     if not members:
         return ""
     return json_text(members, where or next(iter(members)))

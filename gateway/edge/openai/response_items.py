@@ -1,7 +1,7 @@
 """The `input` of a response, and its translation to the contract."""
 
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal, Required, final
+from typing import Annotated, Literal, Required, final
 
 from google.protobuf.internal.containers import RepeatedCompositeFieldContainer
 from pydantic import Field, Tag
@@ -13,23 +13,21 @@ from gateway.edge.openai.content import Content, ResponseParts, add_content
 from gateway.edge.openai.encrypted import opened
 from gateway.edge.openai.media import Attached
 from gateway.edge.openai.messages import ExtraContent, signature_of
-from gateway.edge.request_model import by_member, lenient, strict
+from gateway.edge.request_model import by_member, lenient
 
 ROLES = {"system": ROLE_SYSTEM, "developer": ROLE_SYSTEM, "user": ROLE_USER, "assistant": ROLE_ASSISTANT}
 
 
-class Kept(TypedDict, total=False):
-    """The members beside the content of an item that a client sends back. `type` has all types of items."""
+# Members that are not known are ignored in what clients send back: each library adds its own.
+class Typed(TypedDict, total=False):
+    """The type of an item; it has all types."""
 
     type: Literal["message", "function_call", "function_call_output", "item_reference", "reasoning"] | None
-    id: Any
-    status: Any
-    phase: Any
 
 
 @final
-@strict
-class MessageItem(Kept, total=False):
+@lenient
+class MessageItem(Typed, total=False):
     """A message."""
 
     role: Required[Literal["system", "developer", "user", "assistant"]]
@@ -37,20 +35,19 @@ class MessageItem(Kept, total=False):
 
 
 @final
-@strict
-class CallItem(Kept, total=False):
-    """A call that the model made. Some clients also send the parsed arguments, which are ignored."""
+@lenient
+class CallItem(Typed, total=False):
+    """A call that the model made."""
 
     call_id: Required[str]
     name: Required[str]
     arguments: Required[str]
-    parsed_arguments: Any
     extra_content: ExtraContent | None
 
 
 @final
-@strict
-class OutputItem(Kept, total=False):
+@lenient
+class OutputItem(Typed, total=False):
     """The output of a call."""
 
     call_id: Required[str]
@@ -65,8 +62,8 @@ class ReasoningText(TypedDict):
 
 
 @final
-@strict
-class ReasoningItem(Kept, total=False):
+@lenient
+class ReasoningItem(Typed, total=False):
     """A thought of the model."""
 
     summary: Required[list[ReasoningText]]
@@ -75,7 +72,7 @@ class ReasoningItem(Kept, total=False):
 
 
 @final
-@strict
+@lenient
 class ReferenceItem(TypedDict):
     """An item of an earlier response."""
 
@@ -123,7 +120,7 @@ def add_inputs(
                 message.role = ROLE_ASSISTANT
                 message.parts.add().reasoning.CopyFrom(thought)
             continue
-        if "id" in item and "role" not in item and "call_id" not in item:
+        if "id" in item:
             inputs.add(item_id=item["id"])
             continue
         message = inputs.add().message

@@ -12,7 +12,7 @@ from gateway.edge.request_model import TextOr, by_member, strict
 MODES = {"none": ToolChoice.MODE_NONE, "auto": ToolChoice.MODE_AUTO, "required": ToolChoice.MODE_REQUIRED}
 Mode = Literal["none", "auto", "required"]
 # Members of a tool that providers have, and the contract has no field for.
-SENT = ("cache_control",)
+SENT = frozenset({"cache_control"})
 Name = Annotated[str, Field(pattern="^[a-zA-Z0-9_-]{1,64}$")]
 
 

@@ -7,7 +7,6 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import structlog
-from prometheus_client import Gauge
 from soma.errors.v1 import reasons
 
 from services.mesh.blobs import references
@@ -29,7 +28,8 @@ REFRESH_SECONDS = 1200.0
 # How often a reader looks again for an object that was deleted after it was listed.
 _LOOKS = 3
 
-_HELD = Gauge("soma_blobs_held_bytes", "Bytes of pictures, sounds and documents that this process holds")
+# For a process whose settings say nothing else.
+HELD_BYTES = 512 * 1024 * 1024
 
 
 class Blobs:
@@ -42,13 +42,16 @@ class Blobs:
         pool: of a process that has Postgres. Without it `read` finds only bytes that are held.
         shared: whether services that read held bytes are in other processes, so that bytes are also written to the
             store while they are held.
+        held_bytes: the most that the process holds at the same time.
     """
 
-    def __init__(self, store: Store, pool: "Pool | None" = None, *, shared: bool = False) -> None:
+    def __init__(
+        self, store: Store, pool: "Pool | None" = None, *, shared: bool = False, held_bytes: int = HELD_BYTES
+    ) -> None:
         self._store = store
         self._pool = pool
         self._shared = shared
-        self._held = Held()
+        self._held = Held(held_bytes)
 
     @asynccontextmanager
     async def hold(self, tenant_id: str, data: bytes, *, here: bool = False) -> AsyncIterator[str]:
@@ -58,11 +61,11 @@ class Blobs:
             here: whether only this process reads them.
 
         Raises:
-            Unavailable: other processes need the bytes, and the store cannot be written now.
+            Unavailable: the process holds as much as it may (OVERLOADED); or other processes need the bytes, and the
+                store cannot be written now.
         """
         hash = await _hashed(data)
         self._held.take(tenant_id, hash, data)
-        _HELD.inc(len(data))
         try:
             if here or not self._shared:
                 yield hash
@@ -70,7 +73,6 @@ class Blobs:
                 async with self._written(tenant_id, hash, data):
                     yield hash
         finally:
-            _HELD.dec(len(data))
             self._held.let_go(tenant_id, hash)
 
     async def read(self, tenant_id: str, hash: str) -> bytes:

@@ -8,6 +8,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 from pydantic import AfterValidator, AliasChoices, Field, SecretStr
 from pydantic_settings import SettingsConfigDict
 
+from services.mesh.blobs.blobs import HELD_BYTES
 from services.mesh.blobs.directory import Directory
 from services.mesh.blobs.store import Store
 from services.mesh.settings import SomaSettings
@@ -80,6 +81,11 @@ class BlobsSettings(SomaSettings):
         None,
         description="s3://bucket/prefix?endpoint=…&region=…, or file:///directory; `blobs` of the data directory "
         "when unset",
+    )
+    held_bytes: int = Field(
+        HELD_BYTES,
+        ge=1024 * 1024,
+        description="most bytes that a process holds for turns in progress; more are refused with 503",
     )
     access_key_id: SecretStr | None = Field(
         None,

@@ -1,9 +1,9 @@
 """Sends a request to a vendor's server and reads its answer, as a stream of events or in one piece."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing
-from typing import Any
+from typing import Any, TypeAlias
 
 import structlog
 from soma.errors.v1 import reasons
@@ -18,6 +18,9 @@ from services.model.provider import ProviderEvent
 
 _log = structlog.get_logger(__name__)
 
+# The path of a request, its body, and headers of its own.
+Question: TypeAlias = tuple[str, dict[str, Any], Mapping[str, str]]
+
 # Maximum size of an answer in one piece, in bytes; its text alone may have the maximum length of an answer.
 _LARGEST = 32 * 1024 * 1024
 # After the end of an answer, wait this many seconds for more events, such as its usage.
@@ -25,9 +28,9 @@ _AFTER_END_SECONDS = 2.0
 
 
 async def answered(
-    upstream: Upstream, question: Callable[[], Awaitable[tuple[str, dict[str, Any]]]], answer: AnswerReader
+    upstream: Upstream, question: Callable[[], Awaitable[Question]], answer: AnswerReader
 ) -> AsyncGenerator[ProviderEvent, None]:
-    """Send a request and yield the answer as it arrives; `question` gives the path and the body.
+    """Send a request and yield the answer as it arrives; `question` makes the request.
 
     Raises:
         MeshError: the vendor failed, or its answer is incomplete.

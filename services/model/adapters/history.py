@@ -117,11 +117,13 @@ class CallIds:
         self._others = others
         self._longest = longest
         self._used: set[str] = set()
-        self._current: dict[str, str] = {}
+        # By original id, the ids of the latest message with such calls.
+        self._current: dict[str, list[str]] = {}
 
     def ids_of(self, calls: Sequence[ToolCall]) -> list[str]:
         """The ids for the calls of a message."""
         found = []
+        latest: dict[str, list[str]] = {}
         for call in calls:
             valid = self._valid(call.call_id)
             number = 1
@@ -129,13 +131,20 @@ class CallIds:
                 number += 1
                 valid = self._valid(f"{call.call_id}_{number}")
             self._used.add(valid)
-            self._current[call.call_id] = valid
+            latest.setdefault(call.call_id, []).append(valid)
             found.append(valid)
+        self._current |= latest
         return found
 
     def id_of_result(self, call_id: str) -> str:
-        """The id for the result of a call: that of the latest call with this original id."""
-        return self._current.get(call_id) or self._valid(call_id)
+        """The id for the result of a call: that of the latest call with this original id.
+
+        If a message has several calls with this id, the results are those of its calls in their order.
+        """
+        current = self._current.get(call_id)
+        if current is None:
+            return self._valid(call_id)
+        return current.pop(0) if len(current) > 1 else current[0]
 
     def _valid(self, call_id: str) -> str:
         valid = self._others.sub("_", call_id)

@@ -18,7 +18,7 @@ class StreamedCitations:
     def __init__(self) -> None:
         self._seen: set[str] = set()
         self._urls: set[str] = set()
-        self._found: list[Citation] = []
+        self._listing: dict[str, Any] = {}
 
     def annotated(self, annotations: Any) -> list[Citation]:
         """The citations that the `annotations` of one delta add."""
@@ -26,15 +26,15 @@ class StreamedCitations:
 
     def listed(self, chunk: dict[str, Any]) -> None:
         """Take `search_results` or `citations` of a chunk, which are complete each time, for the end of the answer."""
-        listed = [_result(each) for each in _objects(chunk.get("search_results"))]
-        if not listed and isinstance(urls := chunk.get("citations"), list):
-            listed = [Citation(url=url) for url in urls if isinstance(url, str)]
-        if listed:
-            self._found = listed
+        if chunk.get("search_results") or chunk.get("citations"):
+            self._listing = chunk
 
     def flush(self) -> list[Citation]:
-        """The citations of the lists that no annotation has."""
-        return [citation for citation in self._found if citation.url not in self._urls]
+        """The citations of the latest lists that no annotation has."""
+        found = [_result(each) for each in _objects(self._listing.get("search_results"))]
+        if not found and isinstance(urls := self._listing.get("citations"), list):
+            found = [Citation(url=_text(url)) for url in urls if isinstance(url, str)]
+        return [citation for citation in found if citation.url not in self._urls]
 
     def reference(self, part: dict[str, Any]) -> list[Citation]:
         """Mistral's reference to documents that the request gave by number."""

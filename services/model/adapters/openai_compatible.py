@@ -17,7 +17,7 @@ from services.mesh.call.errors import Internal, InvalidArgument, MeshError
 from services.messages.message import media_of
 from services.model.adapters import refusal
 from services.model.adapters.entry import default_first, model_of
-from services.model.adapters.exchange import answered
+from services.model.adapters.exchange import Question, answered
 from services.model.adapters.listing import models_of
 from services.model.adapters.openai_answer import ChatAnswer
 from services.model.adapters.openai_request import chat_body
@@ -107,7 +107,7 @@ class OpenAICompatible:
             await self._look()
         return await embedded(self._upstream, method, path_of(f"{self._version}{method.path}", model), request, model)
 
-    async def _question(self, request: GenerateRequest, model: str) -> tuple[str, dict[str, Any]]:
+    async def _question(self, request: GenerateRequest, model: str) -> Question:
         if not self._asked:
             await self._look()
         chat = self._chat(model)
@@ -119,7 +119,7 @@ class OpenAICompatible:
                 request.messages, reads_urls=chat.reads_urls, tenant_id=principal().tenant_id
             )
         body = chat_body(request, model, chat, self.name, contents)
-        return path_of(f"{self._version}{chat.path}", model), body
+        return path_of(f"{self._version}{chat.path}", model), body, {}
 
     def _chat(self, model: str) -> Chat:
         """The vendor's form for a model."""

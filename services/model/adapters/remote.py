@@ -27,7 +27,7 @@ async def remote(
     upstream = Upstream(entry.name, entry.base_url, headers, patience, _advice(entry), vendor.limits, network)
     await stack.enter_async_context(upstream)
     if vendor.protocol == "messages":
-        return Anthropic(upstream, vendor)
+        return Anthropic(upstream, vendor, media)
     return OpenAICompatible(upstream, vendor, entry.models, media)
 
 

@@ -43,6 +43,10 @@ class SurrogateJoiner:
             text = text[:-1]
         return repaired(text)
 
+    def end(self, key: Hashable) -> str:
+        """End the text `key`: U+FFFD if a first half of it is still held back, else nothing."""
+        return repaired(self._held.pop(key, ""))
+
     def flush(self) -> dict[Hashable, str]:
         """The texts with a first half that is still held back, each with U+FFFD in its place."""
         held, self._held = self._held, {}

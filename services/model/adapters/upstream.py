@@ -13,7 +13,7 @@ from soma.errors.v1 import reasons
 from services.mesh.call import errors
 from services.model.adapters import refusal
 from services.model.adapters.http1.connection import Broken, Connection, NotHttp
-from services.model.adapters.http1.connections import Connections, ConnectTimeout
+from services.model.adapters.http1.connections import NO_FIELDS, Connections, ConnectTimeout
 from services.model.adapters.http1.network import DIRECT, Network
 from services.model.adapters.http1.tunnel import ProxyRefused
 from services.model.vendor import Limit
@@ -80,11 +80,13 @@ class Upstream:
     async def __aexit__(self, *exception: object) -> None:
         self._connections.close()
 
-    async def stream(self, path: str, body: dict[str, Any]) -> AsyncGenerator[bytes, None]:
+    async def stream(
+        self, path: str, body: dict[str, Any], headers: Mapping[str, str] = NO_FIELDS
+    ) -> AsyncGenerator[bytes, None]:
         """POST `body` as JSON and yield the answer as it is read; closing the generator drops the connection.
 
-        An answer is awaited as a whole when the body asks for no stream. Until it begins, some servers send blank
-        lines, which are no beginning.
+        `headers` are sent beside those of every request. An answer is awaited as a whole when the body asks for no
+        stream. Until it begins, some servers send blank lines, which are no beginning.
 
         Raises:
             MeshError: every failure of the provider, typed; CancelledError is passed on unchanged.
@@ -94,7 +96,7 @@ class Upstream:
         first = patience.whole if whole else patience.first_byte
         connection: Connection | None = None
         try:
-            connection = await self._connections.ask("POST", path, orjson.dumps(body), first)
+            connection = await self._connections.ask("POST", path, orjson.dumps(body), first, headers)
             if connection.status != 200:
                 said = await self._whole(connection, _LARGEST_ERROR)
                 raise refusal.refusal(

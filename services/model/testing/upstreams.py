@@ -1,7 +1,7 @@
 """A real HTTP server that stands in for the model server of a vendor, with its protocol, its errors and faults."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -17,6 +17,8 @@ class FakeUpstream:
 
     Attributes:
         behaviour: how it answers; a test may replace it between requests.
+        script: how it answers the next requests, one after the other, before `behaviour` counts.
+        check: why the vendor would refuse the body of a request; empty if it would not.
         models: names of the models that it lists.
         listing: the body of the list; if None, it is made from `models`.
         requests: bodies of all requests so far.
@@ -29,6 +31,8 @@ class FakeUpstream:
 
     dialect: Dialect = field(default_factory=OpenAIDialect)
     behaviour: Behaviour = field(default_factory=Behaviour)
+    script: list[Behaviour] = field(default_factory=list)
+    check: Callable[[dict[str, Any]], str] = lambda body: ""
     models: Sequence[str] = ("fake-large", "fake-small")
     listing: Any = None
     requests: list[dict[str, Any]] = field(default_factory=list)
@@ -111,6 +115,8 @@ class FakeUpstream:
         body = await request.json()
         self.requests.append(body)
         self.headers = dict(request.headers)
+        if self.script:
+            self.behaviour = self.script.pop(0)
         await self._count(open=1)
         try:
             return await self._answer(request, body)
@@ -123,6 +129,9 @@ class FakeUpstream:
     async def _answer(self, request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
         behaviour = self.behaviour
         fault = behaviour.fault
+        if why := self.check(body):
+            status, kind = self.dialect.errors[Fault.BAD_REQUEST]
+            return web.json_response(self.dialect.error(kind, why), status=status)
         if fault in self.dialect.errors:
             return self._refusal(*self.dialect.errors[fault])
         if fault is Fault.NOT_A_STREAM:

@@ -1,7 +1,5 @@
 """The output of a model as policy lets it through: each piece is checked before a client gets it."""
 
-from collections.abc import Iterator
-
 from soma.model.v1.message_pb2 import Delta
 from soma.policy.v1.policy_service_pb2 import DECISION_ALLOW, DECISION_REDACT, EvaluateResponse
 
@@ -26,7 +24,7 @@ class CheckedOutput:
         """
         decision = None
         if not self._unconditional:
-            texts = list(_texts(delta))
+            texts = _texts(delta)
             if texts:
                 checked = await self._policy.check_output(texts, self.resource)
                 self._unconditional = checked.unconditional
@@ -82,17 +80,20 @@ class CheckedOutput:
         return copy
 
 
-def _texts(delta: Delta) -> Iterator[str]:
+def _texts(delta: Delta) -> list[str]:
     """The texts of a piece that are not empty, in the order in which `_redacted` puts them back.
 
     Signatures and redacted thoughts are not texts: only their provider can read them.
     """
-    for thought in delta.reasoning:
-        yield from filter(None, (thought.text, thought.details))
-    if delta.text:
-        yield delta.text
-    for citation in delta.citations:
-        yield from filter(None, (citation.title, citation.quote, citation.details))
-    for call in delta.tool_calls:
-        if call.arguments:
-            yield call.arguments
+    texts: list[str] = []
+    # Most pieces are a text alone. To look whether a field is empty costs less than to go through it.
+    if delta.reasoning:
+        for thought in delta.reasoning:
+            texts += (thought.text, thought.details)
+    texts.append(delta.text)
+    if delta.citations:
+        for citation in delta.citations:
+            texts += (citation.title, citation.quote, citation.details)
+    if delta.tool_calls:
+        texts += [call.arguments for call in delta.tool_calls]
+    return [text for text in texts if text]

@@ -77,6 +77,19 @@ async def test_equal_bytes_are_there_until_the_last_holder_lets_go(process: Proc
     assert await process.missing()
 
 
+async def test_a_process_holds_no_more_than_it_may_and_equal_bytes_count_once(process: Process) -> None:
+    blobs = Blobs(process.store, process.pool, held_bytes=10)
+    async with blobs.hold("acme", b"123456"), blobs.hold("acme", b"123456"):
+        with pytest.raises(errors.Unavailable) as raised:
+            async with blobs.hold("acme", b"12345"):
+                pass
+        assert (raised.value.reason, raised.value.facts.retry_after) == (reasons.OVERLOADED, 1.0)
+        async with blobs.hold("acme", b"1234") as hash:
+            assert await blobs.read("acme", hash) == b"1234"
+    async with blobs.hold("acme", b"more than it may") as hash:
+        assert await blobs.read("acme", hash) == b"more than it may"
+
+
 async def test_large_bytes_have_the_same_hash_as_anywhere(process: Process) -> None:
     data = bytes(range(256)) * 8192
     async with process.blobs.hold("acme", data) as hash:

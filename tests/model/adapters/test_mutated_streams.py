@@ -1,7 +1,7 @@
 """Streams of each protocol, cut, doubled or damaged: no incomplete answer counts as complete, and none is lost."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from services.mesh.call.errors import MeshError
 from services.model.adapters.anthropic_answer import MessageAnswer
-from services.model.adapters.exchange import answered
+from services.model.adapters.exchange import Question, answered
+from services.model.adapters.http1.connections import NO_FIELDS
 from services.model.adapters.openai_answer import ChatAnswer
 from services.model.adapters.refusal import stream_cut
 from services.model.adapters.upstream import Upstream
@@ -28,7 +29,9 @@ class Recorded(Upstream):
         self._reads = reads
         self._broken = broken
 
-    async def stream(self, path: str, body: dict[str, Any]) -> AsyncGenerator[bytes, None]:
+    async def stream(
+        self, path: str, body: dict[str, Any], headers: Mapping[str, str] = NO_FIELDS
+    ) -> AsyncGenerator[bytes, None]:
         for read in self._reads:
             if read:
                 yield read
@@ -58,8 +61,8 @@ class Recording:
         """
         heard = Heard()
 
-        async def question() -> tuple[str, dict[str, Any]]:
-            return "/", {}
+        async def question() -> Question:
+            return "/", {}, {}
 
         async def listen() -> None:
             answer = MessageAnswer("lab") if self.name == "anthropic" else ChatAnswer("lab")

@@ -7,6 +7,8 @@ from typing import Any, Literal
 
 import orjson
 
+from tests.model.adapters.anthropic_rules import Rules
+
 MODEL = "chat-model"
 TEXT = ("Hello", " there", "!")
 THOUGHT = "Let me think."
@@ -249,11 +251,10 @@ class Messages(Documented):
     """A server of Anthropic's messages."""
 
     def wrong_with(self, body: Mapping[str, Any]) -> list[str]:
-        """As its validation: members it does not know, and a limit it asks for."""
-        known = {"model", "messages", "max_tokens", "stream", "system", "temperature", "top_p", "top_k", "metadata"}
-        known |= {"stop_sequences", "tools", "tool_choice", "output_config"}
-        found = [f"{name}: extra inputs are not permitted" for name in body if name not in known]
-        return found if "max_tokens" in body else [*found, "max_tokens: field required"]
+        """The refusal of the API, if it would refuse the body."""
+        rules = Rules()
+        rules.signed = {"s": THOUGHT}
+        return [said] if (said := rules.refusal(body)) else []
 
     def answer(self, text: Sequence[str] = TEXT, calls: bool = False, thinks: bool = False) -> bytes:
         """The events of a message."""

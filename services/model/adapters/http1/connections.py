@@ -16,6 +16,7 @@ from services.model.adapters.http1.tunnel import open_tunnel
 # Servers close idle connections after this time or later.
 _KEPT_SECONDS = 30.0
 _MOST_KEPT = 256
+NO_FIELDS: Mapping[str, str] = {}
 
 
 class Connections:
@@ -51,8 +52,10 @@ class Connections:
         self._idle: deque[tuple[float, Connection]] = deque()
         self._busy: set[Connection] = set()
 
-    async def ask(self, method: str, path: str, body: bytes, seconds: float) -> Connection:
-        """Send a request, and return its connection when the head of the answer has arrived.
+    async def ask(
+        self, method: str, path: str, body: bytes, seconds: float, fields: Mapping[str, str] = NO_FIELDS
+    ) -> Connection:
+        """Send a request, with further header fields, and return its connection when the head of the answer is here.
 
         Give the connection back later.
 
@@ -64,7 +67,10 @@ class Connections:
             Broken, NotHttp: the server does not answer.
             TimeoutError: the server did not answer within `seconds`.
         """
-        request = self._head(method, path) + b"Content-Length: %d\r\n\r\n" % len(body) + body
+        head = self._head(method, path)
+        if fields:
+            head += "".join(f"{name}: {_clean(value)}\r\n" for name, value in fields.items()).encode("latin-1")
+        request = head + b"Content-Length: %d\r\n\r\n" % len(body) + body
         while True:
             connection = self._idle_connection()
             fresh = connection is None

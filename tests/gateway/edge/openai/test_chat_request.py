@@ -390,14 +390,14 @@ PARTS = st.lists(st.dictionaries(WORDS, NEAR_JSON, max_size=4), max_size=3)
 
 @unhurried
 @given(st.sampled_from(["user", "assistant", "tool", "system"]), PARTS, TYPES)
-def test_no_part_is_a_server_error(role: str, parts: list[dict[str, Any]], kind: str) -> None:
+def test_no_part_causes_a_server_error(role: str, parts: list[dict[str, Any]], kind: str) -> None:
     message = {"role": role, "tool_call_id": "c1", "content": [{"type": kind} | part for part in parts]}
     answers_or_refuses(json.dumps({"messages": [message]}).encode())
 
 
 @unhurried
 @given(st.lists(st.dictionaries(WORDS, NEAR_JSON, max_size=5), min_size=1, max_size=3), TYPES)
-def test_no_item_of_a_response_is_a_server_error(items: list[dict[str, Any]], kind: str) -> None:
+def test_no_item_of_a_response_causes_a_server_error(items: list[dict[str, Any]], kind: str) -> None:
     answers_or_refuses_response(json.dumps({"input": [{"type": kind} | each for each in items]}).encode())
 
 

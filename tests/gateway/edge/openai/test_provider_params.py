@@ -27,6 +27,7 @@ SENT: list[dict[str, Any]] = [
     {"chat_template_kwargs": {"enable_thinking": False}},
     {"guided_json": {"type": "object"}, "num_ctx": 4096},
     {"store": True},
+    {"store": True, "metadata": {"a": "b"}},
     {"service_tier": "flex"},
     {"verbosity": "low"},
     {"logit_bias": {"50256": -100}},

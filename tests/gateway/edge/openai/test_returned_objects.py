@@ -65,6 +65,20 @@ def test_what_a_model_said_in_a_form_that_cannot_be_sent_is_refused_by_name(memb
         read_chat_request(json.dumps({"messages": [{**PARSED, **members}]}).encode())
 
 
+def test_members_that_a_library_adds_to_the_items_of_a_response_are_ignored() -> None:
+    items: list[dict[str, Any]] = [
+        {"type": "message", "role": "user", "content": "Hi"},
+        {"type": "function_call", "call_id": "c1", "name": "f", "arguments": "{}"},
+        {"type": "function_call_output", "call_id": "c1", "output": "42"},
+        {"type": "reasoning", "summary": [{"type": "summary_text", "text": "Hm."}]},
+        {"type": "item_reference", "id": "msg_1"},
+    ]
+    added = {"created_by": "me", "status": None, "phase": None, "caller": {"type": "direct"}, "parsed_arguments": {}}
+    given = [items, [item | added for item in items]]
+    plain, bare = (read_response_request(json.dumps({"input": each}).encode()).request for each in given)
+    assert plain == bare
+
+
 def test_unknown_members_of_a_part_are_refused_by_name() -> None:
     part = {"type": "text", "text": "Hi", "mood": "good"}
     with pytest.raises(InvalidArgument, match=r"messages\[0\]\.content\[0\]\.mood"):
