@@ -52,7 +52,7 @@ def _data(block: bytes) -> bytes:
     if block.startswith(b"data:") and b"\n" not in block:
         return block[6:] if block[5:6] == b" " else block[5:]
     lines, failed = [], False
-    begin = 0
+    begin, bare = 0, b""
     for line in block.split(b"\n"):
         at, begin = begin, begin + len(line) + 1
         name, _, value = line.partition(b":")
@@ -66,10 +66,12 @@ def _data(block: bytes) -> bytes:
             return _failure(value)
         elif line[:1] == b"{":
             # A bare JSON object: some servers send an error like this in the middle of a stream, or of an event.
-            bare = line if _is_failure(line) else block[at:].strip(b"\n")
-            if not lines or _is_failure(bare):
+            if _is_failure(line):
+                return line
+            # It may have several lines. Only the first such object is tried so, because each try reads all the rest.
+            if not bare and _is_failure(bare := block[at:].strip(b"\n")):
                 return bare
-    data = b"\n".join(lines)
+    data = b"\n".join(lines) if lines else bare
     return _failure(data) if failed else data
 
 
