@@ -9,7 +9,7 @@ from time import monotonic
 from soma.model.v1.message_pb2 import Delta
 
 from services.mesh.call import errors
-from services.mesh.process.wakeup import Wakeup
+from services.mesh.wakeup import Wakeup
 from services.messages.answer import is_text, joined
 from services.model.provider import ProviderEvent
 

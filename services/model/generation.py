@@ -23,7 +23,7 @@ from soma.model.v1.model_service_pb2 import (
 from services.mesh.call import errors
 from services.mesh.call.call import current_call
 from services.mesh.call.principal import Principal
-from services.mesh.process.wakeup import Wakeup
+from services.mesh.wakeup import Wakeup
 from services.messages.answer import is_text, joined
 from services.messages.message import texts_of, thoughts_of
 from services.model import metrics

@@ -14,8 +14,8 @@ from prometheus_client import Histogram
 from soma.errors.v1 import reasons
 
 from services.mesh.call import errors
-from services.mesh.process.wakeup import Wakeup
 from services.mesh.stores import postgres
+from services.mesh.wakeup import Wakeup
 
 if TYPE_CHECKING:
     from services.mesh.stores.postgres import Connection, Pool

@@ -6,8 +6,8 @@ from weakref import ref
 
 import pytest
 
-from services.mesh.process.wakeup import Wakeup
 from services.mesh.testing.waiting import until
+from services.mesh.wakeup import Wakeup
 
 # Timers of the event loop are rounded to a millisecond.
 RESOLUTION = 0.002
