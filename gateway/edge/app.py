@@ -19,6 +19,7 @@ from services.mesh.call.call import Call, run_as
 from services.mesh.call.errors import MeshError
 from services.mesh.call.interceptors.errors import translate
 from services.mesh.surfaces.surface import Space
+from services.mesh.transport.departure import EXTENSION
 
 log = structlog.get_logger("edge")
 
@@ -63,9 +64,9 @@ class Application:
         self._tracing.begin(call, headers.raw(b"traceparent"), scope["method"], template)
         status = 499
         try:
-            status = await self._serve(
-                scope, routes, Exchange(headers, receive, reply, name, scope.get("query_string", b"")), call
-            )
+            departure = scope["extensions"][EXTENSION]
+            exchange = Exchange(headers, receive, departure, reply, name, scope.get("query_string", b""))
+            status = await self._serve(scope, routes, exchange, call)
         finally:
             self._tracing.end(call, status)
             answered(template, status, reply.seconds)

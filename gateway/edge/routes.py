@@ -10,6 +10,7 @@ from gateway.edge.headers import Headers
 from gateway.edge.reply import Reply
 from services.mesh.call.errors import NotFound, Unimplemented
 from services.mesh.surfaces.surface import Space
+from services.mesh.transport.departure import Departure
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +19,7 @@ class Exchange:
 
     headers: Headers
     receive: Receive
+    departure: Departure
     reply: Reply
     name: str = ""
     query: bytes = b""

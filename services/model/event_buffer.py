@@ -9,9 +9,9 @@ from time import monotonic
 from soma.model.v1.message_pb2 import Delta
 
 from services.mesh.call import errors
+from services.mesh.wakeup import Wakeup
 from services.messages.answer import is_text, joined
 from services.model.provider import ProviderEvent
-from services.model.wakeup import Wakeup
 
 # Size of the buffer for a slow caller, in characters; when it is full, reading from the provider pauses.
 _FULL = 64 * 1024
@@ -66,7 +66,6 @@ class EventBuffer:
     def _merged(self, first: Delta) -> Delta:
         """The first piece, with those after it that may be sent with it."""
         pieces, texts = [first], is_text(first)
-        self._size -= _weight(first)
         while self._queue and isinstance(event := self._queue[0], Delta):
             if not is_text(event):
                 if not _may_follow(pieces[-1], event):
@@ -74,9 +73,10 @@ class EventBuffer:
                 texts = False
             elif not texts and not _may_follow(pieces[-1], event):
                 break
-            self._size -= _weight(event)
             pieces.append(event)
             self._queue.popleft()
+        # Most often nothing is left, and nothing has to be measured again.
+        self._size = self._size - sum(map(_weight, pieces)) if self._queue else 0
         # Most answers are text alone, for which this is twice as fast.
         return Delta(text="".join([piece.text for piece in pieces])) if texts else joined(pieces)
 

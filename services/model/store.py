@@ -4,7 +4,7 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from soma.events.v1.event_pb2 import Event
 from soma.model.v1.cost_service_pb2 import UsageRecord
@@ -25,24 +25,14 @@ RECORDED = "model.usage.recorded"
 # One statement, so that a record and its event are written together or not at all. If it is repeated after a lost
 # connection, there is still one row and one event.
 _INSERT = """
-    WITH given AS (
-        SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::smallint[], $7::text[],
-            $8::integer[], $9::integer[], $10::text[], $11::timestamptz[], $12::float8[], $13::float8[], $14::bytea[],
-            $15::integer[], $16::integer[], $17::integer[], $18::boolean[])
-            AS given (generation_id, tenant_id, subject, model, provider, outcome, error_reason, prompt_tokens,
-                completion_tokens, conversation_id, start_time, duration_seconds, time_to_first_token_seconds, event,
-                cached_prompt_tokens, cache_write_prompt_tokens, reasoning_tokens, estimated)
-    ), new AS (
+    WITH new AS (
         INSERT INTO model.usage (generation_id, tenant_id, subject, model, provider, outcome, error_reason,
             prompt_tokens, completion_tokens, conversation_id, start_time, duration_seconds,
             time_to_first_token_seconds, cached_prompt_tokens, cache_write_prompt_tokens, reasoning_tokens, estimated)
-        SELECT generation_id, tenant_id, subject, model, provider, outcome, error_reason, prompt_tokens,
-            completion_tokens, conversation_id, start_time, duration_seconds, time_to_first_token_seconds,
-            cached_prompt_tokens, cache_write_prompt_tokens, reasoning_tokens, estimated FROM given
-        ON CONFLICT (generation_id) DO NOTHING RETURNING generation_id
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
+        ON CONFLICT (generation_id) DO NOTHING RETURNING tenant_id
     )
-    INSERT INTO model.outbox (tenant_id, aggregate, event)
-    SELECT tenant_id, tenant_id, event FROM given JOIN new USING (generation_id)
+    INSERT INTO model.outbox (tenant_id, aggregate, event) SELECT tenant_id, tenant_id, $18 FROM new
 """
 _LIST = """
     SELECT * FROM model.usage
@@ -105,27 +95,31 @@ class UsageStore:
 
 async def write_usage(connection: "Connection", entries: Sequence[Entry]) -> None:
     """Write each record and its event once, even if this call is repeated."""
-    records = [entry.record for entry in entries]
-    await connection.execute(
-        _INSERT,
-        [record.generation_id for record in records],
-        [record.tenant_id for record in records],
-        [record.subject for record in records],
-        [record.model for record in records],
-        [record.provider for record in records],
-        [record.outcome for record in records],
-        [record.error_reason for record in records],
-        [record.usage.prompt_tokens for record in records],
-        [record.usage.completion_tokens for record in records],
-        [record.conversation_id for record in records],
-        [record.start_time.ToDatetime(tzinfo=UTC) for record in records],
-        [record.duration_seconds for record in records],
-        [record.time_to_first_token_seconds for record in records],
-        [usage_event(entry).SerializeToString() for entry in entries],
-        [record.usage.cached_prompt_tokens for record in records],
-        [record.usage.cache_write_prompt_tokens for record in records],
-        [record.usage.reasoning_tokens for record in records],
-        [record.usage.estimated for record in records],
+    # Most batches have one record, for which arrays of columns take a third longer, here and in Postgres.
+    await connection.executemany(_INSERT, [_row(entry) for entry in entries])
+
+
+def _row(entry: Entry) -> tuple[Any, ...]:
+    record, usage = entry.record, entry.record.usage
+    return (
+        record.generation_id,
+        record.tenant_id,
+        record.subject,
+        record.model,
+        record.provider,
+        record.outcome,
+        record.error_reason,
+        usage.prompt_tokens,
+        usage.completion_tokens,
+        record.conversation_id,
+        record.start_time.ToDatetime(tzinfo=UTC),
+        record.duration_seconds,
+        record.time_to_first_token_seconds,
+        usage.cached_prompt_tokens,
+        usage.cache_write_prompt_tokens,
+        usage.reasoning_tokens,
+        usage.estimated,
+        usage_event(entry).SerializeToString(),
     )
 
 

@@ -1,16 +1,15 @@
 """The bytes that come with messages: they are held while they are needed, and their hash takes their place."""
 
 from collections.abc import AsyncIterator, Iterable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
 
-from soma.model.v1.message_pb2 import Message
+from soma.model.v1.message_pb2 import Media, Message
 
 from services.mesh.blobs.blobs import Blobs
 from services.messages.message import media_of
 
 
-@asynccontextmanager
-async def held(blobs: Blobs, tenant_id: str, messages: Iterable[Message], *, kept: bool) -> AsyncIterator[None]:
+def held(blobs: Blobs, tenant_id: str, messages: Iterable[Message], *, kept: bool) -> AbstractAsyncContextManager[None]:
     """Hold the bytes of messages while the block runs. The messages are changed: they have hashes in place of bytes.
 
     Args:
@@ -21,8 +20,14 @@ async def held(blobs: Blobs, tenant_id: str, messages: Iterable[Message], *, kep
         NotFound: MEDIA_NOT_FOUND: the tenant has no bytes with the hash of a message.
         Unavailable: the store of bytes cannot be reached.
     """
+    media = list(media_of(messages))
+    return _held(blobs, tenant_id, media, kept) if media else nullcontext()
+
+
+@asynccontextmanager
+async def _held(blobs: Blobs, tenant_id: str, found: Iterable[Media], kept: bool) -> AsyncIterator[None]:
     async with AsyncExitStack() as stack:
-        for media in media_of(messages):
+        for media in found:
             source = media.WhichOneof("source")
             if source == "data":
                 media.hash = await stack.enter_async_context(blobs.hold(tenant_id, media.data))

@@ -47,13 +47,13 @@ class Api:
         )
 
     async def _complete(self, exchange: Exchange) -> None:
-        await self._chat.answer(await self._body(exchange), _attempt(exchange), exchange.receive, exchange.reply)
+        await self._chat.answer(await self._body(exchange), _attempt(exchange), exchange.departure, exchange.reply)
 
     async def _respond(self, exchange: Exchange) -> None:
-        await self._responses.create(await self._body(exchange), _attempt(exchange), exchange.receive, exchange.reply)
+        await self._responses.create(await self._body(exchange), _attempt(exchange), exchange.departure, exchange.reply)
 
     async def _retrieve_response(self, exchange: Exchange) -> None:
-        await self._responses.retrieve(exchange.name, exchange.query, exchange.receive, exchange.reply)
+        await self._responses.retrieve(exchange.name, exchange.query, exchange.departure, exchange.reply)
 
     async def _delete_response(self, exchange: Exchange) -> None:
         await self._responses.delete(exchange.name, exchange.reply)

@@ -5,7 +5,6 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
 from soma.orchestrator.v1.chat_service_pb2 import ChatAnswer, ChatFinished, ChatStarted
-from starlette.types import Receive
 
 from gateway.edge.disconnect import CancelOnDisconnect
 from gateway.edge.metrics import FIRST_DELTA
@@ -18,6 +17,7 @@ from gateway.edge.relaying import cut, relayed
 from gateway.edge.reply import Reply
 from services.mesh.call.call import principal
 from services.mesh.call.spans import annotate
+from services.mesh.transport.departure import Departure
 
 if TYPE_CHECKING:
     from soma.orchestrator.v1.chat_service_pb2_grpc import ChatServiceAsyncStub
@@ -31,7 +31,7 @@ class ChatCompletions:
         self._blobs = blobs
         self._timeout = timeout
 
-    async def answer(self, body: bytes | bytearray, request_id: str, receive: Receive, reply: Reply) -> None:
+    async def answer(self, body: bytes | bytearray, request_id: str, departure: Departure, reply: Reply) -> None:
         """Answer one request; `request_id` is the same for its repetitions.
 
         Raises:
@@ -43,18 +43,17 @@ class ChatCompletions:
         del body
         ask.request.request_id = request_id
         async with held(ask.inline, self._blobs, principal().tenant_id):
-            rest = await self._answer(ask, receive, reply)
-        # Sent after the wait on `receive` has ended, because a server may report the end of an answer as a disconnect.
+            rest = await self._answer(ask, departure, reply)
         if ask.stream:
             await reply.end(rest)
         else:
             await reply.json(200, rest)
 
-    async def _answer(self, ask: Ask, receive: Receive, reply: Reply) -> bytes:
+    async def _answer(self, ask: Ask, departure: Departure, reply: Reply) -> bytes:
         """The answer, or what is not sent yet of a stream."""
         calls = [self._chat.Chat(each, timeout=self._timeout) for each in requests(ask.request, ask.choices)]
         try:
-            async with CancelOnDisconnect(receive), aclosing(merged(calls)) as events:
+            async with CancelOnDisconnect(departure), aclosing(merged(calls)) as events:
                 return await (_stream(events, ask, reply) if ask.stream else _collect(events, ask))
         finally:
             for call in calls:

@@ -4,8 +4,8 @@ import asyncio
 import binascii
 import mimetypes
 import re
-from collections.abc import AsyncIterator, Iterable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from typing import NoReturn, Protocol
 
@@ -136,13 +136,17 @@ class Attached:
         self.inline.append(Inline(media, data, param))
 
 
-@asynccontextmanager
-async def held(inline: Iterable[Inline], blobs: Holder, tenant_id: str) -> AsyncIterator[None]:
+def held(inline: Sequence[Inline], blobs: Holder, tenant_id: str) -> AbstractAsyncContextManager[None]:
     """Decode the bytes of a request and hold them while the block runs; their media refer to them by hash.
 
     Raises:
         InvalidArgument: MEDIA_INVALID; the error names the parameter whose value is not base64.
     """
+    return _held(inline, blobs, tenant_id) if inline else nullcontext()
+
+
+@asynccontextmanager
+async def _held(inline: Iterable[Inline], blobs: Holder, tenant_id: str) -> AsyncIterator[None]:
     async with AsyncExitStack() as stack:
         for each in inline:
             text, each.base64 = each.base64, ""

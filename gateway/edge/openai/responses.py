@@ -13,7 +13,6 @@ from soma.orchestrator.v1.response_service_pb2 import (
     Response,
     WatchResponseRequest,
 )
-from starlette.types import Receive
 from typing_extensions import TypedDict
 
 from gateway.edge.disconnect import CancelOnDisconnect
@@ -30,6 +29,7 @@ from gateway.edge.reply import Reply
 from gateway.edge.request_model import strict
 from services.mesh.call.call import principal
 from services.mesh.call.spans import annotate
+from services.mesh.transport.departure import Departure
 
 if TYPE_CHECKING:
     from soma.orchestrator.v1.response_service_pb2_grpc import ResponseServiceAsyncStub
@@ -66,7 +66,7 @@ class Responses:
         self._timeout = timeout
         self._patience = patience
 
-    async def create(self, body: bytes | bytearray, request_id: str, receive: Receive, reply: Reply) -> None:
+    async def create(self, body: bytes | bytearray, request_id: str, departure: Departure, reply: Reply) -> None:
         """Make a response; `request_id` is the same for repetitions of the request.
 
         Raises:
@@ -78,21 +78,22 @@ class Responses:
         del body
         ask.request.request_id = request_id
         async with held(ask.inline, self._blobs, principal().tenant_id):
-            last, whole, findings = await self._make(ask, receive, reply)
-        # Sent after the wait on `receive` has ended, because a server may report the end of an answer as a disconnect.
+            last, whole, findings = await self._make(ask, departure, reply)
         if whole is None:
             await reply.end(last)
         else:
             await reply.json(200, orjson.dumps(response_object(whole, findings, encrypted=ask.encrypted)))
 
-    async def _make(self, ask: ResponseAsk, receive: Receive, reply: Reply) -> tuple[bytes, Response | None, Findings]:
+    async def _make(
+        self, ask: ResponseAsk, departure: Departure, reply: Reply
+    ) -> tuple[bytes, Response | None, Findings]:
         """The last event of a stream, or the whole response; and what the field `soma` says."""
         call = self._responses.CreateResponse(ask.request, timeout=self._timeout)
         findings = Findings(ask.extension, list(ask.dropped))
         whole: Response | None = None
         last = b""
         try:
-            async with CancelOnDisconnect(receive):
+            async with CancelOnDisconnect(departure):
                 if ask.stream:
                     last = await _stream(aiter(call), ask, findings, reply)
                 else:
@@ -101,7 +102,7 @@ class Responses:
             call.cancel()
         return last, whole, findings
 
-    async def retrieve(self, response_id: str, query: bytes, receive: Receive, reply: Reply) -> None:
+    async def retrieve(self, response_id: str, query: bytes, departure: Departure, reply: Reply) -> None:
         """Answer with a stored response, or if `stream` is set with its events after the number `starting_after`.
 
         Raises:
@@ -114,17 +115,17 @@ class Responses:
         encrypted = includes(query, ENCRYPTED)
         if asked.get("stream") == "true":
             made = ResponseEvents(Findings(NOTHING), asked.get("starting_after", -1), encrypted=encrypted)
-            await self._watch(response_id, made, receive, reply)
+            await self._watch(response_id, made, departure, reply)
             return
         found = await self._responses.GetResponse(GetResponseRequest(response_id=response_id), timeout=self._patience)
         await _send(found.response, reply, encrypted=encrypted)
 
-    async def _watch(self, response_id: str, made: ResponseEvents, receive: Receive, reply: Reply) -> None:
+    async def _watch(self, response_id: str, made: ResponseEvents, departure: Departure, reply: Reply) -> None:
         """Send the events that are made; their numbers count all events of the response."""
         call = self._responses.WatchResponse(WatchResponseRequest(response_id=response_id), timeout=self._timeout)
         last: bytes | None = None
         try:
-            async with CancelOnDisconnect(receive):
+            async with CancelOnDisconnect(departure):
                 async for watched in call:
                     event = CreateResponseResponse.FromString(watched.SerializeToString())
                     if event.HasField("error"):

@@ -9,6 +9,7 @@ of a stream by their place in the call, if they have a `sequence` that is not ma
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from inspect import iscoroutinefunction
 from time import monotonic
 from typing import Any, TypeAlias
 
@@ -30,6 +31,12 @@ from services.mesh.call.status import CODES, DETAILS_KEY, RETRY_KEY, to_status
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
+
+AtOnce: TypeAlias = "Callable[[Any, Any], Any]"
+"""Serves a call from inside the process without waiting: gives the response, or None after `context.refuse`.
+
+A task and three turns of the event loop would take longer than most plain functions.
+"""
 
 UNREADABLE = object()
 """Stands for a request that a server could not decode."""
@@ -57,7 +64,11 @@ class Pipeline:
         return {path: self.wrap(method(path), handler) for path, handler in handlers.items()}
 
     def wrap(self, rpc: Method, handler: Handler) -> Handler:
-        """Wrap one handler; the result is of the same kind, and its function is async."""
+        """Wrap one handler; the result is of the same kind, and its function is async.
+
+        A servicer's method with one request and one response may be a plain function. The wrapped function then has an
+        attribute `at_once`: the same for a call inside the process, as a plain function (see `AtOnce`).
+        """
         hooks = [interceptor(rpc) for interceptor in self._interceptors]
         fused = _Fused(
             rpc,
@@ -88,11 +99,10 @@ class _Fused:
         self.error_field = _error_field(rpc.response) if rpc.server_streaming else None
         self.numbered = rpc.server_streaming and _numbered(rpc.response)
 
-    def unary(
-        self, behaviour: Callable[[Any, Context], Awaitable[Message]]
-    ) -> Callable[[Any, Context], Awaitable[Message]]:
-        """Wrap a method with one response."""
+    def unary(self, behaviour: Any) -> Callable[[Any, Context], Awaitable[Message]]:
+        """Wrap a method with one response, which may be a plain function."""
         rpc, enters, leaves = self.rpc, self.enters, self.leaves
+        waits = rpc.client_streaming or iscoroutinefunction(behaviour)
 
         async def call_unary(request: Any, context: Context) -> Message:
             call = _begun(rpc, context)
@@ -101,20 +111,46 @@ class _Fused:
                     pending = enter(call)
                     if pending is not None:
                         await pending
-                response = await behaviour(self._admitted(call, request), context)
+                answer = behaviour(self._admitted(call, request), context)
+                response: Message = await answer if waits else answer
                 if call.compressed:
                     await compression.begin(context)
             except BaseException as exception:
                 error = self._over(call, exception)
                 if error is None:
                     raise
-                await _abort(context, error)
+                await context.abort(*_ending(error))
                 raise
             for leave in leaves:
                 leave(call, None)
             return response
 
+        if not waits:
+            served: Any = call_unary
+            served.at_once = self._at_once(behaviour)
         return call_unary
+
+    def _at_once(self, behaviour: Callable[[Any, Context], Message]) -> AtOnce:
+        rpc, enters, leaves = self.rpc, self.enters, self.leaves
+
+        def call_at_once(request: Any, context: Any) -> Message | None:
+            call = _begun(rpc, context)
+            try:
+                for enter in enters:
+                    if enter(call) is not None:
+                        raise TypeError("an interceptor waits in a call from inside the process")
+                response = behaviour(self._admitted(call, request), context)
+            except BaseException as exception:
+                error = self._over(call, exception)
+                if error is None:
+                    raise
+                context.refuse(*_ending(error))
+                return None
+            for leave in leaves:
+                leave(call, None)
+            return response
+
+        return call_at_once
 
     def stream(
         self, behaviour: Callable[[Any, Context], AsyncGenerator[Message, None]]
@@ -151,7 +187,7 @@ class _Fused:
                     final = self._last_message(last, number, error)
                     if final is not None:
                         yield final
-                await _abort(context, error)
+                await context.abort(*_ending(error))
                 raise
             finally:
                 if responses is not None:
@@ -234,9 +270,10 @@ def _begun(rpc: Method, context: Context) -> Call:
     return Call(rpc, context, started=monotonic())
 
 
-async def _abort(context: Context, error: errors.MeshError) -> None:
+def _ending(error: errors.MeshError) -> tuple[grpc.StatusCode, str, tuple[tuple[str, str | bytes], ...]]:
+    """The status code, the message and the trailing metadata of an error."""
     status = to_status(error)
     trailing: list[tuple[str, str | bytes]] = [(DETAILS_KEY, status.SerializeToString())]
     if error.facts.retry_after is not None:
         trailing.append((RETRY_KEY, str(max(1, round(error.facts.retry_after)))))
-    await context.abort(CODES[error.code], error.message, tuple(trailing))
+    return CODES[error.code], error.message, tuple(trailing)

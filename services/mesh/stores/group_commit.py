@@ -15,6 +15,7 @@ from soma.errors.v1 import reasons
 
 from services.mesh.call import errors
 from services.mesh.stores import postgres
+from services.mesh.wakeup import Wakeup
 
 if TYPE_CHECKING:
     from services.mesh.stores.postgres import Connection, Pool
@@ -27,6 +28,8 @@ _BATCH = Histogram(
 )
 # After this time without an item, the connection goes back to the pool.
 _KEPT_SECONDS = 1.0
+# Without a connection, the writer looks for items this often, although each wakes it.
+_IDLE_SECONDS = 3600.0
 
 
 class GroupCommit(Generic[T]):
@@ -46,7 +49,7 @@ class GroupCommit(Generic[T]):
         self._write = write
         self._max_batch = max_batch
         self._queue: deque[_Entry[T]] = deque()
-        self._wake = asyncio.Event()
+        self._wakeup = Wakeup(asyncio.get_running_loop())
         self._closing = False
         self._writer: asyncio.Task[None] | None = None
 
@@ -59,7 +62,7 @@ class GroupCommit(Generic[T]):
     async def close(self) -> None:
         """Take no more items, and return once those that were taken are written."""
         self._closing = True
-        self._wake.set()
+        self._wakeup.wake()
         if self._writer is not None:
             await self._writer
 
@@ -78,7 +81,7 @@ class GroupCommit(Generic[T]):
             self._writer = asyncio.create_task(self._run(), name="group-commit", context=Context())
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._queue.append((item, done))
-        self._wake.set()
+        self._wakeup.wake()
         await done
 
     async def _run(self) -> None:
@@ -91,17 +94,16 @@ class GroupCommit(Generic[T]):
                 await self._settle([self._queue.popleft() for _ in range(count)])
         finally:
             _resolve(self._queue, _stopping())  # empty unless this task was cancelled
+            self._wakeup.close()
             await self._kept.give_back()
 
     async def _idle(self) -> None:
         """Wait for an item, or for the end; after a while the connection goes back to the pool."""
-        self._wake.clear()
-        try:
-            async with asyncio.timeout(_KEPT_SECONDS):
-                await self._wake.wait()
-        except TimeoutError:
-            await self._kept.give_back()
-            await self._wake.wait()
+        if await self._wakeup.wait(_KEPT_SECONDS):
+            return
+        await self._kept.give_back()
+        while not self._queue and not self._closing:
+            await self._wakeup.wait(_IDLE_SECONDS)
 
     async def _settle(self, batch: Sequence[_Entry[T]]) -> None:
         """Write a batch and wake its callers; if an item cannot be written, only its caller gets the error."""

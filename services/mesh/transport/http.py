@@ -12,6 +12,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from services.mesh.call import errors
 from services.mesh.call.process_name import Allowed, gateway, identities_of, name_in
+from services.mesh.transport.departure import EXTENSION, Departure
 from services.mesh.transport.gathering import GatheringTransport
 from services.mesh.transport.listening import BACKLOG, listen
 
@@ -22,10 +23,35 @@ log = structlog.get_logger("tls")
 
 
 class _Http(HttpToolsProtocol):
-    """A connection that sends its answers in as few pieces as possible."""
+    """A connection that sends its answers in as few pieces as possible.
+
+    The scope of each request has an extension with the `Departure` of the client.
+    """
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        self._departure = Departure()
         super().connection_made(GatheringTransport(transport, self.loop))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self._departure.happen()
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        scope: Any = self.scope
+        scope["extensions"] = {EXTENSION: self._departure}
+
+    def on_message_complete(self) -> None:
+        super().on_message_complete()
+        # A large body pauses reading, and without reading a disconnect is not noticed.
+        if not self.pipeline:
+            self.flow.resume_reading()
+
+    def on_response_complete(self) -> None:
+        # Nothing is added to an answer that is complete.
+        if isinstance(self.transport, GatheringTransport):
+            self.transport.flush()
+        super().on_response_complete()
 
     def handle_websocket_upgrade(self) -> None:
         # A WebSocket writes each message once anyway, and its protocol needs the transport itself.

@@ -54,6 +54,9 @@ class AnswerReader(ABC):
         event: Any = None
         try:
             try:
+                # No event begins like this, and the exception for a mark takes longer than to read an event.
+                if data[:1] == b"[" and self._closes(data):
+                    return ()
                 event = orjson.loads(data)
             except orjson.JSONDecodeError:
                 if self._closes(data):

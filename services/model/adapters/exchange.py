@@ -44,7 +44,7 @@ async def answered(
     async with aclosing(upstream.stream(*await question())) as chunks:
         while True:
             try:
-                chunk = await _next(chunks, answer, upstream.name)
+                chunk = await (_after_end(chunks, upstream.name) if answer.ended else anext(chunks, b""))
             except MeshError as error:
                 # What came may be complete but for the blank line after its last event.
                 broken = error
@@ -83,10 +83,8 @@ async def answered(
     yield finished
 
 
-async def _next(chunks: AsyncGenerator[bytes, None], answer: AnswerReader, provider: str) -> bytes:
-    """The next bytes, empty at the end. If the answer has ended already, an error counts as the end."""
-    if not answer.ended:
-        return await anext(chunks, b"")
+async def _after_end(chunks: AsyncGenerator[bytes, None], provider: str) -> bytes:
+    """The next bytes after the end of the answer, empty at the end of the stream; an error counts as such an end."""
     try:
         async with asyncio.timeout(_AFTER_END_SECONDS):
             return await anext(chunks, b"")

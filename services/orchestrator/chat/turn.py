@@ -7,7 +7,7 @@ last event. The model service writes the usage record, however the turn ends.
 
 import uuid
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import AsyncExitStack, aclosing
+from contextlib import aclosing
 from itertools import islice
 from typing import Protocol
 
@@ -73,9 +73,8 @@ class Turns:
             MeshError: the error of a neighbour, unchanged.
         """
         reply = Reply(request)
-        async with AsyncExitStack() as stack:
-            kept = bool(request.conversation_id)
-            await stack.enter_async_context(held(self._blobs, principal().tenant_id, request.messages, kept=kept))
+        kept = bool(request.conversation_id)
+        async with held(self._blobs, principal().tenant_id, request.messages, kept=kept):
             new, decision = await self._check_input(request.messages, f"model:{request.model}")
             notices = [_notice("input", decision)] if decision is not None else []
             context = await self._context(request, new)
@@ -84,45 +83,46 @@ class Turns:
             generation = generation_of(request, new, context)
             length = sum(len(text_of(message)) for message in generation.messages)
             output = CheckedOutput(self._policy)
-            async for event in await stack.enter_async_context(aclosing(self._models.generate(generation))):
-                kind = event.WhichOneof("payload")
-                if kind == "delta":
-                    delta, decision = await output.check(event.delta)
-                    if decision is not None:
-                        yield pb.ChatResponse(policy=_notice("output", decision))
-                    if delta is None:
-                        yield pb.ChatResponse(finished=reply.withheld())
-                        return
-                    reply.add(delta)
-                    yield pb.ChatResponse(delta=delta)
-                elif kind == "started":
-                    output.resource = f"model:{event.started.model}"
-                    yield pb.ChatResponse(started=reply.started(event.started, context, length))
-                    for notice in notices:
-                        yield pb.ChatResponse(policy=notice)
-                elif kind == "finished":
-                    await self._remember(request, new, reply, append_id)
-                    yield pb.ChatResponse(finished=reply.finished(event.finished))
-                    return
-                elif kind == "answer":
-                    whole = event.answer
-                    output.resource = f"model:{whole.started.model}"
-                    answer = pb.ChatAnswer(started=reply.started(whole.started, context, length), policy=notices)
-                    delta, decision = await output.check(whole.delta)
-                    if decision is not None:
-                        answer.policy.append(_notice("output", decision))
-                    if delta is None:
-                        answer.finished.CopyFrom(reply.withheld(whole.finished.usage))
-                    else:
-                        if whole.HasField("delta"):
-                            reply.add(delta, whole=True)
-                            answer.delta.CopyFrom(delta)
+            async with aclosing(self._models.generate(generation)) as events:
+                async for event in events:
+                    kind = event.WhichOneof("payload")
+                    if kind == "delta":
+                        delta, decision = await output.check(event.delta)
+                        if decision is not None:
+                            yield pb.ChatResponse(policy=_notice("output", decision))
+                        if delta is None:
+                            yield pb.ChatResponse(finished=reply.withheld())
+                            return
+                        reply.add(delta)
+                        yield pb.ChatResponse(delta=delta)
+                    elif kind == "started":
+                        output.resource = f"model:{event.started.model}"
+                        yield pb.ChatResponse(started=reply.started(event.started, context, length))
+                        for notice in notices:
+                            yield pb.ChatResponse(policy=notice)
+                    elif kind == "finished":
                         await self._remember(request, new, reply, append_id)
-                        answer.finished.CopyFrom(reply.finished(whole.finished))
-                    yield pb.ChatResponse(answer=answer)
-                    return
-                elif kind == "heartbeat":
-                    yield pb.ChatResponse(heartbeat=event.heartbeat)
+                        yield pb.ChatResponse(finished=reply.finished(event.finished))
+                        return
+                    elif kind == "answer":
+                        whole = event.answer
+                        output.resource = f"model:{whole.started.model}"
+                        answer = pb.ChatAnswer(started=reply.started(whole.started, context, length), policy=notices)
+                        delta, decision = await output.check(whole.delta)
+                        if decision is not None:
+                            answer.policy.append(_notice("output", decision))
+                        if delta is None:
+                            answer.finished.CopyFrom(reply.withheld(whole.finished.usage))
+                        else:
+                            if whole.HasField("delta"):
+                                reply.add(delta, whole=True)
+                                answer.delta.CopyFrom(delta)
+                            await self._remember(request, new, reply, append_id)
+                            answer.finished.CopyFrom(reply.finished(whole.finished))
+                        yield pb.ChatResponse(answer=answer)
+                        return
+                    elif kind == "heartbeat":
+                        yield pb.ChatResponse(heartbeat=event.heartbeat)
         raise errors.Unavailable("the model's stream ended without its final event", reason=reasons.STREAM_CUT)
 
     async def _check_input(

@@ -11,6 +11,7 @@ from prometheus_client import REGISTRY
 from soma.orchestrator.v1.chat_service_pb2 import ChatResponse
 
 from services.mesh.testing.waiting import until
+from services.mesh.transport.departure import EXTENSION, Departure
 from tests.fakes.chat import Step, delta, finished, started
 from tests.gateway.edge.conftest import KEY, Stand
 
@@ -136,7 +137,13 @@ async def request_of(edge: Callable[..., Awaitable[None]], sent: list[MutableMap
         sent.append(message)
 
     headers = [(b"authorization", f"Bearer {KEY}".encode())]
-    scope = {"type": "http", "method": "POST", "path": "/v1/chat/completions", "headers": headers}
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/v1/chat/completions",
+        "headers": headers,
+        "extensions": {EXTENSION: Departure()},
+    }
     await edge(scope, receive, send)
 
 

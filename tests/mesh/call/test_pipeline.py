@@ -50,6 +50,14 @@ class Scripted(EchoServiceServicer):
             yield pb.ChatEchoesResponse(text=request.text)
 
 
+class Plain(Scripted):
+    """Calls a plain function of the test for `Echo`, and is one itself."""
+
+    def Echo(self, request: pb.EchoRequest, context: Any) -> pb.EchoResponse:  # type: ignore[override]
+        response: pb.EchoResponse = self._behaviour(request)
+        return response
+
+
 async def echo(request: pb.EchoRequest) -> pb.EchoResponse:
     """Answer with the caller's subject."""
     return pb.EchoResponse(text=principal().subject)
@@ -58,8 +66,8 @@ async def echo(request: pb.EchoRequest) -> pb.EchoResponse:
 class Socket:
     """A mesh behind a real server on a free port."""
 
-    def __init__(self, behaviour: Any) -> None:
-        mesh = LocalMesh(((add_EchoServiceServicer_to_server, Scripted(behaviour)),))
+    def __init__(self, behaviour: Any, servicer: type[Scripted] = Scripted) -> None:
+        mesh = LocalMesh(((add_EchoServiceServicer_to_server, servicer(behaviour)),))
         self._server = Server(mesh.handlers, mesh.drain, max_message_bytes=4 << 20)
 
     async def __aenter__(self) -> Any:
@@ -72,9 +80,11 @@ class Socket:
         await self._server.stop(0)
 
 
-def local(behaviour: Any, spans: Spans | None = None) -> Any:
+def local(
+    behaviour: Any, spans: Spans | None = None, *, servicer: type[Scripted] = Scripted, strict: bool = False
+) -> Any:
     """A stub on the local channel."""
-    mesh = LocalMesh(((add_EchoServiceServicer_to_server, Scripted(behaviour)),), spans=spans)
+    mesh = LocalMesh(((add_EchoServiceServicer_to_server, servicer(behaviour)),), spans=spans, strict=strict)
     return EchoServiceStub(mesh.channel)
 
 
@@ -222,6 +232,52 @@ async def test_a_servicer_that_awaits_something_cancelled_does_not_hang_its_call
             stub = local(behaviour) if over == "local" else socket
             error = await failure(stub.Echo(pb.EchoRequest(), metadata=metadata))
     assert (error.code, error.reason) == (errors.Code.INTERNAL, "STEP_CANCELLED")
+
+
+@pytest.mark.parametrize("over", ["local", "strict", "socket"])
+async def test_a_servicer_may_be_a_plain_function(over: str) -> None:
+    def behaviour(request: pb.EchoRequest) -> pb.EchoResponse:
+        if request.text == "refuse":
+            raise errors.ResourceExhausted("no more today", reason="QUOTA", retry_after=7.0)
+        if request.text == "fail":
+            raise ValueError("the password is hunter2")
+        return pb.EchoResponse(text=principal().subject)
+
+    metadata = (("x-api-key", KEY),)
+    async with Socket(behaviour, Plain) as socket:
+        stub = socket if over == "socket" else local(behaviour, servicer=Plain, strict=over == "strict")
+        with run_as(SOMEBODY) as call:
+            answer = await stub.Echo(pb.EchoRequest(), metadata=metadata)
+            refused = await failure(stub.Echo(pb.EchoRequest(text="refuse"), metadata=metadata))
+            failed = await failure(stub.Echo(pb.EchoRequest(text="fail"), metadata=metadata))
+            invalid = await failure(stub.Echo(pb.EchoRequest(script=pb.Script(count=-1)), metadata=metadata))
+            assert current_call() is call
+        if over != "socket":
+            assert (await failure(stub.Echo(pb.EchoRequest()))).code is errors.Code.UNAUTHENTICATED
+    assert answer.text == ("dev" if over == "socket" else "alex")
+    assert (refused.code, refused.reason, refused.facts.retry_after) == (errors.Code.RESOURCE_EXHAUSTED, "QUOTA", 7.0)
+    assert (failed.code, failed.message) == (errors.Code.INTERNAL, "internal error")
+    assert [each.field for each in invalid.facts.violations] == ["script.count"]
+
+
+async def test_a_plain_function_has_answered_a_call_inside_the_process_before_anything_else_runs() -> None:
+    answered = []
+
+    def behaviour(request: pb.EchoRequest) -> pb.EchoResponse:
+        answered.append(request.text)
+        return pb.EchoResponse(text=request.text)
+
+    stub = local(behaviour, servicer=Plain)
+    with run_as(SOMEBODY):
+        call = stub.Echo(pb.EchoRequest(text="now"), timeout=30)
+        assert answered == ["now"]
+        assert call.done()
+        assert not call.cancel()
+        assert (await call).text == "now"
+        assert await call.code() is grpc.StatusCode.OK
+        late = stub.Echo(pb.EchoRequest(text="late"), timeout=0)
+    assert (await failure(late)).code is errors.Code.DEADLINE_EXCEEDED
+    assert answered == ["now"]
 
 
 async def test_a_hop_has_no_more_time_than_its_caller() -> None:

@@ -20,7 +20,8 @@ from services.mesh.transport.local.outcome import CANCELLED
 class LocalChannel(Channel):
     """A `grpc.aio.Channel` to servicers of this process.
 
-    A call is one task of the servicer in an empty context. Deadline, cancellation both ways, metadata, status and
+    A call is one task of the servicer in an empty context; a servicer that waits for nothing may be a plain function,
+    which answers before the call is returned. Deadline, cancellation both ways, metadata, status and
     backpressure work as on a socket; messages are copied, never shared. The channel belongs to the event loop in which
     it is made.
 

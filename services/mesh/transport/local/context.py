@@ -53,10 +53,14 @@ class LocalContext(grpc.aio.ServicerContext[Any, Any], InProcess):
         trailing_metadata: Metadata = (),
     ) -> Never:
         """End the call with an error. The caller gets it at once, even if the servicer catches the exception."""
+        self.refuse(code, details, trailing_metadata)
+        raise grpc.aio.AbortError("Locally aborted.")
+
+    def refuse(self, code: grpc.StatusCode, details: str = "", trailing_metadata: Metadata = ()) -> None:
+        """End the call with an error, without an exception here."""
         if code is grpc.StatusCode.OK:
             raise grpc.aio.UsageError("A call is not aborted with OK.")
         self._exchange.conclude(failure(code, details, tuple(trailing_metadata) or self._exchange.trailing))
-        raise grpc.aio.AbortError("Locally aborted.")
 
     async def abort_with_status(self, status: grpc.Status) -> Never:
         """End the call with a status, for example one of `grpc_status.rpc_status.to_status`."""
@@ -180,3 +184,5 @@ async def respond_all(exchange: Exchange, produced: Any) -> None:
         # Cancelled while the generator was suspended at its `yield`: run its clean-up now, not when it is collected.
         if hasattr(produced, "aclose"):
             await produced.aclose()
+    # The end of the task ends the call as well, but a turn of the loop later, and only then does the caller read on.
+    exchange.complete()

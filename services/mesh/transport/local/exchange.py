@@ -118,6 +118,16 @@ class Exchange:
         # A `finally` in the task would not do: a task that is cancelled before its first step never enters its body.
         task.add_done_callback(self._servicer_ended, context=context)
 
+    def serve(self, at_once: Callable[[Any, Any], Any], request: Any, context: Any) -> None:
+        """Run a servicer that does not wait, here and now and in an empty context; the call has ended then."""
+        try:
+            response = Context().run(at_once, request, context)
+        except Exception as error:
+            self._fail(error)
+        else:
+            self.complete(response)
+        self._tell_callee()
+
     @property
     def serving(self) -> asyncio.Task[Any] | None:
         """The servicer's task while it runs."""
@@ -266,16 +276,19 @@ class Exchange:
         if task.cancelled():
             self.conclude(failure(grpc.StatusCode.CANCELLED, "The servicer was cancelled."))
         elif (error := task.exception()) is None:
-            self._complete(task.result())
+            self.complete(task.result())
         elif not isinstance(error, grpc.aio.AbortError):
             self._fail(error)
-        if self.callee_done is not None:
-            for callback in self.callee_done:
-                callback()
+        self._tell_callee()
         if self.outcome is not None:
             self._channel.exchanges.discard(self)
 
-    def _complete(self, response: Any) -> None:
+    def _tell_callee(self) -> None:
+        for callback in self.callee_done or ():
+            callback()
+
+    def complete(self, response: Any = None) -> None:
+        """End a call whose servicer raised no exception; `response` is its one response, if the call has one."""
         if self.outcome is not None or self._pending is not None:
             return
         if self.code is not None and self.code is not grpc.StatusCode.OK:

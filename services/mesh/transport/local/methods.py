@@ -10,6 +10,7 @@ import grpc
 
 from services.mesh.call.boundary import NONE
 from services.mesh.call.carrier import Carrier, Metadata
+from services.mesh.call.pipeline import AtOnce
 from services.mesh.transport.abandon import Style
 from services.mesh.transport.channel import Kind, ManyRequests, OneRequest, Requests
 from services.mesh.transport.local.calls import (
@@ -97,10 +98,20 @@ class _Method:
 class LocalUnaryUnary(OneRequest, _Method, grpc.aio.UnaryUnaryMultiCallable[Any, Any]):
     """Starts calls with one request and one response."""
 
-    __slots__ = ()
+    __slots__ = ("_at_once",)
+
+    def __init__(self, channel: Origin, path: str, behaviour: Any, ask: Crossing, respond: Crossing) -> None:
+        super().__init__(channel, path, behaviour, ask, respond)
+        self._at_once: AtOnce | None = getattr(behaviour, "at_once", None)
 
     def _start(self, request: Any, timeout: float | None, metadata: Metadata | None, *_: Any) -> Any:
         exchange = self._open(timeout, metadata)
+        if self._at_once is not None and exchange.outcome is None:
+            try:
+                exchange.serve(self._at_once, self._ask(request), LocalContext(exchange))
+            except Oversize as oversize:
+                exchange.interrupt(oversize.outcome())
+            return LocalUnaryUnaryCall(exchange)
         answer = self._ask_once(exchange, request)
         if answer is not None:
             exchange.start(answer)

@@ -6,7 +6,7 @@ from typing import Any
 
 import httptools
 
-from services.model.wakeup import Wakeup
+from services.mesh.wakeup import Wakeup
 
 # Unread bytes of an answer before reading from the server pauses.
 _FULL = 256 * 1024

@@ -7,7 +7,7 @@ from weakref import ref
 import pytest
 
 from services.mesh.testing.waiting import until
-from services.model.wakeup import Wakeup
+from services.mesh.wakeup import Wakeup
 
 # Timers of the event loop are rounded to a millisecond.
 RESOLUTION = 0.002
