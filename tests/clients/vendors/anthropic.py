@@ -1,12 +1,12 @@
 """Anthropic's Messages API, with thoughts that it has signed."""
 
+import base64
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
-from tests.clients.vendors.chat import last_question
 from tests.clients.vendors.script import SCRIPT, Said, arguments, mark, weather
 from tests.model.adapters.anthropic_rules import Rules
 
@@ -39,9 +39,19 @@ class Anthropic:
                     rules.signed[block.get("signature") or block["data"]] = block.get("thinking", "")
         return rules.refusal(body)
 
-    def question(self, body: Mapping[str, Any]) -> tuple[str, int]:
-        """The last question of the user, and how many answers to it the model has given already."""
-        return last_question(body["messages"])
+    def thinks(self, body: Mapping[str, Any]) -> bool:
+        """Whether the request asks it to think."""
+        return (body.get("thinking") or {}).get("type") in ("enabled", "adaptive")
+
+    def shown(self, body: Mapping[str, Any]) -> Sequence[bytes]:
+        """The pictures in a request."""
+        blocks = [block for message in body["messages"] for block in message["content"] if block["type"] == "image"]
+        return [base64.b64decode(block["source"]["data"], validate=True) for block in blocks]
+
+    def without_thoughts(self, message: Mapping[str, Any]) -> Mapping[str, Any]:
+        """A message without its blocks of thoughts."""
+        others = [block for block in message["content"] if block["type"] not in ("thinking", "redacted_thinking")]
+        return {**message, "content": others}
 
     def frames(self, question: str, place: int, said: Said) -> Sequence[bytes]:
         """The events of a message."""

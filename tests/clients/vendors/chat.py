@@ -1,5 +1,6 @@
 """Vendors that speak OpenAI's chat completions, each with thoughts in its own form."""
 
+import base64
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -47,9 +48,21 @@ class ChatVendor:
         """Why the vendor refuses the body of a request; empty if it does not."""
         return "; ".join(self.documented.wrong_with(body))
 
-    def question(self, body: Mapping[str, Any]) -> tuple[str, int]:
-        """The last question of the user, and how many answers to it the model has given already."""
-        return last_question(body["messages"])
+    def thinks(self, body: Mapping[str, Any]) -> bool:
+        """It thinks."""
+        return True
+
+    def shown(self, body: Mapping[str, Any]) -> Sequence[bytes]:
+        """The pictures in a request, which are data URLs."""
+        parts = [
+            part for message in body["messages"] if isinstance(message["content"], list) for part in message["content"]
+        ]
+        urls = [part["image_url"]["url"] for part in parts if part["type"] == "image_url"]
+        return [base64.b64decode(url.removeprefix("data:image/png;base64,"), validate=True) for url in urls]
+
+    def without_thoughts(self, message: Mapping[str, Any]) -> Mapping[str, Any]:
+        """A message without the members that have thoughts."""
+        return {name: value for name, value in message.items() if name not in _THOUGHTS}
 
     def frames(self, question: str, place: int, said: Said) -> Sequence[bytes]:
         """The events of an answer: its thought, its text in two pieces, its calls with arguments in two pieces."""
@@ -148,6 +161,16 @@ class DeepSeek(ChatVendor):
         return {**message, "reasoning_content": said.thought} if in_tool_turn else message
 
 
+class Compatible(ChatVendor):
+    """A server of which nothing is known: it gets thoughts in both members that such servers have."""
+
+    def sent_back(
+        self, message: dict[str, Any], question: str, place: int, said: Said, in_tool_turn: bool
+    ) -> Mapping[str, Any]:
+        """The message with its thought in both members."""
+        return {**message, "reasoning": said.thought, "reasoning_content": said.thought} if said.thought else message
+
+
 class Mistral(ChatVendor):
     """Its thoughts are parts of the content."""
 
@@ -163,6 +186,13 @@ class Mistral(ChatVendor):
             return message
         text = [{"type": "text", "text": said.text}] if said.text else []
         return {**message, "content": [_thinking_part(said.thought), *text]}
+
+    def without_thoughts(self, message: Mapping[str, Any]) -> Mapping[str, Any]:
+        """A message whose content is its text."""
+        if not isinstance(message["content"], list):
+            return message
+        texts = [part["text"] for part in message["content"] if part["type"] == "text"]
+        return {**message, "content": "".join(texts) or None}
 
 
 class OpenRouter(ChatVendor):
@@ -213,6 +243,7 @@ class OpenRouter(ChatVendor):
         ]
 
 
+_THOUGHTS = ("reasoning", "reasoning_content", "reasoning_details")
 _USAGE = {"prompt_tokens": 11, "completion_tokens": 7, "total_tokens": 18}
 
 
@@ -224,25 +255,6 @@ def _thinking_part(text: str) -> dict[str, Any]:
     return {"type": "thinking", "thinking": [{"type": "text", "text": text}]}
 
 
-def last_question(messages: Sequence[Mapping[str, Any]]) -> tuple[str, int]:
-    """The last text of the user that is a question of the script, and how many of the assistant's messages follow."""
-    answered = 0
-    for message in reversed(messages):
-        if message["role"] == "assistant":
-            answered += 1
-        if message["role"] == "user":
-            for text in _texts(message["content"]):
-                if text in SCRIPT:
-                    return text, answered
-    raise ValueError("no message has a question of the script")
-
-
-def _texts(content: Any) -> list[str]:
-    if isinstance(content, str):
-        return [content]
-    return [part["text"] for part in content if part["type"] == "text"]
-
-
 def _documented(name: str) -> Documented:
     return replace(DIALECTS[name], expects={})
 
@@ -251,3 +263,4 @@ DEEPSEEK = DeepSeek("deepseek-reasoner", _documented("deepseek"), "call_00_")
 MISTRAL = Mistral("magistral-medium-latest", _documented("mistral"), "", 9)
 OLLAMA = ChatVendor("qwen3:8b", _documented("ollama"), "call_", 8)
 OPENROUTER = OpenRouter("anthropic/claude-sonnet-4.5", _documented("openrouter"), "toolu_01")
+COMPATIBLE = Compatible("house-model", _documented("openai_compatible"))

@@ -1,4 +1,4 @@
-"""Fixtures: one stack with five scripted vendors."""
+"""Fixtures: one stack with scripted vendors."""
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack
@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack
 import pytest
 
 from tests.clients.vendors.anthropic import CLAUDE
-from tests.clients.vendors.chat import DEEPSEEK, MISTRAL, OLLAMA, OPENROUTER
+from tests.clients.vendors.chat import COMPATIBLE, DEEPSEEK, MISTRAL, OLLAMA, OPENROUTER
 from tests.clients.vendors.server import Dialect, VendorServer, serving
 from tests.e2e.stack import Stack
 
@@ -16,6 +16,7 @@ VENDORS: Mapping[str, Dialect] = {
     "ollama": OLLAMA,
     "openrouter": OPENROUTER,
     "anthropic": CLAUDE,
+    "openai_compatible": COMPATIBLE,
 }
 SETTINGS = """
 [model]
@@ -38,9 +39,7 @@ async def vendors() -> AsyncIterator[Mapping[str, VendorServer]]:
 
 
 @pytest.fixture(scope="package")
-async def stack(
-    tmp_path_factory: pytest.TempPathFactory, vendors: Mapping[str, VendorServer]
-) -> AsyncIterator[Stack]:
+async def stack(tmp_path_factory: pytest.TempPathFactory, vendors: Mapping[str, VendorServer]) -> AsyncIterator[Stack]:
     """A running stack with the vendors. It is shared, so a test must leave every part unchanged."""
     directory = tmp_path_factory.mktemp("vendors")
     catalogue = directory / "catalogue.toml"

@@ -1,5 +1,6 @@
 """What the scripted model says: its thoughts, texts and tool calls, for each question of a conversation."""
 
+import base64
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
@@ -34,7 +35,13 @@ SCRIPT: Mapping[str, Sequence[Said]] = {
     "No tool": (Said("I know this.", "Four.\n"),),
     "Turn four": (Said("“Quotes” and a \\ in it.\n\nTwo lines.", places=("Bad Aibling",)), Said("Done.", "Wind.")),
     "Turn five": (Said("The last one: 🌍.", places=("Lima",)), Said("All is known.", "Lima: clouds. 🌍")),
+    "What is this?": (Said("I look at it.", "A pixel."),),
 }
+# The question that comes with this picture, and its bytes: a PNG of one pixel.
+SHOWING = "What is this?"
+PICTURE = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+)
 
 
 def weather(place: str) -> str:

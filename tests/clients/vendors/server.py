@@ -2,14 +2,14 @@
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import orjson
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from tests.clients.vendors.script import SCRIPT, Said
+from tests.clients.vendors.script import PICTURE, SCRIPT, SHOWING, Said
 
 
 class Dialect(Protocol):
@@ -42,8 +42,16 @@ class Dialect(Protocol):
         """The body of a refusal with status 400."""
         ...
 
-    def question(self, body: Mapping[str, Any]) -> tuple[str, int]:
-        """The last question of the user, and how many answers to it the model has given already."""
+    def thinks(self, body: Mapping[str, Any]) -> bool:
+        """Whether the model thinks before it answers."""
+        ...
+
+    def shown(self, body: Mapping[str, Any]) -> Sequence[bytes]:
+        """The pictures in a request."""
+        ...
+
+    def without_thoughts(self, message: Mapping[str, Any]) -> Mapping[str, Any]:
+        """A message without the thoughts in it."""
         ...
 
     def frames(self, question: str, place: int, said: Said) -> Sequence[bytes]:
@@ -85,11 +93,13 @@ class VendorServer:
             return web.Response(status=404)
         body = await request.json()
         self.bodies.append(body)
-        if why := dialect.refusal(body):
+        if why := dialect.refusal(body) or self._unseen(body):
             self.refused.append(why)
             return web.json_response(dialect.error(why), status=400)
-        question, place = dialect.question(body)
+        question, place = asked(body["messages"])[-1]
         said = SCRIPT[question][place]
+        if not dialect.thinks(body):
+            said = replace(said, thought="")
         if not body.get("stream"):
             return web.Response(
                 body=orjson.dumps(dialect.whole(question, place, said)), content_type="application/json"
@@ -100,6 +110,51 @@ class VendorServer:
             await response.write(frame)
         await response.write_eof()
         return response
+
+    def _unseen(self, body: Mapping[str, Any]) -> str:
+        """What is wrong with the pictures of a request, or with its messages apart from their thoughts."""
+        dialect = self.dialect
+        messages = [message for message in body["messages"] if message["role"] != "system"]
+        questions = asked(messages)
+        if questions[-1][0] == SHOWING:
+            return "" if dialect.shown(body) == [PICTURE] else "the picture is missing, or it is another one"
+        said = [dialect.without_thoughts(message) for message in messages]
+        expected = [dialect.without_thoughts(message) for message in dialect.history(questions)]
+        return "" if said == expected else f"the messages are {said}, not {expected}"
+
+    def thoughts(self) -> set[str]:
+        """Whether the requests since the last call had all thoughts of the model that they must have.
+
+        The set has "all", "none" and "some", each if there was such a request; requests before the first thought do not
+        count.
+        """
+        bodies, self.bodies = self.bodies, []
+        return {found for body in bodies if (found := self._thoughts(body))}
+
+    def _thoughts(self, body: Mapping[str, Any]) -> str:
+        messages = [message for message in body["messages"] if message["role"] != "system"]
+        expected = self.dialect.history(asked(messages))
+        bare = [self.dialect.without_thoughts(message) for message in expected]
+        if bare == expected:
+            return ""
+        return "all" if messages == expected else "none" if messages == bare else "some"
+
+
+def asked(messages: Sequence[Mapping[str, Any]]) -> list[tuple[str, int]]:
+    """The questions of the script in a request, each with the number of its answers."""
+    found: list[tuple[str, int]] = []
+    for message in messages:
+        if message["role"] == "assistant":
+            found[-1] = (found[-1][0], found[-1][1] + 1)
+        if message["role"] == "user":
+            found += [(text, 0) for text in _texts(message["content"]) if text in SCRIPT]
+    return found
+
+
+def _texts(content: Any) -> list[str]:
+    if isinstance(content, str):
+        return [content]
+    return [part["text"] for part in content if part["type"] == "text"]
 
 
 @asynccontextmanager

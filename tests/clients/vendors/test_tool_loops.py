@@ -94,4 +94,4 @@ async def test_a_remembered_conversation_of_five_turns_with_tools_goes_on_after_
         for talk in talks:
             for question in ("Turn four", "Turn five"):
                 await talk.turn(question)
-    assert vendor.refused == []
+    assert (vendor.refused, vendor.thoughts()) == ([], {"all"})
