@@ -53,6 +53,10 @@ class Anthropic:
         others = [block for block in message["content"] if block["type"] not in ("thinking", "redacted_thinking")]
         return {**message, "content": others}
 
+    def parsed(self, message: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The message; its arguments are objects."""
+        return message
+
     def frames(self, question: str, place: int, said: Said) -> Sequence[bytes]:
         """The events of a message."""
         usage = {"input_tokens": 11, "output_tokens": 1}

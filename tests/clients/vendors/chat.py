@@ -64,6 +64,16 @@ class ChatVendor:
         """A message without the members that have thoughts."""
         return {name: value for name, value in message.items() if name not in _THOUGHTS}
 
+    def parsed(self, message: Mapping[str, Any]) -> Mapping[str, Any]:
+        """A message in which the arguments of calls are no text: clients may write the same object in another way."""
+        if not message.get("tool_calls"):
+            return message
+        calls = [
+            {**call, "function": {**call["function"], "arguments": orjson.loads(call["function"]["arguments"])}}
+            for call in message["tool_calls"]
+        ]
+        return {**message, "tool_calls": calls}
+
     def frames(self, question: str, place: int, said: Said) -> Sequence[bytes]:
         """The events of an answer: its thought, its text in two pieces, its calls with arguments in two pieces."""
         deltas = [{"role": "assistant", "content": ""}, *self.thinking(question, place, said)]

@@ -54,6 +54,10 @@ class Dialect(Protocol):
         """A message without the thoughts in it."""
         ...
 
+    def parsed(self, message: Mapping[str, Any]) -> Mapping[str, Any]:
+        """A message in which the arguments of calls are objects."""
+        ...
+
     def frames(self, question: str, place: int, said: Said) -> Sequence[bytes]:
         """The events of an answer."""
         ...
@@ -68,6 +72,22 @@ class Dialect(Protocol):
         Each answer with calls is followed by their results.
         """
         ...
+
+
+@dataclass(frozen=True)
+class Report:
+    """What requests had.
+
+    Attributes:
+        thoughts: "all" if a request had all thoughts of the model that it must have, "none" if it had none, else "some".
+            Requests that must have none do not count.
+        streamed: whether the answers were streamed.
+        refused: why requests were refused.
+    """
+
+    thoughts: set[str]
+    streamed: set[bool]
+    refused: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -114,26 +134,28 @@ class VendorServer:
     def _unseen(self, body: Mapping[str, Any]) -> str:
         """What is wrong with the pictures of a request, or with its messages apart from their thoughts."""
         dialect = self.dialect
-        messages = [message for message in body["messages"] if message["role"] != "system"]
+        messages = self._messages(body["messages"])
         questions = asked(messages)
         if questions[-1][0] == SHOWING:
             return "" if dialect.shown(body) == [PICTURE] else "the picture is missing, or it is another one"
         said = [dialect.without_thoughts(message) for message in messages]
-        expected = [dialect.without_thoughts(message) for message in dialect.history(questions)]
+        expected = [dialect.without_thoughts(message) for message in self._messages(dialect.history(questions))]
         return "" if said == expected else f"the messages are {said}, not {expected}"
 
-    def thoughts(self) -> set[str]:
-        """Whether the requests since the last call had all thoughts of the model that they must have.
+    def _messages(self, messages: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+        """The messages to compare."""
+        return [self.dialect.parsed(message) for message in messages if message["role"] != "system"]
 
-        The set has "all", "none" and "some", each if there was such a request; requests before the first thought do not
-        count.
-        """
-        bodies, self.bodies = self.bodies, []
-        return {found for body in bodies if (found := self._thoughts(body))}
+    def report(self) -> Report:
+        """What came since the last report."""
+        bodies, refused = self.bodies, self.refused
+        self.bodies, self.refused = [], []
+        thoughts = {found for body in bodies if (found := self._thoughts(body))}
+        return Report(thoughts, {bool(body.get("stream")) for body in bodies}, refused)
 
     def _thoughts(self, body: Mapping[str, Any]) -> str:
-        messages = [message for message in body["messages"] if message["role"] != "system"]
-        expected = self.dialect.history(asked(messages))
+        messages = self._messages(body["messages"])
+        expected = self._messages(self.dialect.history(asked(messages)))
         bare = [self.dialect.without_thoughts(message) for message in expected]
         if bare == expected:
             return ""

@@ -10,7 +10,7 @@ from openai import AsyncOpenAI
 
 from tests.clients.vendors.conftest import VENDORS
 from tests.clients.vendors.script import PICTURE, SCRIPT, SHOWING, weather
-from tests.clients.vendors.server import VendorServer
+from tests.clients.vendors.server import Report, VendorServer
 from tests.clients.vendors.test_tool_loops import LOOK
 from tests.e2e.stack import Stack
 
@@ -45,7 +45,7 @@ async def test_a_chat_calls_tools_and_sends_messages_back_as_they_came(
     client: AsyncOpenAI, vendors: Mapping[str, VendorServer], name: str, streamed: bool
 ) -> None:
     vendor = vendors[name]
-    vendor.thoughts()
+    vendor.report()
     messages: list[Any] = []
     for question in TURNS:
         messages.append({"role": "user", "content": question})
@@ -56,7 +56,7 @@ async def test_a_chat_calls_tools_and_sends_messages_back_as_they_came(
                 messages.append({"role": "tool", "tool_call_id": call.id, "content": content})
         messages.append(answer)
         assert answer.content == SCRIPT[question][-1].text
-    assert vendor.thoughts() == {"all"}
+    assert vendor.report() == Report({"all"}, {streamed})
 
 
 @pytest.mark.parametrize("kept", [False, True], ids=["items", "previous_response_id"])
@@ -66,7 +66,7 @@ async def test_responses_call_tools_and_go_on_with_items_or_by_id(
     client: AsyncOpenAI, vendors: Mapping[str, VendorServer], name: str, streamed: bool, kept: bool
 ) -> None:
     vendor = vendors[name]
-    vendor.thoughts()
+    vendor.report()
     history: list[Any] = []
     more: dict[str, Any] = {"model": vendor.dialect.model, "tools": [FLAT], "reasoning": {"effort": "high"}}
     more |= {} if kept else {"store": False, "include": ["reasoning.encrypted_content"]}
@@ -89,7 +89,7 @@ async def test_responses_call_tools_and_go_on_with_items_or_by_id(
                 for call in calls
             ]
         assert answer.output_text == SCRIPT[question][-1].text
-    assert vendor.thoughts() == {"all"}
+    assert vendor.report() == Report({"all"}, {streamed})
 
 
 async def _chat(client: AsyncOpenAI, model: str, messages: list[Any], streamed: bool) -> Any:

@@ -1,4 +1,4 @@
-"""Conversations that the mesh remembers, with tools and thoughts: each vendor gets back what it said, as it wants it."""
+"""Conversations with tools and thoughts that the mesh remembers: each vendor gets back what it said, in its own form."""
 
 import json
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from openai import AsyncOpenAI
 
 from tests.clients.vendors.conftest import VENDORS
 from tests.clients.vendors.script import SCRIPT, weather
-from tests.clients.vendors.server import VendorServer
+from tests.clients.vendors.server import Report, VendorServer
 from tests.e2e.stack import Stack
 
 LOOK: Any = {
@@ -85,6 +85,7 @@ async def test_a_remembered_conversation_of_five_turns_with_tools_goes_on_after_
     stack: Stack, vendors: Mapping[str, VendorServer], name: str
 ) -> None:
     vendor = vendors[name]
+    vendor.report()
     async with stack.openai() as client:
         talks = [Talk(client, vendor, f"{name} streamed: {streamed}", streamed) for streamed in (False, True)]
         for talk in talks:
@@ -94,4 +95,4 @@ async def test_a_remembered_conversation_of_five_turns_with_tools_goes_on_after_
         for talk in talks:
             for question in ("Turn four", "Turn five"):
                 await talk.turn(question)
-    assert (vendor.refused, vendor.thoughts()) == ([], {"all"})
+    assert vendor.report() == Report({"all"}, {False, True})
