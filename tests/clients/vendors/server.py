@@ -79,7 +79,7 @@ class Report:
     """What requests had.
 
     Attributes:
-        thoughts: "all" if a request had all thoughts of the model that it must have, "none" if it had none, else "some".
+        thoughts: "all" if a request had all thoughts that it must have, "none" if it had none of them, else "some".
             Requests that must have none do not count.
         streamed: whether the answers were streamed.
         refused: why requests were refused.

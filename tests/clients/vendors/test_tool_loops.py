@@ -1,4 +1,4 @@
-"""Conversations with tools and thoughts that the mesh remembers: each vendor gets back what it said, in its own form."""
+"""Conversations with tools that the mesh remembers: each vendor gets its thoughts back, in its own form."""
 
 import json
 from collections.abc import Mapping
