@@ -37,6 +37,8 @@ SCRIPT: Mapping[str, Sequence[Said]] = {
     "Turn five": (Said("The last one: 🌍.", places=("Lima",)), Said("All is known.", "Lima: clouds. 🌍")),
     "What is this?": (Said("I look at it.", "A pixel."),),
 }
+# The questions of a conversation with tools.
+TURNS = ("Turn one", "Turn two", "Turn three")
 # The question that comes with this picture, and its bytes: a PNG of one pixel.
 SHOWING = "What is this?"
 PICTURE = base64.b64decode(

@@ -11,7 +11,8 @@ import pytest
 from openai import AsyncOpenAI
 from pydantic import SecretStr
 
-from tests.clients.vendors.script import PICTURE, SCRIPT, SHOWING, weather
+from tests.clients.vendors.program import SEEING
+from tests.clients.vendors.script import PICTURE, SCRIPT, SHOWING, TURNS, weather
 from tests.clients.vendors.server import Report, VendorServer
 from tests.e2e.stack import Stack
 
@@ -20,9 +21,6 @@ langchain_messages = pytest.importorskip("langchain_core.messages", reason="miss
 pydantic_ai = pytest.importorskip("pydantic_ai", reason="missing: pydantic-ai-slim (uv sync --group clients)")
 models = pytest.importorskip("pydantic_ai.models.openai", reason="missing: pydantic-ai-slim[openai]")
 providers = pytest.importorskip("pydantic_ai.providers.openai", reason="missing: pydantic-ai-slim[openai]")
-
-TURNS = ("Turn one", "Turn two", "Turn three")
-SEEING = ("openai_compatible", "anthropic")
 
 
 @pytest.fixture

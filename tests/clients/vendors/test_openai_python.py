@@ -9,14 +9,13 @@ import pytest
 from openai import AsyncOpenAI
 
 from tests.clients.vendors.conftest import VENDORS
-from tests.clients.vendors.script import PICTURE, SCRIPT, SHOWING, weather
+from tests.clients.vendors.script import PICTURE, SCRIPT, SHOWING, TURNS, weather
 from tests.clients.vendors.server import Report, VendorServer
 from tests.clients.vendors.test_tool_loops import LOOK
 from tests.e2e.stack import Stack
 
 URL = f"data:image/png;base64,{base64.b64encode(PICTURE).decode()}"
 FLAT: Any = {"type": "function", **LOOK["function"]}
-TURNS = ("Turn one", "Turn two", "Turn three")
 
 
 @pytest.fixture

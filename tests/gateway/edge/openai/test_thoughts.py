@@ -122,6 +122,10 @@ def assistant(**members: Any) -> model.Message:
         ({"reasoning": "Hm."}, [Reasoning(text="Hm.")]),
         ({"reasoning_content": None, "reasoning": "", "reasoning_details": []}, []),
         ({"reasoning_details": DETAILS, "reasoning_content": "Let me see."}, THOUGHTS),
+        # LiteLLM keeps them so.
+        ({"provider_specific_fields": {"reasoning_details": DETAILS}, "reasoning_content": "Let me see."}, THOUGHTS),
+        ({"provider_specific_fields": {"citations": 1, "reasoning_details": None}}, []),
+        ({"provider_specific_fields": None, "reasoning_content": "Hm."}, [Reasoning(text="Hm.")]),
         (
             {
                 "thinking_blocks": [
