@@ -1,15 +1,13 @@
-// OpenAI's Node client and the Vercel AI SDK: pictures, tools with thoughts, and streams. Its argument is JSON: the client,
-// the models, which of them see, whether answers are streamed, the picture, and the questions. It prints the answers of
-// each model as JSON.
+// OpenAI's Node client and the Vercel AI SDK: pictures, tools with thoughts, and streams. Its argument is JSON: the URL and
+// the key of the API, the client, the models, which of them see, whether answers are streamed, the picture, and the
+// questions. It prints the answers of each model as JSON.
 import { createOpenAI } from "@ai-sdk/openai";
 import { createOpenAICompatible } from "@ai-sdk/openai-compatible";
 import { generateText, isStepCount, streamText, tool } from "ai";
 import OpenAI from "openai";
 import { z } from "zod";
 
-const baseURL = `${process.env.SOMA_API_URL}/v1`;
-const apiKey = process.env.SOMA_API_KEY;
-const { client, models, seeing, streamed, picture, showing, questions } = JSON.parse(process.argv[2]);
+const { url: baseURL, key: apiKey, client, models, seeing, streamed, picture, showing, questions } = JSON.parse(process.argv[2]);
 const look = ({ place }) => `The weather of ${place}.`;
 const parameters = { type: "object", properties: { place: { type: "string" } }, required: ["place"] };
 

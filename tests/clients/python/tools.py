@@ -1,19 +1,14 @@
 """LiteLLM and LlamaIndex: pictures, tools with thoughts, and streams. It runs in an environment of its own.
 
-Its argument is JSON: the client, the models, which of them see, whether answers are streamed, the picture, and the
-questions. It prints the answers of each model as JSON.
+Its argument is JSON: the URL and the key of the API, the client, the models, which of them see, whether answers are
+streamed, the picture, and the questions. It prints the answers of each model as JSON.
 """
 
 import base64
 import json
-import os
 import sys
 from collections.abc import Callable
 from typing import Any
-
-# The prices of models, which LiteLLM otherwise reads from the web when it starts.
-os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
-BASE, KEY = f"{os.environ['SOMA_API_URL']}/v1", os.environ["SOMA_API_KEY"]
 
 
 def look(place: str) -> str:
@@ -23,7 +18,7 @@ def look(place: str) -> str:
 
 def litellm_chat(model: str, given: dict[str, Any]) -> list[str]:
     """LiteLLM's completions."""
-    import litellm
+    import litellm  # type: ignore[import-not-found]
 
     # It would be printed among the answers.
     litellm.suppress_debug_info = True
@@ -38,8 +33,8 @@ def litellm_chat(model: str, given: dict[str, Any]) -> list[str]:
     def say(messages: list[Any]) -> Any:
         answer = litellm.completion(
             model=f"openai/{model}",
-            api_base=BASE,
-            api_key=KEY,
+            api_base=given["url"],
+            api_key=given["key"],
             messages=messages,
             tools=[tool],
             reasoning_effort="high",
@@ -71,13 +66,13 @@ def litellm_chat(model: str, given: dict[str, Any]) -> list[str]:
 
 def llamaindex_chat(model: str, given: dict[str, Any]) -> list[str]:
     """LlamaIndex's client for servers like OpenAI's."""
-    from llama_index.llms.openai_like import OpenAILike
+    from llama_index.llms.openai_like import OpenAILike  # type: ignore[import-not-found]
 
     return _llamaindex(
         OpenAILike(
             model=model,
-            api_base=BASE,
-            api_key=KEY,
+            api_base=given["url"],
+            api_key=given["key"],
             is_chat_model=True,
             is_function_calling_model=True,
             context_window=128_000,
@@ -93,13 +88,13 @@ def llamaindex_chat(model: str, given: dict[str, Any]) -> list[str]:
 
 def llamaindex_responses(model: str, given: dict[str, Any]) -> list[str]:
     """LlamaIndex's client of responses."""
-    from llama_index.llms.openai import OpenAIResponses
+    from llama_index.llms.openai import OpenAIResponses  # type: ignore[import-not-found]
 
     return _llamaindex(
         OpenAIResponses(
             model=model,
-            api_base=BASE,
-            api_key=KEY,
+            api_base=given["url"],
+            api_key=given["key"],
             context_window=128_000,
             # Its default is refused by models of Anthropic that think.
             temperature=1.0,
@@ -114,8 +109,8 @@ def llamaindex_responses(model: str, given: dict[str, Any]) -> list[str]:
 
 
 def _llamaindex(llm: Any, model: str, given: dict[str, Any]) -> list[str]:
-    from llama_index.core.llms import ChatMessage, ImageBlock, TextBlock
-    from llama_index.core.tools import FunctionTool
+    from llama_index.core.llms import ChatMessage, ImageBlock, TextBlock  # type: ignore[import-not-found]
+    from llama_index.core.tools import FunctionTool  # type: ignore[import-not-found]
 
     tool = FunctionTool.from_defaults(look)
 

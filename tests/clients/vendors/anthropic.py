@@ -139,8 +139,8 @@ def _streamed(block: Mapping[str, Any]) -> tuple[dict[str, Any], list[dict[str, 
             return {"type": "text", "text": ""}, [{"type": "text_delta", "text": piece} for piece in pieces]
         case "tool_use":
             text = orjson.dumps(block["input"]).decode()
-            pieces = ("", text[:5], text[5:])
-            return {**block, "input": {}}, [{"type": "input_json_delta", "partial_json": piece} for piece in pieces]
+            written = ("", text[:5], text[5:])
+            return {**block, "input": {}}, [{"type": "input_json_delta", "partial_json": piece} for piece in written]
         case _:
             return dict(block), []
 

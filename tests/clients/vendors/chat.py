@@ -76,17 +76,21 @@ class ChatVendor:
 
     def frames(self, question: str, place: int, said: Said) -> Sequence[bytes]:
         """The events of an answer: its thought, its text in two pieces, its calls with arguments in two pieces."""
-        deltas = [{"role": "assistant", "content": ""}, *self.thinking(question, place, said)]
+        deltas: list[dict[str, Any]] = [{"role": "assistant", "content": ""}, *self.thinking(question, place, said)]
         half = len(said.text) // 2
         deltas += [{"content": piece} for piece in (said.text[:half], said.text[half:]) if piece]
         for index, call in enumerate(self.calls(question, place, said)):
             text = call["function"]["arguments"]
-            opening = {**call, "index": index, "function": {"name": call["function"]["name"], "arguments": ""}}
+            opening: dict[str, Any] = {
+                **call,
+                "index": index,
+                "function": {"name": call["function"]["name"], "arguments": ""},
+            }
             deltas.append({"tool_calls": [opening]})
             deltas += [
                 {"tool_calls": [{"index": index, "function": {"arguments": piece}}]} for piece in (text[:5], text[5:])
             ]
-        choices = [{"index": 0, "delta": delta, "finish_reason": None} for delta in deltas]
+        choices: list[dict[str, Any]] = [{"index": 0, "delta": delta, "finish_reason": None} for delta in deltas]
         choices.append({"index": 0, "delta": {}, "finish_reason": _finish(said)})
         chunks: list[dict[str, Any]] = [self._chunk([choice]) for choice in choices]
         if self.documented.usage == "end":

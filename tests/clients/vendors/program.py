@@ -28,6 +28,8 @@ async def checked(
         thoughts: for each vendor what requests must have of its thoughts (`Report`); empty if nothing is said of it.
     """
     asked = {
+        "url": f"{stack.url}/v1",
+        "key": stack.key,
         "client": client,
         "streamed": streamed,
         "models": [vendors[name].dialect.model for name in thoughts],
@@ -38,8 +40,8 @@ async def checked(
     }
     for name in thoughts:
         vendors[name].report()
-    environment = ("env", f"SOMA_API_URL={stack.url}", f"SOMA_API_KEY={stack.key}")
-    ended = await command(*environment, *argv, json.dumps(asked))
+    # LiteLLM otherwise reads the prices of models from the web when it starts.
+    ended = await command("env", "LITELLM_LOCAL_MODEL_COST_MAP=True", *argv, json.dumps(asked))
     assert ended.status == 0, ended.errors
     assert json.loads(ended.output) == [
         [SCRIPT[question][-1].text for question in ((SHOWING,) if name in SEEING else ()) + TURNS] for name in thoughts

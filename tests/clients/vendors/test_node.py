@@ -1,4 +1,4 @@
-"""OpenAI's Node client and the Vercel AI SDK: pictures, tools with thoughts, and streams, with models of three vendors."""
+"""OpenAI's Node client and the Vercel AI SDK: pictures, tools with thoughts, and streams, with three vendors."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,8 +16,8 @@ FOLDER = Path(__file__).parents[1] / "node"
 # For each client and vendor what requests must have of the thoughts: all, none, or some of them. OpenAI's helper for
 # streams keeps only the last piece of a member that it does not know: how much that is depends on how the pieces come,
 # and nothing is said of it here. `reasoning_details` always comes in one piece.
-# OpenAI's provider of the AI SDK reads no thoughts of a chat, and DeepSeek then gets empty ones. The other provider keeps
-# the texts of thoughts without their signatures, which Anthropic would refuse.
+# OpenAI's provider of the AI SDK reads no thoughts of a chat, and DeepSeek then gets empty ones. The other provider
+# keeps the texts of thoughts without their signatures, which Anthropic would refuse.
 CASES = {
     ("openai chat", False): {"openai_compatible": "all", "deepseek": "all", "anthropic": "all"},
     ("openai chat", True): {"openai_compatible": "", "deepseek": "", "anthropic": "all"},

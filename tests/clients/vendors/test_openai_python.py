@@ -58,17 +58,19 @@ async def test_a_chat_calls_tools_and_sends_messages_back_as_they_came(
     assert vendor.report() == Report({"all"}, {streamed})
 
 
-@pytest.mark.parametrize("kept", [False, True], ids=["items", "previous_response_id"])
+@pytest.mark.parametrize("way", ["encrypted items", "items of stored responses", "previous_response_id"])
 @pytest.mark.parametrize("streamed", [False, True])
 @pytest.mark.parametrize("name", VENDORS)
 async def test_responses_call_tools_and_go_on_with_items_or_by_id(
-    client: AsyncOpenAI, vendors: Mapping[str, VendorServer], name: str, streamed: bool, kept: bool
+    client: AsyncOpenAI, vendors: Mapping[str, VendorServer], name: str, streamed: bool, way: str
 ) -> None:
     vendor = vendors[name]
     vendor.report()
     history: list[Any] = []
     more: dict[str, Any] = {"model": vendor.dialect.model, "tools": [FLAT], "reasoning": {"effort": "high"}}
-    more |= {} if kept else {"store": False, "include": ["reasoning.encrypted_content"]}
+    kept = way == "previous_response_id"
+    if way == "encrypted items":
+        more |= {"store": False, "include": ["reasoning.encrypted_content"]}
     for question in TURNS:
         new: list[Any] = [{"role": "user", "content": question}]
         calls: list[Any] = [None]

@@ -60,7 +60,8 @@ class Talk:
         wanted["extra_body"] = {"conversation": self.name}
         if not self.streamed:
             whole = await self.client.chat.completions.create(**wanted)
-            return whole.choices[0].message.to_dict()
+            message: dict[str, Any] = whole.choices[0].message.to_dict()
+            return message
         return joined([chunk async for chunk in await self.client.chat.completions.create(stream=True, **wanted)])
 
 
