@@ -19,7 +19,7 @@ LONG_LIMIT = 1.15
 PEER_LIMIT = 15
 # How the proxy is fastest depends on the machine, so several ways are measured; more processes than processors are not
 # faster. Each has its number of workers and options of its command line.
-WAYS = {
+WAYS: dict[str, tuple[int, tuple[str, ...]]] = {
     "one worker": (1, ()),
     "one worker, Granian": (1, ("--run_granian",)),
     "workers for all processors, Granian": (os.cpu_count() or 1, ("--run_granian",)),
@@ -59,10 +59,12 @@ async def beside_the_best_peer(environment: Environment) -> list[Row]:
     here: list[Load] = []
     there: dict[str, list[float]] = {way: [] for way in WAYS}
     async with AsyncExitStack() as exits:
-        peers = {}
-        for number, (way, (workers, options)) in enumerate(WAYS.items()):
-            peer = litellm(FOLDER / f"litellm-{number}", free_port(), upstream, workers, *options)
-            peers[way] = await exits.enter_async_context(peer)
+        peers = {
+            way: await exits.enter_async_context(
+                litellm(FOLDER / f"litellm-{number}", free_port(), upstream, workers, *options)
+            )
+            for number, (way, (workers, options)) in enumerate(WAYS.items())
+        }
         for round_ in range(-1, ROUNDS):
             for way, peer in peers.items():
                 used = sum(processor_seconds_of(process.pid) for process in process_tree(peer.pid))

@@ -22,13 +22,17 @@ local function fits(bytes)
   return taken == 0 or taken + bytes <= BUDGET
 end
 
+local function refuse(handle)
+  handle:streamInfo():dynamicMetadata():set("soma.admission", "refused", true)
+  return false
+end
+
 local function admit(handle, bytes)
   if not fits(bytes) then
     -- The slots of clients that went away are released when they are collected.
     collectgarbage()
     if not fits(bytes) then
-      handle:streamInfo():dynamicMetadata():set("soma.admission", "refused", true)
-      return false
+      return refuse(handle)
     end
   end
   taken = taken + bytes
@@ -46,12 +50,12 @@ local function admit(handle, bytes)
   return true
 end
 
--- The length that a gRPC message states in its prefix; nil if the body is no such message.
+-- The length that a gRPC message states in its prefix, with the prefix; nil if the body is no such message.
 local function stated(handle, chunk)
   local content = handle:headers():get("content-type")
   if content and content:sub(1, 16) == "application/grpc" and chunk:length() >= 5 then
     local _, a, b, c, d = chunk:getBytes(0, 5):byte(1, 5)
-    return ((a * 256 + b) * 256 + c) * 256 + d
+    return ((a * 256 + b) * 256 + c) * 256 + d + 5
   end
 end
 
@@ -60,21 +64,30 @@ function envoy_on_request(handle)
   if length and length <= LARGE then
     return
   end
+  -- Nil until the body is known to be large.
   local admitted
+  local room = 0
+  local function ask(bytes)
+    room = math.min(bytes, MOST)
+    admitted = admit(handle, room)
+  end
   if length then
-    admitted = admit(handle, math.min(length, MOST))
+    ask(length)
   end
   local read = 0
   for chunk in handle:bodyChunks() do
     if read == 0 and admitted == nil then
       local message = stated(handle, chunk)
       if message and message > LARGE then
-        admitted = admit(handle, math.min(message, MOST))
+        ask(message)
       end
     end
     read = read + chunk:length()
     if admitted == nil and read > LARGE then
-      admitted = admit(handle, UNKNOWN)
+      ask(UNKNOWN)
+    elseif admitted and read > room and room < UNKNOWN then
+      -- It is longer than it stated.
+      admitted = refuse(handle)
     end
     if admitted == false and read > MOST then
       -- More than the next filter takes: it ends a request that does not end by itself.

@@ -67,6 +67,25 @@ async def test_the_model_server_is_disconnected_within_100_ms_and_the_ledger_say
     assert all(row.usage.completion_tokens > 0 for row in rows)
 
 
+@pytest.mark.parametrize("stream", [False, True])
+async def test_the_server_is_disconnected_within_100_ms_while_nothing_of_the_answer_has_come(
+    stack: Stack, http: httpx.AsyncClient, upstream: FakeUpstream, stream: bool
+) -> None:
+    upstream.behaviour = Behaviour(fault=Fault.HANG)
+    body = {"model": MODEL, "stream": stream, "messages": [{"role": "user", "content": "hello"}]}
+    seconds: list[float] = []
+    for attempt in range(1, ATTEMPTS + 1):
+        asking = asyncio.create_task(http.post("/v1/chat/completions", json=body))
+        async with asyncio.timeout(CALL_SECONDS):
+            await upstream.until(open=1)
+            assert upstream.requests[-1].get("stream", False) is stream
+            asking.cancel()
+            began = get_running_loop().time()
+            await upstream.until(open=0, left=attempt)
+        seconds.append(get_running_loop().time() - began)
+    assert min(seconds) < WITHIN_SECONDS
+
+
 async def test_a_client_that_disconnects_before_the_first_piece_is_noticed_too(
     stack: Stack, http: httpx.AsyncClient, channel: grpc.aio.Channel, upstream: FakeUpstream
 ) -> None:

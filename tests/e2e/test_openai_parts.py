@@ -143,6 +143,7 @@ async def test_a_client_that_keeps_its_history_itself_sends_thoughts_back_in_the
     assert upstream.requests[-1]["messages"][1] == {
         "role": "assistant",
         "content": "Hello",
+        "reasoning": "Let me see.",
         "reasoning_content": "Let me see.",
     }
 

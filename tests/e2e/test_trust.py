@@ -39,6 +39,7 @@ async def test_every_rest_path_needs_the_key(
             session_id="s",
             task_id="t",
             response_id="r",
+            hash="0" * 64,
             dead_letter_id="00000000-0000-0000-0000-000000000000",
         )
         answer = await http.request(binding.verb, path, json=binding.body)

@@ -159,7 +159,7 @@ async def test_pieces_of_tool_calls_are_put_together_and_go_back_with_their_resu
 
 
 THINKING = [
-    started(),
+    chat.ChatResponse(started=chat.ChatStarted(chat_id="t1", model="plain", provider="lab")),
     thought(0, "The user "),
     thought(0, "says Hi."),
     thought(0, signature="sig-0", details='{"n": 1}'),
@@ -170,7 +170,10 @@ THINKING = [
     chat.ChatResponse(delta=model.Delta(tool_calls=[model.ToolCallDelta(call_id="call_a", name="f", signature="sig")])),
     finished(model.FINISH_REASON_TOOL_CALLS),
 ]
-THOUGHTS = (Reasoning("The user says Hi.", "sig-0", details='{"n": 1}'), Reasoning(redacted="secret"))
+THOUGHTS = (
+    Reasoning("The user says Hi.", "sig-0", provider="lab", details='{"n": 1}'),
+    Reasoning(redacted="secret", provider="lab"),
+)
 
 
 async def test_thoughts_and_signatures_go_back_with_the_result_of_a_tool_call(server: Server, client: Driver) -> None:
@@ -185,8 +188,12 @@ async def test_thoughts_and_signatures_go_back_with_the_result_of_a_tool_call(se
     assert server.chat.requests[1].messages[1] == model.Message(
         role=model.ROLE_ASSISTANT,
         parts=[
-            model.Part(reasoning=model.Reasoning(text="The user says Hi.", signature="sig-0", details='{"n": 1}')),
-            model.Part(reasoning=model.Reasoning(redacted="secret")),
+            model.Part(
+                reasoning=model.Reasoning(
+                    text="The user says Hi.", signature="sig-0", provider="lab", details='{"n": 1}'
+                )
+            ),
+            model.Part(reasoning=model.Reasoning(redacted="secret", provider="lab")),
             model.Part(
                 text=model.Text(text="Hello", citations=[model.Citation(url="https://a.b", title="A", start=0, end=5)])
             ),

@@ -17,6 +17,9 @@ DETAILS_KEY = "grpc-status-details-bin"
 RETRY_KEY = "retry-after"
 """Seconds as plain text, beside `RetryInfo`: the gateway turns them into the HTTP header of that name."""
 _LOST = "the instance that took the call was lost, or could not be reached"
+# A request may have thousands of fields at fault. Envoy and gRPC refuse an answer with trailers of that size.
+_MOST_VIOLATIONS = 100
+_VIOLATIONS_BYTES = 8 * 1024
 CODES = {code.value[0]: code for code in grpc.StatusCode}
 
 
@@ -32,15 +35,13 @@ def to_status(error: errors.MeshError) -> status_pb2.Status:
         delay.FromNanoseconds(int(error.facts.retry_after * 1e9))
         _pack(status, error_details_pb2.RetryInfo(retry_delay=delay))
     if error.facts.violations:
-        _pack(
-            status,
-            error_details_pb2.BadRequest(
-                field_violations=[
-                    error_details_pb2.BadRequest.FieldViolation(field=v.field, description=v.description)
-                    for v in error.facts.violations
-                ]
-            ),
+        bad = error_details_pb2.BadRequest(
+            field_violations=[
+                error_details_pb2.BadRequest.FieldViolation(field=v.field, description=v.description)
+                for v in error.facts.violations[:_MOST_VIOLATIONS]
+            ]
         )
+        _pack(status, _of_size(bad, _VIOLATIONS_BYTES))
     return status
 
 

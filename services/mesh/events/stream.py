@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import redis.asyncio as aioredis
@@ -108,7 +109,11 @@ class EventStream:
     def __init__(self, client: aioredis.Redis, area: str) -> None:
         self.name = STREAM + area
         self._redis = client
-        self._add: Any = client.register_script(_ADD)
+
+    @cached_property
+    def _add(self) -> Any:
+        """The script, whose digest is computed once."""
+        return self._redis.register_script(_ADD)
 
     async def add(self, newest: Position, rows: Sequence[Row], *, consumed: bool) -> Added:
         """Add rows, unless the stream has lost entries.

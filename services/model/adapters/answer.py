@@ -5,9 +5,11 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import orjson
+from pydantic_core import from_json
 from soma.model.v1.message_pb2 import FINISH_REASON_STOP, Delta, FinishReason
 from soma.model.v1.model_service_pb2 import GenerationFinished
 
+from services.mesh.call.errors import Unavailable
 from services.model.adapters import refusal
 from services.model.adapters.surrogates import SurrogateJoiner, read_json
 
@@ -34,6 +36,10 @@ class AnswerReader(ABC):
         self.ended = False
         self._provider = provider
         self._finish: FinishReason.ValueType = FINISH_REASON_STOP
+        # Whether the vendor gave a reason of the end, and whether its end mark came after it. Nothing that comes then
+        # belongs to the answer.
+        self._reasoned = False
+        self._done = False
         # Set only when an event held half of a surrogate pair.
         self._joiner: SurrogateJoiner | None = None
 
@@ -43,6 +49,9 @@ class AnswerReader(ABC):
         Raises:
             MeshError: the data is an error, or not an event of the protocol.
         """
+        if self._done:
+            return ()
+        event: Any = None
         try:
             try:
                 event = orjson.loads(data)
@@ -54,8 +63,8 @@ class AnswerReader(ABC):
             return self._read(event)
         except _UNEXPECTED as error:
             unread = refusal.unreadable(self._provider, self._event, data)
-            if self.ended:
-                # Data after the end of the answer does not belong to it.
+            if self.ended and not isinstance(event, dict):
+                # After the end of the answer, what is no event of the protocol does not belong to it.
                 return ()
             raise unread from error
 
@@ -72,6 +81,8 @@ class AnswerReader(ABC):
                 found = found[0]
             pieces = self._read_whole(found)
         except _UNEXPECTED as error:
+            if _is_cut(body):
+                raise refusal.stream_cut(self._provider) from error
             raise refusal.unreadable(self._provider, "its answer", body) from error
         self.ended = True
         return pieces
@@ -81,7 +92,7 @@ class AnswerReader(ABC):
         """The pieces that were held back until the end, and the final event.
 
         Raises:
-            Unavailable: a tool call cannot be used.
+            Unavailable: a tool call cannot be used, or is missing.
         """
 
     @abstractmethod
@@ -93,12 +104,34 @@ class AnswerReader(ABC):
         """The pieces of a whole answer."""
 
     def _closes(self, data: bytes) -> bool:
-        """Whether data that is not JSON is the end mark of the protocol, or comes after it."""
+        """Whether data that is not JSON is the end mark of the protocol."""
         return False
+
+    def _mark(self) -> None:
+        """Take the end mark. Without a reason, more of the answer may come after it."""
+        self.begun = self.ended = True
+        self._done = self._reasoned
 
     def _end(self, reason: str, finish: "FinishReason.ValueType | None") -> None:
         """Take the vendor's reason for the end of the answer; `finish` is its meaning, or None if the answer failed."""
         if finish is None:
             raise refusal.ended_badly(self._provider, reason)
         self._finish = finish
-        self.ended = True
+        self._reasoned = self.ended = True
+
+    def _no_call(self) -> Unavailable:
+        """The error for an answer that ended to call tools, of which no call came."""
+        return refusal.protocol_error(self._provider, "its answer ended to call tools, but there is no call in it")
+
+
+def _is_cut(body: bytes) -> bool:
+    """Whether this is the beginning of a JSON document, which may be cut although the connection was closed orderly."""
+    try:
+        orjson.loads(body)
+    except orjson.JSONDecodeError:
+        try:
+            from_json(body, allow_partial=True)
+        except ValueError:
+            return False
+        return True
+    return False

@@ -45,6 +45,7 @@ class _Block:
 
     Attributes:
         kind: its type.
+        call_id: the id of a call, as it came.
         position: its position among the tool calls, or among the thoughts.
         begin: for a text, the number of characters of the answer before it.
         bare: the input in the start of a call whose input has not been streamed yet.
@@ -54,6 +55,7 @@ class _Block:
     """
 
     kind: str
+    call_id: Any = None
     position: int = -1
     begin: int = 0
     bare: str | None = None
@@ -105,6 +107,9 @@ class MessageAnswer(AnswerReader):
         self._said = SaidBlocks() if keeps else None
         self._counts = _Counts()
         self._earlier = _Counts()
+        # Whether the start of the message came, before anything else of it.
+        self._started = False
+        # The open blocks, by their index.
         self._blocks: dict[Any, _Block] = {}
         self._ids: set[str] = set()
         self._thoughts = 0
@@ -125,16 +130,20 @@ class MessageAnswer(AnswerReader):
         self._counts = _Counts()
         self._blocks.clear()
         self._reason = ""
-        self.begun = self.ended = False
+        self.begun = self.ended = self._reasoned = self._done = self._started = False
         return said
 
     def finished(self) -> tuple[Pieces, GenerationFinished]:
-        """The pieces that were held back, and the final event."""
-        held: list[Delta] = []
-        for index in list(self._blocks):
-            held.extend(self._close(index))
-        if self._joiner is not None:
-            held.extend(Delta(text=text) for text in self._joiner.flush().values())
+        """The pieces that were held back, and the final event.
+
+        Raises:
+            Unavailable: the message ended to call tools, but there is no call.
+        """
+        if self._finish == FINISH_REASON_TOOL_CALLS and not self._ids:
+            raise self._no_call()
+        held = [piece for index in list(self._blocks) for piece in self._close(index)]
+        # Texts whose block did not begin.
+        held.extend(Delta(text=half) for half in (self._joiner.flush().values() if self._joiner is not None else ()))
         counts = self._earlier + self._counts
         usage = None
         if counts.prompt or counts.completion:
@@ -164,47 +173,67 @@ class MessageAnswer(AnswerReader):
             case "content_block_stop":
                 return self._close(event.get("index"))
             case "message_start":
-                self.begun = True
+                if self._started and (self._blocks or self._length or self._ids or self._thoughts):
+                    raise refusal.protocol_error(self._provider, "a second message begins before the end of the first")
+                self.begun = self._started = True
                 self._take_counts(event["message"].get("usage"))
             case "message_delta":
                 self.begun = True
                 self._take_counts(event.get("usage"))
                 return self._take_end(event.get("delta") or {})
             case "message_stop":
-                self.begun = self.ended = True
-            case _ if event.get("error") or event.get("type") in ("error", None):
+                self._mark()
+            case kind if event.get("error") or kind in ("error", None):
                 raise refusal.reported_error(self._provider, event.get("error") or event)
+            case kind if type(kind) is not str:
+                raise TypeError
         # Pings, and types of events that a newer API may add.
         return ()
 
     def _open(self, index: Any, start: dict[str, Any]) -> Pieces:
         """Begin a block. In a whole answer its start has everything."""
-        kind = start["type"]
-        self._blocks[index] = block = _Block(kind)
+        kind, known = start["type"], self._blocks.get(index)
+        if type(kind) is not str or not kind:
+            raise TypeError
+        held: Pieces = ()
+        if known is not None:
+            if known.kind == kind == "tool_use" and known.call_id == start.get("id"):
+                # The server sent it twice.
+                return ()
+            # The server does not say where blocks end.
+            held = self._close(index)
+        self._blocks[index] = block = _Block(kind, start.get("id"))
+        return [*held, *self._begin(index, block, start)]
+
+    def _begin(self, index: Any, block: _Block, start: dict[str, Any]) -> Pieces:
+        """The pieces in the start of a block."""
         if self._said is not None:
             self._said.begin(index, start)
-        match kind:
+        match block.kind:
             case "text":
                 block.begin = self._length
-                block.citations.extend(start.get("citations") or ())
+                if isinstance(citations := start.get("citations"), list):
+                    block.citations.extend(citations)
                 return self._text(index, start.get("text"))
             case "thinking":
                 block.position = self._next_thought()
-                block.signature.append(start.get("signature") or "")
+                block.signature.append(_string(start.get("signature")))
                 block.details = details_at(self._length, len(self._ids))
                 return self._thought(index, block, start.get("thinking"))
             case "redacted_thinking":
                 position, details = self._next_thought(), details_at(self._length, len(self._ids))
-                redacted = ReasoningDelta(index=position, redacted=start["data"], details=details)
+                redacted = ReasoningDelta(index=position, redacted=_string(start.get("data")), details=details)
                 return (Delta(reasoning=[redacted]),)
             case "tool_use":
+                if not (name := start["name"]):
+                    raise ValueError("a call has no name")
                 block.position = len(self._ids)
                 call_id = str(start.get("id") or "")
                 if not call_id or call_id in self._ids:
                     call_id = new_call_id()
                 self._ids.add(call_id)
                 block.bare = object_text(start.get("input") or {})
-                return (Delta(tool_calls=[ToolCallDelta(index=block.position, call_id=call_id, name=start["name"])]),)
+                return (Delta(tool_calls=[ToolCallDelta(index=block.position, call_id=call_id, name=name)]),)
         return ()
 
     def _delta(self, index: Any, delta: dict[str, Any]) -> Pieces:
@@ -214,19 +243,32 @@ class MessageAnswer(AnswerReader):
             case "text_delta":
                 return self._text(index, delta["text"])
             case "thinking_delta":
-                return self._thought(index, self._blocks[index], delta["thinking"])
+                return self._thought(index, self._open_block(index), delta["thinking"])
             case "signature_delta":
-                self._blocks[index].signature.append(delta["signature"])
+                self._open_block(index).signature.append(_string(delta.get("signature")))
             case "citations_delta":
-                self._blocks[index].citations.append(delta["citation"])
+                self._open_block(index).citations.append(delta.get("citation"))
             case "input_json_delta" if piece := delta["partial_json"]:
-                block = self._blocks[index]
+                block = self._open_block(index)
                 if block.kind == "tool_use":
                     block.bare = None
                     if self._joiner is not None:
                         piece = self._joiner.join(index, piece)
                     return (_arguments(block.position, piece),)
+            case kind if type(kind) is not str:
+                raise TypeError
         return ()
+
+    def _open_block(self, index: Any) -> _Block:
+        """The block of a piece.
+
+        Raises:
+            Unavailable: it has not begun, or has ended; so a part of the answer is missing.
+        """
+        block = self._blocks.get(index)
+        if block is None:
+            raise refusal.protocol_error(self._provider, "a piece of a block came without its start, or after its end")
+        return block
 
     def _text(self, index: Any, text: str | None) -> Pieces:
         if self._joiner is not None and text:
@@ -255,7 +297,9 @@ class MessageAnswer(AnswerReader):
         match block.kind:
             case "text":
                 self._length += len(half)
-                citations = [_citation(each, block.begin, self._length) for each in block.citations]
+                citations = [
+                    _citation(each, block.begin, self._length) for each in block.citations if isinstance(each, dict)
+                ]
                 return (Delta(text=half, citations=citations),) if half or citations else ()
             case "thinking":
                 signature = "".join(block.signature)
@@ -280,8 +324,8 @@ class MessageAnswer(AnswerReader):
             return ()
         self._end(reason, _FINISH.get(reason))
         self._reason = reason
-        self._stop = ended.get("stop_sequence") or ""
-        why = member(ended.get("stop_details"), "explanation") if reason == "refusal" else None
+        self._stop = _string(ended.get("stop_sequence"))
+        why = _string(member(ended.get("stop_details"), "explanation")) if reason == "refusal" else ""
         return (Delta(text=repaired(why), refusal=True),) if why and not self._length else ()
 
 
@@ -291,12 +335,16 @@ def _arguments(position: int, text: str) -> Delta:
 
 def _citation(found: Mapping[str, Any], start: int, end: int) -> Citation:
     """A citation of any type of location: in a document, a search result, or a page of the web."""
-    source = str(found.get("url") or found.get("source") or "")
+    source = _string(found.get("url") or found.get("source"))
     return Citation(
         url=repaired(source) if source.startswith(("http://", "https://")) else "",
-        title=repaired(found.get("title") or found.get("document_title") or ""),
-        quote=repaired(found.get("cited_text") or ""),
+        title=repaired(_string(found.get("title") or found.get("document_title"))),
+        quote=repaired(_string(found.get("cited_text"))),
         start=start,
         end=end,
         details=object_text(found),
     )
+
+
+def _string(value: object) -> str:
+    return value if isinstance(value, str) else ""

@@ -25,6 +25,8 @@ Question: TypeAlias = tuple[str, dict[str, Any], Mapping[str, str]]
 _LARGEST = 32 * 1024 * 1024
 # After the end of an answer, wait this many seconds for more events, such as its usage.
 _AFTER_END_SECONDS = 2.0
+# Reasons of errors of reading what is cut off.
+_INCOMPLETE = frozenset({reasons.PROVIDER_PROTOCOL_ERROR, reasons.PROVIDER_STREAM_CUT})
 
 
 async def answered(
@@ -38,8 +40,17 @@ async def answered(
     events = EventParser()
     begun = False
     document: bytearray | None = None
+    broken: MeshError | None = None
     async with aclosing(upstream.stream(*await question())) as chunks:
-        while chunk := await _next(chunks, answer, upstream.name):
+        while True:
+            try:
+                chunk = await _next(chunks, answer, upstream.name)
+            except MeshError as error:
+                # What came may be complete but for the blank line after its last event.
+                broken = error
+                break
+            if not chunk:
+                break
             if not begun and (head := chunk.lstrip(b" \t\r\n\xef\xbb\xbf")):
                 begun = True
                 # A stream of events never begins with one of these bytes.
@@ -52,7 +63,15 @@ async def answered(
             for data in events.feed(chunk):
                 for event in answer.read(data):
                     yield event
-    for event in answer.read_whole(bytes(document)) if document is not None else _last(events, answer, upstream.name):
+    try:
+        last = answer.read_whole(bytes(document)) if document is not None else _last(events, answer, upstream.name)
+    except MeshError as error:
+        if broken is not None and error.reason in _INCOMPLETE:
+            raise broken from error
+        raise
+    if broken is not None and not answer.ended:
+        raise broken
+    for event in last:
         yield event
     if not answer.ended:
         if answer.begun:

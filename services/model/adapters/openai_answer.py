@@ -50,7 +50,6 @@ class ChatAnswer(AnswerReader):
     def __init__(self, provider: str, stops: Sequence[str] = ()) -> None:
         super().__init__(provider)
         self._stops = stops
-        self._done = False
         self._usage: Usage | None = None
         self._calls: StreamedCalls | None = None
         self._thoughts: StreamedThoughts | None = None
@@ -61,8 +60,10 @@ class ChatAnswer(AnswerReader):
         """The pieces that were held back, and the final event.
 
         Raises:
-            Unavailable: a tool call has no name.
+            Unavailable: a tool call has no name, or the answer ended to call tools, but there is no call.
         """
+        if self._finish == FINISH_REASON_TOOL_CALLS and self._calls is None:
+            raise self._no_call()
         halves = self._joiner.flush() if self._joiner is not None else {}
         held: list[Delta] = []
         if self._thoughts is not None and (thoughts := self._thoughts.flush(halves)):
@@ -80,18 +81,20 @@ class ChatAnswer(AnswerReader):
         return held, GenerationFinished(finish_reason=self._finish, usage=self._usage, stop_sequence=self._stop)
 
     def _closes(self, data: bytes) -> bool:
-        if data.strip() == b"[DONE]":
-            self.begun = self.ended = self._done = True
-        return self._done
+        if data.strip() != b"[DONE]":
+            return False
+        self._mark()
+        return True
 
     def _read_whole(self, found: dict[str, Any]) -> Pieces:
         if not found.get("choices"):
             raise refusal.reported_error(self._provider, found.get("error") or found)
+        choice = found["choices"][0]
+        if not (choice.get("message") or choice.get("delta")):
+            raise ValueError("there is no message")
         return self._read(found)
 
     def _read(self, chunk: dict[str, Any]) -> Pieces:
-        if self._done:
-            return ()
         if error := chunk.get("error"):
             raise refusal.reported_error(self._provider, error)
         choices = chunk.get("choices")

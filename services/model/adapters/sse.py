@@ -52,7 +52,9 @@ def _data(block: bytes) -> bytes:
     if block.startswith(b"data:") and b"\n" not in block:
         return block[6:] if block[5:6] == b" " else block[5:]
     lines, failed = [], False
+    begin, bare = 0, b""
     for line in block.split(b"\n"):
+        at, begin = begin, begin + len(line) + 1
         name, _, value = line.partition(b":")
         value = value.removeprefix(b" ")
         if name == b"data":
@@ -62,19 +64,31 @@ def _data(block: bytes) -> bytes:
         elif name == b"error":
             # The name of the line in llama.cpp.
             return _failure(value)
-        elif line[:1] == b"{" and not lines:
-            # A bare JSON object: some servers send an error like this in the middle of a stream.
-            return block.strip(b"\n")
-    data = b"\n".join(lines)
+        elif line[:1] == b"{":
+            # A bare JSON object: some servers send an error like this in the middle of a stream, or of an event.
+            if _is_failure(line):
+                return line
+            # It may have several lines. Only the first such object is tried so, because each try reads all the rest.
+            if not bare and _is_failure(bare := block[at:].strip(b"\n")):
+                return bare
+    data = b"\n".join(lines) if lines else bare
     return _failure(data) if failed else data
+
+
+def _is_failure(data: bytes) -> bool:
+    try:
+        found = orjson.loads(data)
+    except orjson.JSONDecodeError:
+        return False
+    return isinstance(found, dict) and "error" in found
 
 
 def _failure(data: bytes) -> bytes:
     """The data of an event named `error`, changed into an object with a member `error`."""
+    if _is_failure(data):
+        return data
     try:
         failure = orjson.loads(data)
     except orjson.JSONDecodeError:
         failure = data.decode("utf-8", "replace")
-    if isinstance(failure, dict) and "error" in failure:
-        return data
     return orjson.dumps({"error": failure or "no reason given"})

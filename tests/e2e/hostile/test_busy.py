@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import os
+import struct
 from base64 import b64encode
 from collections import Counter
 
@@ -17,7 +18,7 @@ from services.mesh.call.status import from_rpc_error
 from services.mesh.testing.waiting import until
 from tests.e2e.hostile.footprint import Footprint, peak_mib, serves
 from tests.e2e.hostile.limits import MEMORY_MIB
-from tests.e2e.hostile.wire import Answer, post, read_answer
+from tests.e2e.hostile.wire import Answer, Http2, post, read_answer
 from tests.e2e.stack import CALL_SECONDS, Stack
 
 CLIENTS = 64
@@ -124,3 +125,13 @@ async def test_native_calls_beyond_the_room_are_told_so(limited: Stack, channel:
 
     reasons = Counter(await asyncio.gather(*(told() for _ in range(12))))
     assert set(reasons) == {"INVALID_ARGUMENT", "GATEWAY_OVERLOADED"}, reasons
+
+
+async def test_a_native_message_that_is_longer_than_it_states_is_not_let_in(limited: Stack) -> None:
+    path = "/soma.memory.v1.MemoryService/AppendMessages"
+    lying = struct.pack(">BI", 0, 2_000_000) + bytes(20_000_000)
+    async with Http2.open(limited) as connection:
+        stream = connection.request("POST", path, ("content-type", "application/grpc"), ("te", "trailers"), end=False)
+        await connection.upload(stream, lying, end=True)
+        await until(lambda: connection.answers[stream].ended)
+        assert connection.answers[stream].headers["grpc-message"].startswith("the gateway has as many large requests")

@@ -1,6 +1,7 @@
 """Errors are the same after a translation to `google.rpc.Status` and back."""
 
 import grpc
+import pytest
 from google.rpc import error_details_pb2
 from hypothesis import given
 from hypothesis import strategies as st
@@ -54,3 +55,13 @@ def test_a_lost_instance_has_a_reason_and_its_address_is_not_sent() -> None:
     error = from_rpc_error(bare(grpc.StatusCode.UNAVAILABLE, "failed to connect to ipv4:10.1.2.3:4711"))
     assert (error.code, error.reason, error.facts.retry_after) == (errors.Code.UNAVAILABLE, "INSTANCE_LOST", 1.0)
     assert "10.1.2.3" not in error.message
+
+
+@pytest.mark.parametrize(("violations", "length"), [(1000, 10), (1000, 200), (3, 10)])
+def test_a_status_names_as_many_fields_as_trailers_have_room_for(violations: int, length: int) -> None:
+    fields = [errors.FieldViolation(f"messages[{number}].content", "x" * length) for number in range(violations)]
+    status = to_status(errors.InvalidArgument("no", violations=fields))
+    named = from_status(status).facts.violations
+    assert status.ByteSize() < 9_000
+    assert named == tuple(fields[: len(named)])
+    assert len(named) == violations if violations < 10 else len(named) >= 30

@@ -205,7 +205,6 @@ class Turn:
             raise cut_off(self.request_id)
         chat = started if isinstance(started, ChatStarted) else None
         given = () if chat is None else chat.sources
-        provider = started.provider if isinstance(started, GenerationStarted) else ""
         return Answer(
             id=started.generation_id if isinstance(started, GenerationStarted) else started.chat_id,
             text="".join(self._texts),
@@ -220,7 +219,7 @@ class Turn:
             duration=finished.duration_seconds,
             logprobs=tuple(self._logprobs),
             dropped_params=tuple(started.dropped_params),
-            reasoning=tuple(_thought(pieces, provider) for _, pieces in sorted(self._thoughts.items())),
+            reasoning=tuple(_thought(pieces, started.provider) for _, pieces in sorted(self._thoughts.items())),
             citations=tuple(self._citations),
             refusal=self._refusal,
             stop_sequence=finished.stop_sequence,
