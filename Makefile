@@ -10,8 +10,8 @@ UV := $(TOOLS)/uv/bin/uv
 BIN := .venv/bin
 # Stamps: the moment each part was set up, newer than everything it was set up from.
 PYTHON_READY := .venv/.ready
-# The same with the clients of OpenAI's API that tests drive.
-CLIENTS_READY := .venv/.clients.ready
+# The same with the clients of OpenAI's API that tests drive, and those that need other versions of what it has.
+CLIENTS_READY := .venv/.clients.ready $(TOOLS)/clients/.ready
 NODE_READY := $(TOOLS)/node.ready
 # What `make bench` compares with, each in a virtual environment of its own, and what loads gRPC servers.
 PEERS_READY := $(TOOLS)/litellm/.ready $(TOOLS)/lookup/.ready
@@ -129,8 +129,13 @@ $(PEERS_READY): $(TOOLS)/%/.ready: bench/%.txt | $(PYTHON_READY)
 $(CALLS): bench/calls/main.go bench/calls/go.mod bench/calls/go.sum $(wildcard gen/go/soma/testing/v1/*.go)
 	cd bench/calls && go build -trimpath -o ../../$@ .
 
-$(CLIENTS_READY): $(PYTHON_READY)
+.venv/.clients.ready: $(PYTHON_READY)
 	$(UV) sync --frozen --quiet --group clients
+	touch $@
+
+$(TOOLS)/clients/.ready: tests/clients/python/requirements.txt | $(PYTHON_READY)
+	$(UV) venv --quiet --clear --python $(BIN)/python $(@D)
+	$(UV) pip install --quiet --compile-bytecode --require-hashes --python $(@D)/bin/python -r $<
 	touch $@
 
 $(NODE_READY): tools/package.json tools/package-lock.json

@@ -27,6 +27,8 @@ ROLES = {
 # marks of several providers that the answer goes on with this message.
 SENT = frozenset({"cache_control", "prefix", "partial"})
 THOUGHTS = frozenset({"reasoning_details", "thinking_blocks", "reasoning_content", "reasoning"})
+# Members that may have thoughts.
+_MAY_THINK = THOUGHTS | {"provider_specific_fields"}
 
 
 # Members that are not known are ignored in what clients append to a conversation: each library adds its own.
@@ -65,6 +67,13 @@ class ChatToolCall(TypedDict, total=False):
 
 
 @lenient
+class KeptFields(TypedDict, total=False):
+    """What LiteLLM keeps of a message: members that OpenAI's API does not have."""
+
+    reasoning_details: Annotated[list[ReasoningDetail], Field(fail_fast=True, max_length=512)] | None
+
+
+@lenient
 class ChatMessage(TypedDict, total=False):
     """A message of any role. Members that are not known are ignored."""
 
@@ -78,6 +87,7 @@ class ChatMessage(TypedDict, total=False):
     reasoning: str | None
     reasoning_details: Annotated[list[ReasoningDetail], Field(fail_fast=True, max_length=512)] | None
     thinking_blocks: Annotated[Blocks, Field(fail_fast=True, max_length=512)] | None
+    provider_specific_fields: KeptFields | None
     cache_control: dict[str, Any] | None
     prefix: bool | None
     partial: bool | None
@@ -101,7 +111,7 @@ def add_messages(
         _check(turn, index)
         message = messages.add(role=ROLES[turn["role"]])
         content = turn.get("content") or turn.get("refusal")
-        thinks = turn["role"] == "assistant" and not THOUGHTS.isdisjoint(turn)
+        thinks = turn["role"] == "assistant" and not _MAY_THINK.isdisjoint(turn)
         if thinks:
             _add_thoughts(message, turn, index)
         # Most messages are a text.
@@ -128,8 +138,11 @@ def add_messages(
 
 def _add_thoughts(message: Message, turn: ChatMessage, index: int) -> None:
     """Add the thoughts of the first form that the message has, because clients keep the same thoughts in several."""
+    kept = turn.get("provider_specific_fields") or {}
     if details := turn.get("reasoning_details"):
         add_details(message, details, f"messages[{index}].reasoning_details")
+    elif details := kept.get("reasoning_details"):
+        add_details(message, details, f"messages[{index}].provider_specific_fields.reasoning_details")
     elif blocks := turn.get("thinking_blocks"):
         for block in blocks:
             add_block(message, block)

@@ -15,6 +15,8 @@ from gateway.edge.openai.media import Attached
 from gateway.edge.openai.messages import ExtraContent, signature_of
 from gateway.edge.request_model import by_member, lenient
 
+# The contract's limit; no item of the mesh has a longer id.
+LONGEST_ID = 128
 ROLES = {"system": ROLE_SYSTEM, "developer": ROLE_SYSTEM, "user": ROLE_USER, "assistant": ROLE_ASSISTANT}
 
 
@@ -67,6 +69,7 @@ class ReasoningItem(Typed, total=False):
     """A thought of the model."""
 
     summary: Required[list[ReasoningText]]
+    id: str | None
     content: list[ReasoningText] | None
     encrypted_content: str | None
 
@@ -115,10 +118,7 @@ def add_inputs(
         return
     for index, item in enumerate(given):
         if "summary" in item:
-            if (thought := _thought(item, f"input[{index}].encrypted_content")) is not None:
-                message = inputs.add().message
-                message.role = ROLE_ASSISTANT
-                message.parts.add().reasoning.CopyFrom(thought)
+            _add_thought(inputs, item, f"input[{index}].encrypted_content")
             continue
         if "id" in item:
             inputs.add(item_id=item["id"])
@@ -140,14 +140,24 @@ def add_inputs(
             add_content(message, item["output"], f"input[{index}].output", attached)
 
 
-def _thought(item: ReasoningItem, param: str) -> Reasoning | None:
-    """The thought of an item; None if the item says nothing.
+def _add_thought(inputs: RepeatedCompositeFieldContainer[ResponseInput], item: ReasoningItem, param: str) -> None:
+    """Add a thought, unless the item says nothing.
+
+    Clients often send only its text and its id, and the stored response has what the provider signed or encrypted.
 
     Raises:
         InvalidArgument: `encrypted_content` is damaged; the error names it.
     """
+    item_id = ""
     if encrypted := item.get("encrypted_content"):
-        return opened(encrypted, param)
-    text = "".join(piece["text"] for piece in item.get("content") or ())
-    text = text or "\n\n".join(piece["text"] for piece in item["summary"])
-    return Reasoning(text=text) if text else None
+        thought = opened(encrypted, param)
+    else:
+        text = "".join(piece["text"] for piece in item.get("content") or ())
+        thought = Reasoning(text=text or "\n\n".join(piece["text"] for piece in item["summary"]))
+        if len(given := item.get("id") or "") <= LONGEST_ID:
+            item_id = given
+        if not item_id and not thought.text:
+            return
+    added = inputs.add(repeated_item_id=item_id)
+    added.message.role = ROLE_ASSISTANT
+    added.message.parts.add().reasoning.CopyFrom(thought)

@@ -196,6 +196,8 @@ def _options(given: ResponseRequest, extension: Extension) -> GenerationOptions:
         reasoning=None if effort is None and budget is None else ReasoningOptions(effort=effort, budget_tokens=budget),
         user=given.get("user") or "",
         drop_params=extension.drop_params,
+        # A response made in the background is streamed, because its events can be read while it is being made.
+        whole=not given.get("stream") and not given.get("background"),
     )
     if form := (given.get("text") or {}).get("format"):
         options.response_format.CopyFrom(format_of(form, "text.format"))

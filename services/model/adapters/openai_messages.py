@@ -133,8 +133,8 @@ class _Writer:
                 pass
             case member:
                 said = _text(thoughts)
-                # DeepSeek wants the member in each message with calls, also when there was no thought.
-                if said or (message.tool_calls and self._chat.thoughts_of == "tool_turns"):
+                # DeepSeek wants the member in each message of such a turn, also when there was no thought.
+                if said or self._chat.thoughts_of == "tool_turns":
                     wire[member] = said
 
     def _thought_part(self, thought: Reasoning) -> dict[str, Any]:

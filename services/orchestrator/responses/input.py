@@ -26,20 +26,33 @@ async def new_messages(store: PostgresResponses, tenant_id: str, items: Iterable
     messages: Messages = []
     known: dict[str, Mapping[str, message_pb2.Message]] = {}
     for each in items:
-        if each.HasField("message"):
+        item_id = each.item_id or each.repeated_item_id
+        if not item_id:
             messages.append(each.message)
             continue
-        response_id = response_of(each.item_id)
+        response_id = response_of(item_id)
         if response_id not in known:
             exchange = await store.exchange(tenant_id, response_id) if response_id else None
             known[response_id] = items_of(*exchange) if exchange is not None else {}
-        if each.item_id not in known[response_id]:
-            message = f"Item with id '{each.item_id}' not found."
+        stored = known[response_id].get(item_id)
+        if each.HasField("message"):
+            messages.extend(_repeated(each.message, stored))
+            continue
+        if stored is None:
+            message = f"Item with id '{item_id}' not found."
             raise errors.NotFound(
                 message, reason=reasons.ITEM_NOT_FOUND, violations=[errors.FieldViolation("input", message)]
             )
-        messages.append(known[response_id][each.item_id])
+        messages.append(stored)
     return messages
+
+
+def _repeated(sent: message_pb2.Message, stored: message_pb2.Message | None) -> Messages:
+    """The thought as it is stored, if the text is the same; otherwise as it was sent, if it has a text."""
+    texts = [thought.text for thought in thoughts_of(sent)]
+    if stored is not None and texts == [thought.text for thought in thoughts_of(stored)]:
+        return [stored]
+    return [sent] if any(texts) else []
 
 
 async def earlier_messages(store: PostgresResponses, tenant_id: str, previous: str) -> Messages:

@@ -147,6 +147,14 @@ def test_deepseek_gets_the_member_for_thoughts_with_each_call_also_when_there_wa
     assert sent(VENDORS["deepseek"].chat, user(text="?"), call, result)[1]["reasoning_content"] == ""
 
 
+def test_deepseek_gets_the_member_for_thoughts_with_each_answer_of_a_turn_with_calls() -> None:
+    call = Message(role=ROLE_ASSISTANT, tool_calls=[ToolCall(call_id="c1", name="f", arguments="{}")])
+    result = Message(role=ROLE_TOOL, tool_call_id="c1", content="42")
+    told = Message(role=ROLE_ASSISTANT, content="It is 42.")
+    written = sent(VENDORS["deepseek"].chat, user(text="?"), call, result, told, user(text="Hi"), told, user(text="!"))
+    assert [message.get("reasoning_content") for message in written] == [None, "", None, "", None, None, None]
+
+
 def test_a_call_of_another_model_gets_the_signature_that_gemini_takes_for_it() -> None:
     calls = [ToolCall(call_id="a", name="f"), ToolCall(call_id="b", name="g")]
     found = sent(VENDORS["gemini"].chat, user(text="?"), Message(role=ROLE_ASSISTANT, tool_calls=calls))

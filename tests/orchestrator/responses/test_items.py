@@ -28,6 +28,7 @@ from services.mesh.call.call import run_as
 from services.mesh.call.errors import Code, NotFound
 from services.mesh.testing.local import SOMEBODY
 from services.mesh.testing.waiting import until
+from services.messages.message import text_of
 from tests.fakes.model import answer, refusing
 from tests.orchestrator.conftest import Fakes, Orchestrator, serving
 from tests.orchestrator.responses.test_responses import asking, create, events_of, get, kinds, listed, refusal
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 BYTES = b"the bytes of a picture"
 HASH = hashlib.sha256(BYTES).hexdigest()
 PICTURE = Part(image=Media(hash=HASH, media_type="image/png"))
+USER = Message(role=ROLE_USER, content="On")
 CALL = ToolCall(call_id="c1", name="look", arguments="{}", signature="mark")
 THOUGHT = Reasoning(text="Let me see.", signature="sig", provider="local", details='{"id":"r1"}')
 PIECES = (
@@ -144,6 +146,34 @@ async def test_the_next_response_gives_thoughts_back_in_one_message(orchestrator
     named = pb.CreateResponseRequest(input=[pb.ResponseInput(item_id=item.item_id) for item in items])
     await create(orchestrator, named)
     assert fakes.model.generated[2].messages == fakes.model.generated[1].messages
+
+
+async def test_a_thought_that_a_client_repeats_with_its_id_has_what_is_stored_of_it(
+    orchestrator: Orchestrator, fakes: Fakes
+) -> None:
+    fakes.model.answers = [answer(*PIECES), *(answer("Yes.") for _ in range(7))]
+    first = await create(orchestrator, asking("One"))
+    item_id, text_id, hidden_id, _ = (item.item_id for item in first.output)
+    absent = item_id.replace(first.response_id.removeprefix("resp_"), "0" * 32)
+    hidden = OUTPUT[2].reasoning
+    same, other = Reasoning(text=THOUGHT.text), Reasoning(text="Other")
+    for thought, repeated, expected in (
+        (same, item_id, [THOUGHT]),
+        (Reasoning(), hidden_id, [hidden]),
+        # Another text, an item that is no thought, and items that are not stored.
+        (other, item_id, [other]),
+        (same, text_id, [same]),
+        (same, absent, [same]),
+        (same, "rs_0123", [same]),
+        (Reasoning(), absent, []),
+    ):
+        repeating = requesting(Message(role=ROLE_ASSISTANT, parts=[Part(reasoning=thought)]))
+        repeating.input[0].repeated_item_id = repeated
+        repeating.input.extend(requesting(Message(role=ROLE_ASSISTANT, content="So."), USER).input)
+        await create(orchestrator, repeating)
+        said, asked = fakes.model.generated[-1].messages
+        assert [part.reasoning for part in said.parts if part.HasField("reasoning")] == expected
+        assert (text_of(said), asked) == ("So.", USER)
 
 
 async def test_a_message_of_thoughts_a_picture_and_calls_is_listed_by_its_items(

@@ -141,6 +141,7 @@ async def test_every_supported_member_reaches_the_contract_and_is_in_the_respons
                         type=ResponseFormat.TYPE_JSON_SCHEMA, name="a", schema='{"type":"object"}', strict=True
                     ),
                     user="u",
+                    whole=True,
                 ),
                 metadata={"a": "b"},
                 store=False,
@@ -334,3 +335,14 @@ async def test_parameters_that_may_be_dropped_are_dropped_and_named(http: httpx.
     assert answer.json()["soma"] == {"dropped_params": ["reasoning.mode", "truncation"]}
     assert answer.json()["reasoning"] == {"effort": "low", "summary": None}
     assert "soma" not in (await http.post("/v1/responses", json={"input": "Hi"})).json()
+
+
+@pytest.mark.parametrize(
+    ("given", "whole"), [({}, True), ({"stream": True}, False), ({"background": True}, False), ({"stream": None}, True)]
+)
+async def test_only_a_response_that_nobody_can_read_while_it_is_made_is_asked_for_whole(
+    http: httpx.AsyncClient, stand: Stand, given: dict[str, Any], whole: bool
+) -> None:
+    answer = await http.post("/v1/responses", json={"input": "Hi", **given})
+    assert answer.status_code == 200
+    assert stand.responses.requests[-1].settings.options.whole is whole

@@ -122,6 +122,10 @@ def assistant(**members: Any) -> model.Message:
         ({"reasoning": "Hm."}, [Reasoning(text="Hm.")]),
         ({"reasoning_content": None, "reasoning": "", "reasoning_details": []}, []),
         ({"reasoning_details": DETAILS, "reasoning_content": "Let me see."}, THOUGHTS),
+        # LiteLLM keeps them so.
+        ({"provider_specific_fields": {"reasoning_details": DETAILS}, "reasoning_content": "Let me see."}, THOUGHTS),
+        ({"provider_specific_fields": {"citations": 1, "reasoning_details": None}}, []),
+        ({"provider_specific_fields": None, "reasoning_content": "Hm."}, [Reasoning(text="Hm.")]),
         (
             {
                 "thinking_blocks": [
@@ -320,15 +324,26 @@ ITEM: dict[str, Any] = {"type": "reasoning", "summary": []}
 @pytest.mark.parametrize(
     ("item", "expected"),
     [
+        (ITEM, None),
+        (ITEM | {"id": "r" * 129}, None),
         (ITEM | {"summary": [{"type": "summary_text", "text": "a"}, {"type": "summary_text", "text": "b"}]}, "a\n\nb"),
         (ITEM | {"content": [{"type": "reasoning_text", "text": "a"}, {"type": "reasoning_text", "text": "b"}]}, "ab"),
-        (ITEM | {"id": "rs_1", "status": None, "content": None, "encrypted_content": None}, None),
+        (ITEM | {"id": None, "status": None, "content": None, "encrypted_content": None}, None),
     ],
 )
 def test_a_thought_of_another_server_is_read(item: dict[str, Any], expected: str | None) -> None:
     sent = read_response_request(json.dumps({"input": [item, {"role": "user", "content": "Hi"}]}).encode()).request
     thoughts = [part.reasoning for each in sent.input for part in each.message.parts]
     assert thoughts == ([] if expected is None else [Reasoning(text=expected)])
+
+
+@pytest.mark.parametrize("text", ["Let me see.", ""])
+def test_a_thought_without_its_encrypted_content_is_sent_with_its_id(text: str) -> None:
+    item = ITEM | {"id": "rs_7_0", "summary": [{"type": "summary_text", "text": text}] if text else []}
+    sent = read_response_request(json.dumps({"input": [item, ITEM | {"encrypted_content": "A", "id": "x"}]}).encode())
+    thought = model.Message(role=model.ROLE_ASSISTANT, parts=[model.Part(reasoning=Reasoning(text=text))])
+    assert sent.request.input[0] == pb.ResponseInput(message=thought, repeated_item_id="rs_7_0")
+    assert not sent.request.input[1].repeated_item_id
 
 
 def test_encrypted_content_of_openai_is_a_thought_that_only_the_provider_can_read() -> None:

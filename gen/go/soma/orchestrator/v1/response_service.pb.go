@@ -214,9 +214,12 @@ type ResponseInput struct {
 	//
 	//	*ResponseInput_Message
 	//	*ResponseInput_ItemId
-	Input         isResponseInput_Input `protobuf_oneof:"input"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Input isResponseInput_Input `protobuf_oneof:"input"`
+	// The id of a thought of an earlier response that `message` repeats with its text alone. If that response is stored and
+	// the text is the same, the thought also has what its provider signed or encrypted.
+	RepeatedItemId string `protobuf:"bytes,3,opt,name=repeated_item_id,json=repeatedItemId,proto3" json:"repeated_item_id,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *ResponseInput) Reset() {
@@ -270,6 +273,13 @@ func (x *ResponseInput) GetItemId() string {
 		if x, ok := x.Input.(*ResponseInput_ItemId); ok {
 			return x.ItemId
 		}
+	}
+	return ""
+}
+
+func (x *ResponseInput) GetRepeatedItemId() string {
+	if x != nil {
+		return x.RepeatedItemId
 	}
 	return ""
 }
@@ -1912,11 +1922,12 @@ const file_soma_orchestrator_v1_response_service_proto_rawDesc = "" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01B\v\n" +
 	"\t_strategyB\b\n" +
-	"\x06_storeJ\x04\b\x02\x10\bJ\x04\b\x0e\x10\x0f\"z\n" +
+	"\x06_storeJ\x04\b\x02\x10\bJ\x04\b\x0e\x10\x0f\"\xae\x01\n" +
 	"\rResponseInput\x122\n" +
 	"\amessage\x18\x01 \x01(\v2\x16.soma.model.v1.MessageH\x00R\amessage\x12%\n" +
 	"\aitem_id\x18\x02 \x01(\tB\n" +
-	"\xbaH\ar\x05\x10\x01\x18\x80\x01H\x00R\x06itemIdB\x0e\n" +
+	"\xbaH\ar\x05\x10\x01\x18\x80\x01H\x00R\x06itemId\x122\n" +
+	"\x10repeated_item_id\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x01R\x0erepeatedItemIdB\x0e\n" +
 	"\x05input\x12\x05\xbaH\x02\b\x01\"\xac\x01\n" +
 	"\fResponseText\x12\x12\n" +
 	"\x04text\x18\x01 \x01(\tR\x04text\x127\n" +

@@ -116,8 +116,13 @@ class ResponseInput(_message.Message):
 
     MESSAGE_FIELD_NUMBER: _builtins.int
     ITEM_ID_FIELD_NUMBER: _builtins.int
+    REPEATED_ITEM_ID_FIELD_NUMBER: _builtins.int
     item_id: _builtins.str
     """An item of an earlier response, by its id."""
+    repeated_item_id: _builtins.str
+    """The id of a thought of an earlier response that `message` repeats with its text alone. If that response is stored and
+    the text is the same, the thought also has what its provider signed or encrypted.
+    """
     @_builtins.property
     def message(self) -> _message_pb2.Message:
         """A turn. An assistant's turn joins the assistant's turn before it, unless both have a text and the one before has
@@ -129,10 +134,11 @@ class ResponseInput(_message.Message):
         *,
         message: _message_pb2.Message | None = ...,
         item_id: _builtins.str = ...,
+        repeated_item_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["input", b"input", "item_id", b"item_id", "message", b"message"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["input", b"input", "item_id", b"item_id", "message", b"message"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["input", b"input", "item_id", b"item_id", "message", b"message", "repeated_item_id", b"repeated_item_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_input: _TypeAlias = _typing.Literal["message", "item_id"]  # noqa: Y015
     _WhichOneofArgType_input: _TypeAlias = _typing.Literal["input", b"input"]  # noqa: Y015
