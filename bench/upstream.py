@@ -85,6 +85,13 @@ def _framed(data: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(event), event)
 
 
+@cache
+def encoded() -> bytes:
+    """The picture as a request has it."""
+    return picture().encode()
+
+
+BASE64 = b";base64,"
 NO_PICTURE = b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n"
 
 
@@ -114,13 +121,22 @@ class Connection(asyncio.Protocol):
         if not self._body:
             self._transport.write(models())
             return
+        has_picture = self._cut_picture()
         request = orjson.loads(self._body)
-        if request["model"] == "instant-picture" and picture().encode() not in self._body:
+        if request["model"] == "instant-picture" and not has_picture:
             self._transport.write(NO_PICTURE)
         elif request.get("stream"):
             self._write(iter(events(request["model"])))
         else:
             self._transport.write(whole(request["model"]))
+
+    def _cut_picture(self) -> bool:
+        """Whether the body has the picture, which is then cut out of it: reading it would cost more than all else."""
+        begin = self._body.find(BASE64) + len(BASE64)
+        if begin < len(BASE64) or not self._body.startswith(encoded(), begin):
+            return False
+        del self._body[begin : begin + len(encoded())]
+        return True
 
     def _write(self, parts: Iterator[bytes]) -> None:
         part = next(parts, None)
