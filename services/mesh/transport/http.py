@@ -21,11 +21,29 @@ if TYPE_CHECKING:
 log = structlog.get_logger("tls")
 
 
+# Bytes of a body that an application gets in one piece. With uvicorn's own limit, reading would pause after every 64 KiB.
+_PIECE = 2 * 1024 * 1024
+
+
 class _Http(HttpToolsProtocol):
-    """A connection that sends its answers in as few pieces as possible."""
+    """A connection that sends its answers, and hands over the bodies of its requests, in as few pieces as possible."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(GatheringTransport(transport, self.loop))
+
+    def on_body(self, body: bytes) -> None:
+        """Collect a body; uvicorn itself wakes the application at its end."""
+        if self.parser.should_upgrade() and self._should_upgrade():
+            # The request has no cycle.
+            return
+        cycle = self.cycle
+        if cycle.response_complete:
+            # Nobody reads the rest.
+            return
+        cycle.body += body
+        if len(cycle.body) >= _PIECE:
+            self.flow.pause_reading()
+            cycle.message_event.set()
 
     def handle_websocket_upgrade(self) -> None:
         # A WebSocket writes each message once anyway, and its protocol needs the transport itself.
