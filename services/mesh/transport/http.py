@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger("tls")
 
 
-# Bytes of a body that an application gets in one piece. With uvicorn's own limit, reading would pause after every 64 KiB.
+# Bytes of a body that an application gets in one piece. By uvicorn's own limit, reading pauses after every 64 KiB.
 _PIECE = 2 * 1024 * 1024
 
 
