@@ -1,6 +1,6 @@
 -- Repeats one request, checks every answer, and prints one line of JSON at the end.
 -- Arguments: key, file of the body (empty for a GET), text that an answer must hold, milliseconds between an answer and the next
--- request, and whether each request has its own connection.
+-- request, whether each request has its own connection, and digits in the body in whose places each request has its own number.
 
 local threads = {}
 
@@ -28,6 +28,24 @@ function init(arguments)
   end
   if arguments[5] == "fresh" then
     wrk.headers["connection"] = "close"
+  end
+  if arguments[6] and arguments[6] ~= "" then
+    count(body, arguments[6])
+  end
+end
+
+function count(body, digits)
+  local parts = {}
+  local from = 1
+  for first, last in function() return body:find(digits, from, true) end do
+    table.insert(parts, body:sub(from, first - 1))
+    from = last + 1
+  end
+  table.insert(parts, body:sub(from))
+  local number = 0
+  request = function()
+    number = number + 1
+    return wrk.format(nil, nil, nil, table.concat(parts, string.format("%0" .. #digits .. "d", number)))
   end
 end
 

@@ -8,9 +8,10 @@ from contextlib import asynccontextmanager
 
 from bench import pixels
 from bench.environment import Environment
+from bench.pixels import NUMBER
 from bench.stack import Stack, cost, post
 from bench.table import Row
-from bench.upstream import answer
+from bench.upstream import DATA_URL, answer
 from bench.wrk import Load, wrk
 
 ROUNDS = 3
@@ -38,7 +39,9 @@ async def measure(environment: Environment) -> list[Row]:
             used = stack.processor_seconds()
             url = f"http://127.0.0.1:{stack.port}/v1/chat/completions"
             expected = answer(MODEL)
-            loads.append(await wrk(url, body, expected, key=stack.key, connections=CONNECTIONS, seconds=SECONDS))
+            loads.append(
+                await wrk(url, body, expected, key=stack.key, connections=CONNECTIONS, seconds=SECONDS, counted=NUMBER)
+            )
             print("processor ms a picture:", cost(used, stack.processor_seconds(), loads[-1].requests))
     rate = statistics.median(load.rate for load in loads)
     grown = {part: (highest[part] - before[part]) / 1e6 for part in PARTS}
@@ -64,10 +67,10 @@ async def measure(environment: Environment) -> list[Row]:
 
 
 def _body(*, picture: bool = True) -> bytes:
-    """A chat completion request whose message has a text, and the picture after it."""
-    content: list[dict[str, object]] = [{"type": "text", "text": "What is it?"}]
+    """A chat completion request whose message has a text, and the picture after it, both with the picture's number."""
+    content: list[dict[str, object]] = [{"type": "text", "text": f"What is {NUMBER}?"}]
     if picture:
-        content.append({"type": "image_url", "image_url": {"url": f"data:image/png;base64,{pixels.picture()}"}})
+        content.append({"type": "image_url", "image_url": {"url": f"{DATA_URL}{pixels.picture()}{NUMBER}"}})
     model = MODEL if picture else "instant"
     return json.dumps({"model": model, "messages": [{"role": "user", "content": content}]}).encode()
 

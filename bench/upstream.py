@@ -4,8 +4,8 @@
 
 The model `instant` answers one word. `instant-64` and `instant-500` answer as many words: whole, or each in its own
 chunk, its own packet and its own iteration of the event loop, as they are asked. `instant-picture` answers one word if
-the request has the picture of `bench.picture`. Answers are prepared before the first request, so a request costs only
-parsing and writing.
+the request has a picture of `bench.pixels`, and the text before it has the same number. Answers are prepared before the
+first request, so a request costs only parsing and writing.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ import httptools
 import orjson
 import uvloop
 
-from bench.pixels import picture
+from bench.pixels import NUMBER, picture
 
 DELTAS = {"instant": 1, "instant-64": 64, "instant-500": 500, "instant-picture": 1}
 PROMPT_TOKENS = 8
@@ -85,6 +85,22 @@ def _framed(data: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(event), event)
 
 
+@cache
+def encoded() -> bytes:
+    """What all pictures have in common, as it is in a request."""
+    return picture().encode()
+
+
+def has_picture(content: Any) -> bool:
+    """Whether a message, from which a picture was cut, asks for the number of its picture."""
+    match content:
+        case [{"text": str(text)}, {"image_url": {"url": str(url)}}]:
+            return (number := url.removeprefix(DATA_URL)) == text[-1 - len(number) : -1] and len(number) == len(NUMBER)
+        case _:
+            return False
+
+
+DATA_URL = "data:image/png;base64,"
 NO_PICTURE = b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n"
 
 
@@ -114,13 +130,20 @@ class Connection(asyncio.Protocol):
         if not self._body:
             self._transport.write(models())
             return
+        self._cut_picture()
         request = orjson.loads(self._body)
-        if request["model"] == "instant-picture" and picture().encode() not in self._body:
+        if request["model"] == "instant-picture" and not has_picture(request["messages"][-1]["content"]):
             self._transport.write(NO_PICTURE)
         elif request.get("stream"):
             self._write(iter(events(request["model"])))
         else:
             self._transport.write(whole(request["model"]))
+
+    def _cut_picture(self) -> None:
+        """Cut the picture of a body out of it, but not its number: reading it would cost more than all else."""
+        begin = self._body.find(DATA_URL.encode()) + len(DATA_URL)
+        if begin >= len(DATA_URL) and self._body.startswith(encoded(), begin):
+            del self._body[begin : begin + len(encoded())]
 
     def _write(self, parts: Iterator[bytes]) -> None:
         part = next(parts, None)

@@ -43,12 +43,14 @@ async def wrk(
     seconds: int = SECONDS,
     pause_ms: int = 0,
     fresh: bool = False,
+    counted: str = "",
 ) -> Load:
     """Load `url` with POSTs of `body`, or with GETs if it is empty; a right answer contains `expected`.
 
     Args:
         pause_ms: pause of a connection between an answer and the next request.
         fresh: whether each request has its own connection.
+        counted: digits in the body, in whose places each request has its own number.
 
     Raises:
         Missing: wrk is not installed.
@@ -56,7 +58,7 @@ async def wrk(
     """
     path = program("wrk", "apt-get install wrk, or brew install wrk")
     command = [path, "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "10s", "-s", str(SCRIPT), url]
-    how = [str(pause_ms), "fresh" if fresh else "kept"]
+    how = [str(pause_ms), "fresh" if fresh else "kept", counted]
     # In a file, because an argument of a program has at most 128 KiB.
     with tempfile.NamedTemporaryFile() as file:
         file.write(body)

@@ -4,11 +4,12 @@ import asyncio
 import binascii
 import mimetypes
 import re
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from typing import NoReturn, Protocol
 
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 from soma.errors.v1 import reasons
 from soma.model.v1.message_pb2 import Media
 
@@ -29,15 +30,19 @@ SOUNDS = {
 KEPT = re.compile("blob_([0-9a-f]{64})")
 MEDIA_TYPE = re.compile(r"[a-z0-9.+-]+/[a-z0-9.+-]+")
 LONGEST_URL = 8192
-# Base64 of this many characters takes about a millisecond to decode, so more of it is decoded in a thread.
-_LONG = 1 << 20
+_decode: Callable[[str], bytes] = TypeAdapter(
+    bytes, config=ConfigDict(val_json_bytes="base64")
+).validator.validate_python
+# Base64 of this many characters takes less than a millisecond to decode. It is a multiple of four, so that the pieces
+# of a longer text can be decoded one after the other.
+LONGEST_PIECE = 1 << 21
 
 
 class Holder(Protocol):
     """Holds bytes for the services of the mesh: `mesh.blobs`."""
 
-    def hold(self, tenant_id: str, data: bytes) -> AbstractAsyncContextManager[str]:
-        """Hold bytes while the block runs; gives their hash."""
+    def hold(self, tenant_id: str, data: bytes, *, base64: str = "") -> AbstractAsyncContextManager[str]:
+        """Hold bytes while the block runs; gives their hash. `base64` is what an encoder makes of them, or empty."""
         ...
 
 
@@ -151,13 +156,23 @@ async def _held(inline: Iterable[Inline], blobs: Holder, tenant_id: str) -> Asyn
         for each in inline:
             text, each.base64 = each.base64, ""
             try:
-                data = await asyncio.to_thread(decoded, text) if len(text) > _LONG else decoded(text)
+                data = await decoded_in_pieces(text) if len(text) > LONGEST_PIECE else decoded(text)
             except ValueError:
                 _invalid("expected base64", each.param)
             if not data:
                 _invalid("the data is empty", each.param)
-            each.media.hash = await stack.enter_async_context(blobs.hold(tenant_id, data))
+            holding = blobs.hold(tenant_id, data, base64=text if _is_canonical(text, data) else "")
+            # Who holds the text may let it go before the end of this block.
+            del text, data
+            each.media.hash = await stack.enter_async_context(holding)
+            del holding
         yield
+
+
+def _is_canonical(text: str, data: bytes) -> bool:
+    """Whether a text that was decoded is what an encoder makes of the bytes: the bits of its end may differ."""
+    last = binascii.b2a_base64(data[-(len(data) % 3 or 3) :], newline=False).decode("ascii")
+    return len(text) == (len(data) + 2) // 3 * 4 and text.endswith(last)
 
 
 def decoded(text: str) -> bytes:
@@ -166,7 +181,31 @@ def decoded(text: str) -> bytes:
     Raises:
         ValueError: a character does not belong to base64, or the padding is wrong.
     """
+    # Pydantic's decoder is four times as fast, and refuses unused bits that are set. It also takes the alphabet of
+    # URLs, and text without its padding.
+    if len(text) % 4 == 0 and "-" not in text and "_" not in text:
+        try:
+            return _decode(text)
+        except ValidationError:
+            # The other decoder has the last word.
+            pass
     return binascii.a2b_base64(text, strict_mode=True)
+
+
+async def decoded_in_pieces(text: str) -> bytes:
+    """The bytes of a long base64. Others run between the pieces: a thread would hold them up, because it keeps the GIL.
+
+    Raises:
+        ValueError: a character does not belong to base64, or the padding is wrong.
+    """
+    pieces = []
+    for at in range(0, len(text), LONGEST_PIECE):
+        piece = text[at : at + LONGEST_PIECE]
+        if "=" in piece and at + LONGEST_PIECE < len(text):
+            raise ValueError("the padding is not at the end")
+        pieces.append(decoded(piece))
+        await asyncio.sleep(0)
+    return b"".join(pieces)
 
 
 def _invalid(why: str, param: str) -> NoReturn:

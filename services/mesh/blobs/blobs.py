@@ -54,18 +54,22 @@ class Blobs:
         self._held = Held(held_bytes)
 
     @asynccontextmanager
-    async def hold(self, tenant_id: str, data: bytes, *, here: bool = False) -> AsyncIterator[str]:
+    async def hold(self, tenant_id: str, data: bytes, *, here: bool = False, base64: str = "") -> AsyncIterator[str]:
         """Hold bytes while the block runs; gives their SHA-256 in hexadecimal.
 
         Args:
             here: whether only this process reads them.
+            base64: the text that the bytes came in, if it is exactly what an encoder makes of them, without line
+                breaks. It is kept for one who asks (`take_base64`), if that can be somebody in this process.
 
         Raises:
             Unavailable: the process holds as much as it may (OVERLOADED); or other processes need the bytes, and the
                 store cannot be written now.
         """
         hash = await _hashed(data)
-        self._held.take(tenant_id, hash, data)
+        self._held.take(tenant_id, hash, data, "" if self._shared else base64)
+        # It is let go before the block ends.
+        del base64
         try:
             if here or not self._shared:
                 yield hash
@@ -92,6 +96,14 @@ class Blobs:
         if data is None:
             raise _not_found(hash)
         return data
+
+    def take_base64(self, tenant_id: str, hash: str) -> str:
+        """The base64 that held bytes came in; empty if this process does not have it, or no more.
+
+        One asks for each who holds the bytes: the text is larger than they are, and is needed once, for the request to
+        a provider.
+        """
+        return self._held.take_base64(tenant_id, hash)
 
     async def keep(self, connection: "Connection", tenant_id: str, owner: str, hashes: Iterable[str]) -> None:
         """Keep bytes for an owner, in the caller's transaction. They are stored before the caller can commit.

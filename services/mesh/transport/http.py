@@ -22,8 +22,12 @@ if TYPE_CHECKING:
 log = structlog.get_logger("tls")
 
 
+# Bytes of a body that an application gets in one piece. By uvicorn's own limit, reading pauses after every 64 KiB.
+_PIECE = 2 * 1024 * 1024
+
+
 class _Http(HttpToolsProtocol):
-    """A connection that sends its answers in as few pieces as possible.
+    """A connection that sends its answers, and hands over the bodies of its requests, in as few pieces as possible.
 
     The scope of each request has an extension with the `Departure` of the client.
     """
@@ -52,6 +56,20 @@ class _Http(HttpToolsProtocol):
         if isinstance(self.transport, GatheringTransport):
             self.transport.flush()
         super().on_response_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """Collect a body; uvicorn itself wakes the application at its end."""
+        if self.parser.should_upgrade() and self._should_upgrade():
+            # The request has no cycle.
+            return
+        cycle = self.cycle
+        if cycle.response_complete:
+            # Nobody reads the rest.
+            return
+        cycle.body += body
+        if len(cycle.body) >= _PIECE:
+            self.flow.pause_reading()
+            cycle.message_event.set()
 
     def handle_websocket_upgrade(self) -> None:
         # A WebSocket writes each message once anyway, and its protocol needs the transport itself.

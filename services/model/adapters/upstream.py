@@ -95,8 +95,11 @@ class Upstream:
         whole = not body.get("stream")
         first = patience.whole if whole else patience.first_byte
         connection: Connection | None = None
+        sent = [orjson.dumps(body)]
+        # A request with pictures is large, and the answer may take minutes.
+        del body
         try:
-            connection = await self._connections.ask("POST", path, orjson.dumps(body), first, headers)
+            connection = await self._connections.ask("POST", path, sent.pop(), first, headers)
             if connection.status != 200:
                 said = await self._whole(connection, _LARGEST_ERROR)
                 raise refusal.refusal(

@@ -40,6 +40,10 @@ class Blobs(Protocol):
         """
         ...
 
+    def take_base64(self, tenant_id: str, hash: str) -> str:
+        """The base64 that the bytes came in; empty if it is not here, or was taken already."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class _Wanted:
@@ -155,7 +159,8 @@ class MediaReader:
             is_here = media.WhichOneof("source") == "data"
             data = media.data if is_here else await self._blobs.read(tenant_id, media.hash)
             allowance.take(len(data) * wanted.uses)
-            return {key_of(media): await _content(wanted, data, media.name)}
+            base64 = "" if is_here else self._blobs.take_base64(tenant_id, media.hash)
+            return {key_of(media): await _content(wanted, data, media.name, base64=base64)}
 
     async def _fetched(
         self, url: str, group: Sequence[_Wanted], allowance: Allowance, turn: asyncio.Semaphore
@@ -176,8 +181,8 @@ class MediaReader:
             return found
 
 
-async def _content(wanted: _Wanted, data: bytes, name: str, served: str = "") -> Content:
-    """Check bytes, and make their base64 if that would block the loop later.
+async def _content(wanted: _Wanted, data: bytes, name: str, served: str = "", base64: str = "") -> Content:
+    """Check bytes, and make their base64 if that would block the loop later, and nobody has it.
 
     Raises:
         InvalidArgument: MEDIA_INVALID.
@@ -187,7 +192,9 @@ async def _content(wanted: _Wanted, data: bytes, name: str, served: str = "") ->
         picture.check(media_type, data)
     except Wrong as error:
         raise _invalid(wanted, error) from error
-    return Content(data, media_type, await _base64(data) if len(data) > _PIECE else "")
+    if not base64 and len(data) > _PIECE:
+        base64 = await _base64(data)
+    return Content(data, media_type, base64)
 
 
 async def _base64(data: bytes) -> str:

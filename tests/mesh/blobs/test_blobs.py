@@ -1,6 +1,7 @@
 """Bytes by their hash: held for a turn, kept once per tenant, and gone with their last owner."""
 
 import asyncio
+import base64
 import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from services.mesh.stores.postgres import Pool
 
 PICTURE = b"a picture"
+BASE64 = base64.b64encode(PICTURE).decode()
 HASH = hashlib.sha256(PICTURE).hexdigest()
 
 
@@ -88,6 +90,33 @@ async def test_a_process_holds_no_more_than_it_may_and_equal_bytes_count_once(pr
             assert await blobs.read("acme", hash) == b"1234"
     async with blobs.hold("acme", b"more than it may") as hash:
         assert await blobs.read("acme", hash) == b"more than it may"
+
+
+async def test_the_base64_of_bytes_is_given_once_for_each_who_holds_them(process: Process) -> None:
+    blobs = process.blobs
+    async with blobs.hold("acme", PICTURE, base64=BASE64) as hash, blobs.hold("acme", PICTURE, base64=BASE64):
+        assert blobs.take_base64("globex", hash) == ""
+        assert [blobs.take_base64("acme", hash) for _ in range(3)] == [BASE64, BASE64, ""]
+        assert await blobs.read("acme", hash) == PICTURE
+        async with blobs.hold("acme", PICTURE, base64=BASE64):
+            assert [blobs.take_base64("acme", hash) for _ in range(2)] == [BASE64, ""]
+    assert blobs.take_base64("acme", hash) == ""
+
+
+async def test_base64_gives_way_to_bytes(process: Process) -> None:
+    blobs = Blobs(process.store, process.pool, held_bytes=len(PICTURE) + len(BASE64) + 2)
+    async with blobs.hold("acme", PICTURE, base64=BASE64) as hash:
+        async with blobs.hold("acme", b"others", base64="b3RoZXJz") as other:
+            assert [blobs.take_base64("acme", each) for each in (hash, other)] == ["", "b3RoZXJz"]
+        # All that was held is let go, or this would not fit.
+        async with blobs.hold("acme", b"x" * len(BASE64)):
+            pass
+
+
+async def test_base64_is_not_kept_if_services_are_apart(database: "Pool", tmp_path: Path) -> None:
+    blobs = Process(tmp_path, database, shared=True).blobs
+    async with blobs.hold("acme", PICTURE, base64=BASE64) as hash:
+        assert blobs.take_base64("acme", hash) == ""
 
 
 async def test_large_bytes_have_the_same_hash_as_anywhere(process: Process) -> None:

@@ -84,6 +84,9 @@ class NoBlobs:
     async def read(self, tenant_id: str, hash: str) -> bytes:
         raise NotFound("there are no such bytes")
 
+    def take_base64(self, tenant_id: str, hash: str) -> str:
+        return ""
+
 
 @pytest.fixture(autouse=True)
 def bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

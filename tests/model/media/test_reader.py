@@ -33,6 +33,7 @@ class Kept:
     def __init__(self, *kept: bytes) -> None:
         self._kept = {hashlib.sha256(data).hexdigest(): data for data in kept}
         self.reads: list[str] = []
+        self.base64 = ""
 
     async def read(self, tenant_id: str, hash: str) -> bytes:
         """The bytes."""
@@ -41,6 +42,10 @@ class Kept:
         if hash not in self._kept:
             raise NotFound(f"there is no content with the hash {hash}", reason="MEDIA_NOT_FOUND")
         return self._kept[hash]
+
+    def take_base64(self, tenant_id: str, hash: str) -> str:
+        """The text of all bytes, if a test has set it."""
+        return self.base64
 
 
 def image(**media: Any) -> Part:
@@ -91,6 +96,14 @@ async def test_what_the_mesh_keeps_is_read_once_though_the_request_has_it_twice(
     assert kept.reads == [HASH]
 
 
+async def test_the_text_that_bytes_came_in_is_used_instead_of_another(tmp_path: Path) -> None:
+    kept = Kept(PNG)
+    kept.base64 = "as it came"
+    part = image(hash=HASH, media_type="image/png")
+    contents = await read(part, kept=kept)
+    assert contents.data_url(part.image) == "data:image/png;base64,as it came"
+
+
 async def test_what_a_service_holds_is_read_as_long_as_it_holds_it(tmp_path: Path) -> None:
     blobs = Blobs(Directory(tmp_path))
     reader = MediaReader(blobs, MediaSettings())
@@ -118,6 +131,9 @@ async def test_a_store_that_is_away_is_not_taken_for_a_wrong_picture() -> None:
     class Away:
         async def read(self, tenant_id: str, hash: str) -> bytes:
             raise Unavailable("the store cannot be reached")
+
+        def take_base64(self, tenant_id: str, hash: str) -> str:
+            return ""
 
     reader = MediaReader(Away(), MediaSettings())
     messages = [Message(role=ROLE_USER, parts=[image(hash=HASH), image(data=JPEG)])]

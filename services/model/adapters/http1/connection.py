@@ -62,15 +62,15 @@ class Connection(asyncio.Protocol):
         """Whether another exchange may follow: the answer was complete, and neither side has closed."""
         return self._reusable and not self._closed
 
-    def send(self, request: bytes) -> None:
-        """Begin an exchange."""
+    def send(self, *request: bytes) -> None:
+        """Begin an exchange. The request may be in pieces, so that a large body is not copied behind its head."""
         self._begin()
         self._complete = self._reusable = False
         self._parser = httptools.HttpResponseParser(self)
         if self._closed:
             self._fail(Broken(untouched=True))
         else:
-            self._transport.write(request)
+            self._transport.writelines(request)
 
     async def answered(self, seconds: float) -> None:
         """Return when the head of the answer has arrived.

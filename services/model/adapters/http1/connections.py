@@ -70,7 +70,7 @@ class Connections:
         head = self._head(method, path)
         if fields:
             head += "".join(f"{name}: {_clean(value)}\r\n" for name, value in fields.items()).encode("latin-1")
-        request = head + b"Content-Length: %d\r\n\r\n" % len(body) + body
+        head += b"Content-Length: %d\r\n\r\n" % len(body)
         while True:
             connection = self._idle_connection()
             fresh = connection is None
@@ -78,7 +78,7 @@ class Connections:
                 connection = await self._connect()
             self._busy.add(connection)
             try:
-                connection.send(request)
+                connection.send(head, body)
                 await connection.answered(seconds)
             except Broken as broken:
                 self.give_back(connection)

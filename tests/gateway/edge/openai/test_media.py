@@ -1,8 +1,10 @@
 """Pictures, sounds and documents in requests: where their bytes are during a turn, and what is refused by name."""
 
 import asyncio
+import binascii
 from base64 import b64encode
 from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -13,7 +15,9 @@ from soma.errors.v1 import reasons
 from soma.model.v1 import message_pb2 as model
 from soma.model.v1.message_pb2 import Media, Message, Part
 
-from gateway.edge.openai.media import decoded
+from gateway.edge.openai.media import LONGEST_PIECE, Inline, decoded, decoded_in_pieces, held
+from services.mesh.blobs.blobs import Blobs
+from services.mesh.blobs.directory import Directory
 from services.mesh.call import errors
 from services.mesh.testing.waiting import until
 from tests.fakes.chat import spoken
@@ -291,3 +295,40 @@ async def test_input_items_have_pictures_and_documents_and_can_be_sent_again(
 @given(st.binary(max_size=200))
 def test_any_bytes_are_decoded_as_they_were_encoded(data: bytes) -> None:
     assert decoded(base64(data)) == data
+
+
+@given(st.text("AQgw+/-_= \nÄ\ud800", max_size=12))
+def test_a_text_is_base64_for_the_fast_decoder_and_the_strict_one_alike(text: str) -> None:
+    try:
+        expected = binascii.a2b_base64(text, strict_mode=True)
+    except ValueError:
+        with pytest.raises(ValueError):
+            decoded(text)
+    else:
+        assert decoded(text) == expected
+
+
+@pytest.mark.parametrize("text", [base64(b"a" * 4_000_001), base64(b"a" * 3 * 1024 * 1024)])
+async def test_a_long_text_is_decoded_in_pieces(text: str) -> None:
+    assert await decoded_in_pieces(text) == binascii.a2b_base64(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        base64(b"a" * 3_000_000)[:-1],
+        base64(b"a" * (LONGEST_PIECE // 4 * 3 - 1)) + "AAAA",
+        base64(b"a" * (LONGEST_PIECE // 4 * 3 - 1)) + "=AAAA",
+    ],
+)
+async def test_a_long_text_that_is_not_base64_is_refused(text: str) -> None:
+    with pytest.raises(ValueError):
+        await decoded_in_pieces(text)
+
+
+@pytest.mark.parametrize(("text", "kept"), [("AA==", "AA=="), ("AB==", ""), ("AAAA", "AAAA"), ("AAB=", "")])
+async def test_the_text_of_bytes_is_kept_if_an_encoder_makes_the_same(text: str, kept: str, tmp_path: Path) -> None:
+    blobs, media = Blobs(Directory(tmp_path)), Media()
+    async with held([Inline(media, text, "")], blobs, "acme"):
+        assert await blobs.read("acme", media.hash) == binascii.a2b_base64(text)
+        assert blobs.take_base64("acme", media.hash) == kept
