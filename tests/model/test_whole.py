@@ -118,7 +118,7 @@ async def test_it_may_take_longer_than_the_first_byte_of_a_stream_and_shows_life
         (Fault.HANG, "PROVIDER_TIMEOUT"),
         (Fault.HANG_MID, "PROVIDER_TIMEOUT"),
         (Fault.RESET_MID, "PROVIDER_STREAM_CUT"),
-        (Fault.CUT_MID, "PROVIDER_PROTOCOL_ERROR"),
+        (Fault.CUT_MID, "PROVIDER_STREAM_CUT"),
         (Fault.GARBAGE, "PROVIDER_PROTOCOL_ERROR"),
         (Fault.NOT_A_STREAM, "PROVIDER_PROTOCOL_ERROR"),
         (Fault.ERROR_MID, "PROVIDER_UNAVAILABLE"),
