@@ -1,7 +1,7 @@
 """Sends a request to a vendor's server and reads its answer, as a stream of events or in one piece."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any, TypeAlias
 
@@ -10,6 +10,7 @@ from soma.errors.v1 import reasons
 from soma.model.v1.message_pb2 import Delta
 
 from services.mesh.call.errors import MeshError
+from services.messages.answer import is_text
 from services.model.adapters import refusal
 from services.model.adapters.answer import AnswerReader, Pieces
 from services.model.adapters.sse import EventParser
@@ -60,9 +61,11 @@ async def answered(
                 if len(document) > _LARGEST:
                     raise refusal.protocol_error(upstream.name, "its answer in one piece is too large")
                 continue
-            for data in events.feed(chunk):
-                for event in answer.read(data):
-                    yield event
+            pieces, failure = _read(events.feed(chunk), answer)
+            for event in pieces:
+                yield event
+            if failure is not None:
+                raise failure
     try:
         last = answer.read_whole(bytes(document)) if document is not None else _last(events, answer, upstream.name)
     except MeshError as error:
@@ -91,6 +94,35 @@ async def _after_end(chunks: AsyncGenerator[bytes, None], provider: str) -> byte
     except (MeshError, TimeoutError) as error:
         _log.info("provider_end_unclean", provider=provider, problem=str(error) or "silence")
         return b""
+
+
+def _read(events: Iterable[bytes], answer: AnswerReader) -> tuple[list[Delta], MeshError | None]:
+    """The pieces of events that arrived together, and the error that ends the answer after them, if there is one.
+
+    Texts that follow one another become one piece: each piece costs the whole mesh more than it costs here.
+    """
+    found: list[Delta] = []
+    texts: list[Delta] = []
+    failure = None
+    try:
+        for data in events:
+            for piece in answer.read(data):
+                if is_text(piece):
+                    texts.append(piece)
+                    continue
+                if texts:
+                    found.append(_text_of(texts))
+                    texts = []
+                found.append(piece)
+    except MeshError as error:
+        failure = error
+    if texts:
+        found.append(_text_of(texts))
+    return found, failure
+
+
+def _text_of(texts: Sequence[Delta]) -> Delta:
+    return texts[0] if len(texts) == 1 else Delta(text="".join(piece.text for piece in texts))
 
 
 def _last(events: EventParser, answer: AnswerReader, provider: str) -> Pieces:
