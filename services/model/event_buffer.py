@@ -10,7 +10,7 @@ from soma.model.v1.message_pb2 import Delta
 
 from services.mesh.call import errors
 from services.mesh.wakeup import Wakeup
-from services.messages.answer import is_text, joined
+from services.messages.answer import is_text, joined, joined_text
 from services.model.provider import ProviderEvent
 
 # Size of the buffer for a slow caller, in characters; when it is full, reading from the provider pauses.
@@ -77,8 +77,7 @@ class EventBuffer:
             self._queue.popleft()
         # Most often nothing is left, and nothing has to be measured again.
         self._size = self._size - sum(map(_weight, pieces)) if self._queue else 0
-        # Most answers are text alone, for which this is twice as fast.
-        return Delta(text="".join([piece.text for piece in pieces])) if texts else joined(pieces)
+        return joined_text(pieces) if texts else joined(pieces)
 
     async def close(self) -> None:
         """Stop reading, and wait until the provider's work has ended."""

@@ -158,14 +158,11 @@ class Generations:
                     return
                 else:
                     yield GenerateResponse(delta=event)
-        except Exception as error:
+        except BaseException as error:
             if not settled:
-                settled = True
-                self._failed(tally, error.reason if isinstance(error, errors.MeshError) else reasons.INTERNAL)
+                self._interrupted(tally, error)
             raise
         finally:
-            if not settled:
-                self._cancelled(tally)
             await buffer.close()
 
     async def _whole(self, tally: Tally, dropped: Sequence[str]) -> AsyncGenerator[GenerateResponse, None]:
@@ -186,14 +183,11 @@ class Generations:
                 delta.refusal = any(piece.refusal for piece in pieces)
             answer = GenerationAnswer(started=_started(tally, dropped), delta=delta, finished=finished)
             yield GenerateResponse(answer=answer)
-        except Exception as error:
+        except BaseException as error:
             if not settled:
-                settled = True
-                self._failed(tally, error.reason if isinstance(error, errors.MeshError) else reasons.INTERNAL)
+                self._interrupted(tally, error)
             raise
         finally:
-            if not settled:
-                self._cancelled(tally)
             if not work.done():
                 work.cancel()
                 await asyncio.wait((work,))
@@ -229,6 +223,13 @@ class Generations:
         tally.close(finished)
         metrics.record_end(tally.route, "finished", finished)
         await self._ledger.record(tally.record(UsageRecord.OUTCOME_FINISHED, finished.usage))
+
+    def _interrupted(self, tally: Tally, error: BaseException) -> None:
+        """Record a generation that ended before its final event: it failed, or its caller left."""
+        if isinstance(error, Exception):
+            self._failed(tally, error.reason if isinstance(error, errors.MeshError) else reasons.INTERNAL)
+        else:
+            self._cancelled(tally)
 
     def _failed(self, tally: Tally, reason: str) -> None:
         metrics.record_end(tally.route, "failed")

@@ -1,7 +1,7 @@
 """Sends a request to a vendor's server and reads its answer, as a stream of events or in one piece."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
 from contextlib import aclosing
 from typing import Any, TypeAlias
 
@@ -10,7 +10,7 @@ from soma.errors.v1 import reasons
 from soma.model.v1.message_pb2 import Delta
 
 from services.mesh.call.errors import MeshError
-from services.messages.answer import is_text
+from services.messages.answer import is_text, joined_text
 from services.model.adapters import refusal
 from services.model.adapters.answer import AnswerReader, Pieces
 from services.model.adapters.sse import EventParser
@@ -111,18 +111,14 @@ def _read(events: Iterable[bytes], answer: AnswerReader) -> tuple[list[Delta], M
                     texts.append(piece)
                     continue
                 if texts:
-                    found.append(_text_of(texts))
+                    found.append(joined_text(texts))
                     texts = []
                 found.append(piece)
     except MeshError as error:
         failure = error
     if texts:
-        found.append(_text_of(texts))
+        found.append(joined_text(texts))
     return found, failure
-
-
-def _text_of(texts: Sequence[Delta]) -> Delta:
-    return texts[0] if len(texts) == 1 else Delta(text="".join(piece.text for piece in texts))
 
 
 def _last(events: EventParser, answer: AnswerReader, provider: str) -> Pieces:
