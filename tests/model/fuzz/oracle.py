@@ -12,6 +12,7 @@ It reads the whole body at once and only with Python's own JSON, by these rules:
 
 import json
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -139,7 +140,7 @@ def _events(body: bytes) -> Iterator[tuple[str, str, bool]]:
         yield from ((*each, number < len(blocks)) for each in found)
 
 
-class Reader:
+class Reader(ABC):
     """What is common to the protocols."""
 
     def __init__(self) -> None:
@@ -180,13 +181,13 @@ class Reader:
             except Unreadable:
                 self.failed = True
 
+    @abstractmethod
     def event(self, event: dict[str, Any]) -> None:
         """Take a JSON object."""
-        raise NotImplementedError
 
+    @abstractmethod
     def document(self, document: Any) -> None:
         """Take an answer in one piece."""
-        raise NotImplementedError
 
     def verdict(self) -> Verdict:
         """The verdict on what was taken."""

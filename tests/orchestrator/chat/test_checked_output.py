@@ -27,7 +27,7 @@ class Asked:
     requests: list[EvaluateRequest] = field(default_factory=list)
 
     async def Evaluate(self, request: EvaluateRequest) -> EvaluateResponse:
-        """See the contract."""
+        """Note the request, and decide by the rules."""
         self.requests.append(request)
         return await self.fake.Evaluate(request, None)
 
