@@ -28,7 +28,7 @@ from services.model.catalogue import Catalogue
 from services.model.generation import Generations, answer_of
 from services.model.parameters import supported_request
 from services.model.provider import Excludes
-from services.model.store import PageStart, UsageStore
+from services.model.store import UsageStore
 from services.model.vectors import Vectors, require_texts
 
 # Usage records in a page, if the request does not say.
@@ -102,16 +102,12 @@ class CostService(cost_service_pb2_grpc.CostServiceServicer):
 
     async def ListUsage(self, request: ListUsageRequest, context: Context) -> ListUsageResponse:
         limit = request.page_size or _PAGE_SIZE
-        place = page_token.read(request, datetime, str)
-        after = PageStart(*place) if place else None
-        # One more than the page shows whether there is a next one.
-        records = await self._usage.list_usage(principal().tenant_id, request.conversation_id, after, limit + 1)
-        response = ListUsageResponse(records=records[:limit])
-        if len(records) > limit:
-            last = response.records[-1]
-            began = last.start_time.ToDatetime(tzinfo=UTC)
-            response.next_page_token = page_token.write(request, began, last.generation_id)
-        return response
+        after = page_token.read(request, datetime, str)
+        found = await self._usage.list_usage(principal().tenant_id, request.conversation_id, after, limit + 1)
+        records, token = page_token.cut(
+            request, found, limit, lambda last: (last.start_time.ToDatetime(tzinfo=UTC), last.generation_id)
+        )
+        return ListUsageResponse(records=records, next_page_token=token)
 
 
 @cache

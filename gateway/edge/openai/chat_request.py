@@ -11,7 +11,7 @@ from soma.orchestrator.v1.chat_service_pb2 import ChatRequest
 from typing_extensions import TypedDict
 
 from gateway.edge.openai import shared
-from gateway.edge.openai.extension import NOTHING, Extension, ExtensionRequest, extension_of
+from gateway.edge.openai.extension import NOTHING, Extension, extension_of
 from gateway.edge.openai.media import Attached, Inline
 from gateway.edge.openai.messages import ChatMessages, add_messages
 from gateway.edge.openai.provider_params import sent
@@ -74,43 +74,25 @@ class Thinking(TypedDict, total=False):
 
 
 @with_config(ConfigDict(strict=True, extra="allow"))
-class ChatCompletionRequest(TypedDict, total=False):
+class ChatCompletionRequest(shared.Parameters, total=False):
     """The parameters that are read; null is the same as an absent parameter. Others reach the provider as they are."""
 
-    model: str | None
     messages: ChatMessages | None
-    stream: bool | None
     stream_options: StreamOptions | None
     max_tokens: shared.Tokens | None
     max_completion_tokens: shared.Tokens | None
-    temperature: shared.Temperature | None
-    top_p: shared.Share | None
-    top_k: shared.TopK | None
-    repetition_penalty: shared.Repetition | None
     frequency_penalty: Penalty | None
     presence_penalty: Penalty | None
     stop: TextOr[Stop, Annotated[list[Stop], Field(fail_fast=True, max_length=16)]] | None
     seed: Annotated[int, Field(ge=-INT64, le=INT64 - 1)] | None
     n: Annotated[int, Field(ge=1, le=128)] | None
     logprobs: bool | None
-    top_logprobs: shared.Logprobs | None
     reasoning_effort: shared.Effort | None
     reasoning: ReasoningSettings | None
     thinking: Thinking | None
     tools: ChatTools | None
     tool_choice: ChatToolChoice | None
-    parallel_tool_calls: bool | None
     response_format: ChatFormat | None
-    user: str | None
-    conversation: shared.Conversation | None
-    metadata: shared.Metadata | None
-    service_tier: shared.ServiceTier | None
-    soma: ExtensionRequest | None
-    # Hints to OpenAI's own caches and abuse checks: the answer is the same without them.
-    safety_identifier: str | None
-    prompt_cache_key: str | None
-    prompt_cache_retention: str | None
-    prompt_cache_options: dict[str, Any] | None
     # The parameters of UNSUPPORTED.
     audio: Any
     function_call: Any

@@ -7,7 +7,7 @@ from pydantic import Field
 from soma.errors.v1 import reasons
 from typing_extensions import TypedDict
 
-from gateway.edge.openai.extension import Extension
+from gateway.edge.openai.extension import Extension, ExtensionRequest
 from gateway.edge.openai.words import UNSUPPORTED, unsupported
 from gateway.edge.request_model import TextOr, must, strict
 
@@ -55,6 +55,29 @@ class ConversationObject(TypedDict):
 
 
 Conversation = TextOr[str, ConversationObject]
+
+
+class Parameters(TypedDict, total=False):
+    """The parameters that requests for chat completions and for responses have in common."""
+
+    model: str | None
+    stream: bool | None
+    temperature: Temperature | None
+    top_p: Share | None
+    top_k: TopK | None
+    repetition_penalty: Repetition | None
+    top_logprobs: Logprobs | None
+    parallel_tool_calls: bool | None
+    user: str | None
+    conversation: Conversation | None
+    metadata: Metadata | None
+    service_tier: ServiceTier | None
+    soma: ExtensionRequest | None
+    # Hints to OpenAI's own caches and abuse checks: the answer is the same without them.
+    safety_identifier: str | None
+    prompt_cache_key: str | None
+    prompt_cache_retention: str | None
+    prompt_cache_options: dict[str, Any] | None
 
 
 def conversation_of(conversation: str | ConversationObject | None) -> str:
