@@ -3,7 +3,8 @@
 import re
 from dataclasses import fields
 
-from services.model.vendor import Chat, Embeddings, Known, Limit, ListedPrices, ModelFacts, Models, Server, Vendor
+from services.model.known_models import Known, ModelFacts
+from services.model.vendor import Chat, Embeddings, Limit, ListedPrices, Models, Server, Vendor
 from tools.vendors import PAGE, page
 
 

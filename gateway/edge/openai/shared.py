@@ -1,6 +1,6 @@
 """Members that chat completions and responses have in common."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -8,7 +8,7 @@ from soma.errors.v1 import reasons
 from typing_extensions import TypedDict
 
 from gateway.edge.openai.extension import Extension, ExtensionRequest
-from gateway.edge.openai.words import UNSUPPORTED, unsupported
+from gateway.edge.openai.words import UNSUPPORTED, refuse, unsupported
 from gateway.edge.request_model import TextOr, must, strict
 
 Tokens = Annotated[int, Field(ge=1, le=1_000_000)]
@@ -83,6 +83,17 @@ class Parameters(TypedDict, total=False):
 def conversation_of(conversation: str | ConversationObject | None) -> str:
     """The id of a conversation, from a string or an object; empty if there is no conversation."""
     return conversation["id"] if isinstance(conversation, dict) else conversation or ""
+
+
+def check_stream_options(given: Mapping[str, Any]) -> None:
+    """Refuse options of a stream without a stream.
+
+    Raises:
+        InvalidArgument: they are there.
+    """
+    if given.get("stream_options") is not None and not given.get("stream"):
+        message = "The 'stream_options' parameter is only allowed when 'stream' is enabled."
+        refuse(message, "stream_options", reasons.INVALID_VALUE)
 
 
 def top_k_of(top_k: int | None) -> int | None:
