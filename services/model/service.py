@@ -172,8 +172,8 @@ def _completion(request: InferRequest) -> GenerateRequest:
 
 
 def _set_defaults(sampling: Sampling) -> None:
-    """Set the defaults of the contract of Infer."""
+    """Set the defaults of the contract of Infer. Those of `top_p` and `repetition_penalty` have no effect."""
     given = Sampling()
     given.CopyFrom(sampling)
-    sampling.CopyFrom(Sampling(max_tokens=64, temperature=0.8, top_p=1.0, top_k=50, repetition_penalty=1.0))
+    sampling.CopyFrom(Sampling(max_tokens=64, temperature=0.8, top_k=50))
     sampling.MergeFrom(given)

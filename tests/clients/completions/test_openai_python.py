@@ -125,7 +125,8 @@ async def test_several_prompts_have_their_choices_in_their_order(
     vendors["vllm"].bodies.clear()
     prompts = ["One", "Three", "Twelve"]
     wanted: Any = {"model": METHODS["vllm"].model, "prompt": prompts, "n": 2, "seed": 7}
-    texts, usage = {}, None
+    texts: dict[int, str] = {}
+    usage = None
     if streamed:
         async for chunk in await client.completions.create(
             **wanted, stream=True, stream_options={"include_usage": True}
