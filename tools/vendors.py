@@ -12,7 +12,7 @@ BEGIN = "<!-- from services/model/vendors: python -m tools.vendors -->\n"
 
 
 def tables() -> str:
-    """The generated sections: all vendors, what they do not support, their thoughts, prices and other differences."""
+    """The generated sections: the vendors, what they lack, thoughts, completions, prices and other differences."""
     vendors = list(load().values())
     return "\n".join(
         [
@@ -21,6 +21,8 @@ def tables() -> str:
             *_lacking(vendors),
             "",
             *_thinking(vendors),
+            "",
+            *_completing(vendors),
             "",
             *_prices(vendors),
             "",
@@ -88,6 +90,18 @@ def _thinking(vendors: list[Vendor]) -> Iterator[str]:
             back += ", and signatures of calls" if chat.thoughts else ", but signatures of calls"
         effort = "–" if "reasoning_effort" in chat.lacks else f"`{chat.effort}`"
         yield f"| {vendor.title} | {back} | {effort} | {f'`{chat.budget}`' if chat.budget else '–'} |"
+
+
+def _completing(vendors: list[Vendor]) -> Iterator[str]:
+    yield "## Completions of prompts\n"
+    yield "The vendors with a method for completions, and what it lacks beside thinking. The other vendors, and other"
+    yield "models of these, get a prompt as a message, and have neither `suffix` nor `best_of`.\n"
+    yield "| vendor | path | models | does not support | the only members of `provider_params` |\n|---|---|---|---|---|"
+    for vendor in vendors:
+        if (method := vendor.completions) is not None:
+            models, lacks = _names(list(method.models)) or "all", _names(sorted(method.lacks)) or "–"
+            takes = "any" if method.takes is None else _names(sorted(method.takes)) or "none"
+            yield f"| {vendor.title} | `{method.path}` | {models} | {lacks} | {takes} |"
 
 
 def _prices(vendors: list[Vendor]) -> Iterator[str]:

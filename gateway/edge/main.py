@@ -14,12 +14,12 @@ from gateway.edge.logs.sockets import LogSockets
 from gateway.edge.logs.tail import Tails
 from gateway.edge.openai import surface as openai
 from gateway.edge.openai.api import Api
-from gateway.edge.openai.chat import ChatCompletions
 from gateway.edge.openai.embeddings import Embeddings
 from gateway.edge.openai.failures import ERRORS
 from gateway.edge.openai.input_items import InputItems
 from gateway.edge.openai.models import Models
 from gateway.edge.openai.responses import Responses
+from gateway.edge.openai.turns import Turns
 from gateway.edge.settings import EdgeSettings
 from gateway.edge.tracing import RequestTracing
 from services.mesh.declaration import Declaration
@@ -35,7 +35,7 @@ async def build(mesh: Mesh, settings: EdgeSettings, _stack: AsyncExitStack) -> S
     """
     orchestrator, model = mesh.connect("orchestrator"), mesh.connect("model")
     api = Api(
-        ChatCompletions(ChatServiceStub(orchestrator), mesh.blobs, settings.chat_timeout_seconds),
+        Turns(ChatServiceStub(orchestrator), mesh.blobs, settings.chat_timeout_seconds),
         Responses(
             ResponseServiceStub(orchestrator),
             mesh.blobs,

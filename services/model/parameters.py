@@ -50,6 +50,15 @@ def _clear_field(holder: Any, name: str) -> None:
     holder.ClearField(name)
 
 
+def _completion(name: str) -> Parameter:
+    """A field of `completion`."""
+
+    def is_set(options: GenerationOptions) -> bool:
+        return bool(getattr(options.completion, name))
+
+    return Parameter(f"completion.{name}", is_set, lambda options: _clear_field(options.completion, name))
+
+
 def _format(kind: "ResponseFormat.Type.ValueType") -> Parameter:
     return Parameter(
         "response_format",
@@ -74,6 +83,8 @@ PARAMETERS: Mapping[str, Parameter] = {
         lambda options: options.tool_choice.mode in (ToolChoice.MODE_REQUIRED, ToolChoice.MODE_NAMED),
         lambda options: options.ClearField("tool_choice"),
     ),
+    "suffix": _completion("suffix"),
+    "echo": _completion("echo"),
     "temperature": _sampling("temperature", 1.0),
     "top_p": _sampling("top_p", 1.0),
 }

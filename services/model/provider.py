@@ -69,6 +69,25 @@ class Excludes(Protocol):
         ...
 
 
+class CompletionMethod(Protocol):
+    """What a method for completions lacks and takes, as in `Provider`."""
+
+    @property
+    def unsupported(self) -> Collection[str]: ...
+
+    @property
+    def takes(self) -> Collection[str] | None: ...
+
+
+@runtime_checkable
+class Completes(Protocol):
+    """A provider with a method for completions, which some of its models may have."""
+
+    def completing(self, model: str) -> CompletionMethod | None:
+        """The method by which `model` continues a prompt; None if it gets the prompt as a message."""
+        ...
+
+
 @runtime_checkable
 class Embeds(Protocol):
     """A provider that can also make vectors."""

@@ -43,14 +43,6 @@ _LIST = """
 
 
 @dataclass(frozen=True, slots=True)
-class PageStart:
-    """The start of a page of the ledger: it comes after this row."""
-
-    start_time: datetime
-    generation_id: str
-
-
-@dataclass(frozen=True, slots=True)
 class Entry:
     """A record, and the `traceparent` of its call; empty without a trace."""
 
@@ -84,12 +76,14 @@ class UsageStore:
         self._outbox.wake()
 
     async def list_usage(
-        self, tenant_id: str, conversation_id: str, after: PageStart | None, limit: int
+        self, tenant_id: str, conversation_id: str, after: tuple[datetime, str] | None, limit: int
     ) -> list[UsageRecord]:
-        """At most `limit` records of a tenant, newest first; of one conversation if `conversation_id` is not empty."""
-        start, generation = (after.start_time, after.generation_id) if after else (None, "")
+        """At most `limit` records of a tenant, newest first; of one conversation if `conversation_id` is not empty.
+
+        `after` is the time and the id of the generation before them.
+        """
         async with postgres.connection(self._pool) as connection:
-            rows = await connection.fetch(_LIST, tenant_id, conversation_id, start, generation, limit)
+            rows = await connection.fetch(_LIST, tenant_id, conversation_id, *(after or (None, None)), limit)
         return [_record(row) for row in rows]
 
 

@@ -6,7 +6,6 @@ Each vendor has a file (`services.model.vendor_files`). `docs/providers.md` expl
 import re
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import date
 from fnmatch import fnmatchcase
 from typing import Annotated, Any, Literal, TypeAlias
 from urllib.parse import urlsplit
@@ -15,6 +14,7 @@ from pydantic import AfterValidator, ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from services.mesh.transport.url import http_url
+from services.model.known_models import Known, Modality, ModelFacts
 from services.model.media.contents import Kind as MediaKind
 from services.model.parameters import MEMBERS, PARAMETERS
 
@@ -24,7 +24,7 @@ _DATED = re.compile(r"-(\d{4}-\d{2}-\d{2}|20\d{6})$")
 _STRICT = ConfigDict(extra="forbid")
 # The purposes of models. The purpose is known from the vendor's list or from the model's name.
 Kind: TypeAlias = Literal[
-    "chat", "embedding", "rerank", "image", "video", "speech", "transcription", "moderation", "other"
+    "chat", "completion", "embedding", "rerank", "image", "video", "speech", "transcription", "moderation", "other"
 ]
 
 
@@ -38,11 +38,7 @@ def _maybe_url(text: str) -> str:
     return http_url(text) if text else ""
 
 
-# What a model reads.
-Modality: TypeAlias = Literal["text", "image", "audio", "file", "video"]
 UrlPath = Annotated[str, Field(pattern=r"^(/.*)?$")]
-Price = Annotated[float, Field(ge=0)]
-Tokens = Annotated[int, Field(gt=0)]
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -139,7 +135,38 @@ class Chat:
     @property
     def unsupported(self) -> frozenset[str]:
         """All parameters that the vendor does not support."""
-        return self.lacks if self.budget else self.lacks | {"reasoning_budget"}
+        return self.lacks | {"suffix", "echo"} | (frozenset() if self.budget else {"reasoning_budget"})
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Completions:
+    """The vendor's method for completions, which continues a prompt instead of answering a message.
+
+    Attributes:
+        path: path after the base URL; `{model}` stands for the model's name.
+        models: patterns of the names of models that have the method; empty for all that chat. Prompts for other models
+            go to the chat method.
+        lacks: as in `Chat`.
+        takes: as in `Chat`.
+        renames: as in `Chat`.
+        omits: as in `Chat`.
+    """
+
+    path: UrlPath = "/completions"
+    models: tuple[str, ...] = ()
+    lacks: Annotated[frozenset[str], AfterValidator(_known)] = frozenset()
+    takes: frozenset[str] | None = None
+    renames: Mapping[str, str] = Field(default_factory=dict)
+    omits: tuple[str, ...] = ()
+
+    @property
+    def unsupported(self) -> frozenset[str]:
+        """All parameters that the method does not support: none of them thinks."""
+        return self.lacks | {"reasoning_effort", "reasoning_budget"}
+
+    def serves(self, model: str) -> bool:
+        """Whether a model that chats or completes has the method."""
+        return not self.models or any(fnmatchcase(model, pattern) for pattern in self.models)
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -216,49 +243,6 @@ class Limit:
 
 
 @dataclass(frozen=True, config=_STRICT)
-class Tier:
-    """The prices of requests with more than `above` input tokens."""
-
-    above: Tokens
-    input: Price | None = None
-    output: Price | None = None
-    cached_read: Price | None = None
-    cache_write: Price | None = None
-
-
-@dataclass(frozen=True, config=_STRICT)
-class ModelFacts:
-    """What is known of the models whose names match the pattern `name`: context window, prices, abilities.
-
-    `reads` is what they read; it is not known if it is None. `thinks` says whether they think before they answer.
-    Prices are in US dollars per million tokens; `image`, `minute` and `request` are per unit. An unknown price is None.
-    """
-
-    name: str
-    context: Tokens | None = None
-    reads: tuple[Modality, ...] | None = None
-    thinks: bool | None = None
-    input: Price | None = None
-    output: Price | None = None
-    cached_read: Price | None = None
-    cache_write: Price | None = None
-    reasoning: Price | None = None
-    image: Price | None = None
-    minute: Price | None = None
-    request: Price | None = None
-    tiers: tuple[Tier, ...] = ()
-
-
-@dataclass(frozen=True, config=_STRICT)
-class Known:
-    """Facts about its models on a day, and the vendor's page to compare them with. The first match counts."""
-
-    source: str
-    as_of: date
-    models: tuple[ModelFacts, ...] = ()
-
-
-@dataclass(frozen=True, config=_STRICT)
 class Vendor:
     """One vendor.
 
@@ -276,6 +260,7 @@ class Vendor:
     quirks: tuple[str, ...] = ()
     server: Server = Field(default_factory=Server)
     chat: Chat = Field(default_factory=Chat)
+    completions: Completions | None = None
     embeddings: Embeddings | None = None
     models: Models = Field(default_factory=Models)
     limits: tuple[Limit, ...] = ()

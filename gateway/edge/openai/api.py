@@ -3,11 +3,13 @@
 from collections.abc import Sequence
 
 from gateway.edge.body import read_body
-from gateway.edge.openai.chat import ChatCompletions
+from gateway.edge.openai.chat_request import read_chat_request
 from gateway.edge.openai.embeddings import Embeddings
 from gateway.edge.openai.input_items import InputItems
 from gateway.edge.openai.models import Models
 from gateway.edge.openai.responses import Responses
+from gateway.edge.openai.text_completion_request import read_text_completion_request
+from gateway.edge.openai.turns import Turns
 from gateway.edge.repetition import request_id
 from gateway.edge.routes import Exchange, Route
 
@@ -17,14 +19,14 @@ class Api:
 
     def __init__(
         self,
-        chat: ChatCompletions,
+        turns: Turns,
         responses: Responses,
         input_items: InputItems,
         embeddings: Embeddings,
         models: Models,
         body_limit_bytes: int,
     ) -> None:
-        self._chat = chat
+        self._turns = turns
         self._responses = responses
         self._input_items = input_items
         self._embeddings = embeddings
@@ -35,7 +37,8 @@ class Api:
     def routes(self) -> Sequence[Route]:
         """The routes: one for each path and method."""
         return (
-            Route("POST", "/v1/chat/completions", self._complete),
+            Route("POST", "/v1/chat/completions", self._chat),
+            Route("POST", "/v1/completions", self._complete),
             Route("POST", "/v1/responses", self._respond),
             Route("GET", "/v1/responses/{response_id}", self._retrieve_response),
             Route("DELETE", "/v1/responses/{response_id}", self._delete_response),
@@ -46,8 +49,14 @@ class Api:
             Route("GET", "/v1/models/{model}", self._retrieve_model, slashes=True),
         )
 
+    async def _chat(self, exchange: Exchange) -> None:
+        # No name keeps the body: one with pictures is large, and the answer may take minutes.
+        ask = read_chat_request(await self._body(exchange))
+        await self._turns.answer(ask, _attempt(exchange), exchange.departure, exchange.reply)
+
     async def _complete(self, exchange: Exchange) -> None:
-        await self._chat.answer(await self._body(exchange), _attempt(exchange), exchange.departure, exchange.reply)
+        ask = read_text_completion_request(await self._body(exchange))
+        await self._turns.answer(ask, _attempt(exchange), exchange.departure, exchange.reply)
 
     async def _respond(self, exchange: Exchange) -> None:
         await self._responses.create(await self._body(exchange), _attempt(exchange), exchange.departure, exchange.reply)

@@ -46,7 +46,7 @@ def openai_name(field: str) -> str:
     if field in NAMES:
         return NAMES[field]
     field = field.removeprefix("settings.").removeprefix("options.").removeprefix("provider_params.")
-    return NAMES.get(field) or field.removeprefix("sampling.")
+    return NAMES.get(field) or field.removeprefix("sampling.").removeprefix("completion.")
 
 
 def error_response(error: MeshError) -> ErrorResponse:

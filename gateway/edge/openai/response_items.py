@@ -9,10 +9,11 @@ from soma.model.v1.message_pb2 import ROLE_ASSISTANT, ROLE_SYSTEM, ROLE_TOOL, RO
 from soma.orchestrator.v1.response_service_pb2 import ResponseInput
 from typing_extensions import TypedDict
 
-from gateway.edge.openai.content import Content, ResponseParts, add_content
+from gateway.edge.openai.content import Content, add_content
 from gateway.edge.openai.encrypted import opened
 from gateway.edge.openai.media import Attached
 from gateway.edge.openai.messages import ExtraContent, signature_of
+from gateway.edge.openai.parts import Parts
 from gateway.edge.request_model import by_member, lenient
 
 # The contract's limit; no item of the mesh has a longer id.
@@ -33,7 +34,7 @@ class MessageItem(Typed, total=False):
     """A message."""
 
     role: Required[Literal["system", "developer", "user", "assistant"]]
-    content: Required[Content[ResponseParts]]
+    content: Required[Content[Parts]]
 
 
 @final
@@ -53,7 +54,7 @@ class OutputItem(Typed, total=False):
     """The output of a call."""
 
     call_id: Required[str]
-    output: Required[Content[ResponseParts]]
+    output: Required[Content[Parts]]
 
 
 @lenient

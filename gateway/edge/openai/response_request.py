@@ -11,7 +11,7 @@ from soma.orchestrator.v1.response_service_pb2 import CreateResponseRequest, Res
 from typing_extensions import TypedDict
 
 from gateway.edge.openai import shared
-from gateway.edge.openai.extension import NOTHING, Extension, ExtensionRequest, extension_of
+from gateway.edge.openai.extension import NOTHING, Extension, extension_of
 from gateway.edge.openai.media import Attached, Inline
 from gateway.edge.openai.provider_params import sent
 from gateway.edge.openai.response_items import ResponseItems, add_inputs
@@ -58,42 +58,25 @@ class Reasoning(TypedDict, total=False):
 
 
 @with_config(ConfigDict(strict=True, extra="allow"))
-class ResponseRequest(TypedDict, total=False):
+class ResponseRequest(shared.Parameters, total=False):
     """The parameters that are read; null is the same as an absent parameter. Others reach the provider as they are."""
 
-    model: str | None
     input: ResponseItems | None
     instructions: str | None
     previous_response_id: str | None
-    conversation: shared.Conversation | None
-    user: str | None
     store: bool | None
     background: bool | None
-    stream: bool | None
     stream_options: ResponseStreamOptions | None
-    temperature: shared.Temperature | None
-    top_p: shared.Share | None
-    top_k: shared.TopK | None
-    repetition_penalty: shared.Repetition | None
-    top_logprobs: shared.Logprobs | None
     max_output_tokens: shared.Tokens | None
     tools: ResponseTools | None
     tool_choice: ResponseToolChoice | None
-    parallel_tool_calls: bool | None
     # A limit on calls of OpenAI's own tools, which do not exist here.
     max_tool_calls: shared.Tokens | None
     text: TextSettings | None
     include: Annotated[list[shared.Includable], Field(max_length=32)] | None
-    metadata: shared.Metadata | None
     reasoning: Reasoning | None
     truncation: Literal["auto", "disabled"] | None
-    service_tier: shared.ServiceTier | None
-    soma: ExtensionRequest | None
-    # Hints to OpenAI's own caches, abuse checks and statistics: the answer is the same without them.
-    safety_identifier: str | None
-    prompt_cache_key: str | None
-    prompt_cache_retention: str | None
-    prompt_cache_options: dict[str, Any] | None
+    # What a client says to OpenAI's statistics: the answer is the same without it.
     client_metadata: dict[str, Any] | None
     # The parameters of UNSUPPORTED.
     access_programs: Any

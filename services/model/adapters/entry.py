@@ -8,10 +8,12 @@ from soma.model.v1.catalog_service_pb2 import Model, Price
 
 from services.model.adapters.counts import count, member
 from services.model.adapters.listing import made_at
-from services.model.vendor import Kind, ListedPrices, Modality, ModelFacts, Vendor
+from services.model.known_models import Modality, ModelFacts
+from services.model.vendor import Kind, ListedPrices, Vendor
 
 _CAPABILITIES: "Mapping[Kind, tuple[Model.Capability.ValueType, ...]]" = {
     "chat": (Model.CAPABILITY_CHAT, Model.CAPABILITY_TOOLS),
+    "completion": (Model.CAPABILITY_COMPLETION,),
     "embedding": (Model.CAPABILITY_EMBEDDING,),
     "rerank": (Model.CAPABILITY_RERANK,),
     "image": (Model.CAPABILITY_IMAGE,),

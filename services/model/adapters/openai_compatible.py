@@ -20,11 +20,12 @@ from services.model.adapters.entry import default_first, model_of
 from services.model.adapters.exchange import Question, answered
 from services.model.adapters.listing import models_of
 from services.model.adapters.openai_answer import ChatAnswer
+from services.model.adapters.openai_completion import CompletionAnswer, completion_body
 from services.model.adapters.openai_request import chat_body
 from services.model.adapters.upstream import Upstream
 from services.model.media.reader import MediaReader
 from services.model.provider import ProviderEvent
-from services.model.vendor import Chat, Vendor
+from services.model.vendor import Chat, Completions, Vendor
 
 _log = structlog.get_logger(__name__)
 
@@ -86,8 +87,17 @@ class OpenAICompatible:
         return model_of(self._vendor, self.name, name, {})
 
     def generate(self, request: GenerateRequest, model: str) -> AsyncGenerator[ProviderEvent, None]:
-        """Stream a chat completion."""
-        return answered(self._upstream, partial(self._question, request, model), self._answer(request))
+        """Stream a chat completion, or the continuation of a prompt."""
+        stops = request.options.sampling.stop_sequences
+        if request.options.HasField("completion") and (method := self.completing(model)) is not None:
+            continued = CompletionAnswer(self.name, stops)
+            return answered(self._upstream, partial(self._prompt, request, model, method), continued)
+        return answered(self._upstream, partial(self._question, request, model), ChatAnswer(self.name, stops))
+
+    def completing(self, model: str) -> Completions | None:
+        """The method by which the model continues a prompt."""
+        method = self._vendor.completions
+        return method if method is not None and method.serves(model) else None
 
     async def embed(self, request: EmbedRequest, model: str) -> EmbedResponse:
         """The vectors of texts.
@@ -128,8 +138,10 @@ class OpenAICompatible:
         facts = self._vendor.facts(model)
         return self._vendor.chat if facts is not None and facts.thinks else self._thoughtless
 
-    def _answer(self, request: GenerateRequest) -> ChatAnswer:
-        return ChatAnswer(self.name, request.options.sampling.stop_sequences)
+    async def _prompt(self, request: GenerateRequest, model: str, method: Completions) -> Question:
+        if not self._asked:
+            await self._look()
+        return path_of(f"{self._version}{method.path}", model), completion_body(request, model, method), {}
 
     async def _look(self) -> None:
         """Find the path for requests. If the server lists no models, or not for this key, the URL is used unchanged."""

@@ -39,7 +39,7 @@ def chat_body(
     if not options.whole:
         body["stream"] = True
         body["stream_options"] = {"include_usage": True}
-    _add_sampling(body, options.sampling)
+    add_sampling(body, options.sampling)
     if options.tools:
         body["tools"] = [_tool(index, tool, chat) for index, tool in enumerate(options.tools)]
         if options.tool_choice.mode == ToolChoice.MODE_NAMED:
@@ -54,9 +54,9 @@ def chat_body(
         body["user"] = options.user
     spoken(body, chat)
     if options.HasField("reasoning"):
-        _merge(body, _reasoning(options.reasoning, chat))
+        merge(body, _reasoning(options.reasoning, chat))
     if options.provider_params:
-        _merge(body, parse_object(options.provider_params, "provider_params"))
+        merge(body, parse_object(options.provider_params, "provider_params"))
     return body
 
 
@@ -66,12 +66,12 @@ def _reasoning(reasoning: ReasoningOptions, chat: Chat) -> dict[str, Any]:
     if reasoning.HasField("effort"):
         word = chat.efforts.get(reasoning.effort, reasoning.effort)
         if isinstance(word, str):
-            _merge(found, _at(chat.effort, word))
-            _merge(found, chat.thinks)
+            merge(found, _at(chat.effort, word))
+            merge(found, chat.thinks)
         else:
-            _merge(found, word)
+            merge(found, word)
     if reasoning.HasField("budget_tokens") and chat.budget:
-        _merge(found, _at(chat.budget, reasoning.budget_tokens))
+        merge(found, _at(chat.budget, reasoning.budget_tokens))
     return found
 
 
@@ -82,12 +82,12 @@ def _at(path: str, value: Any) -> dict[str, Any]:
     return dict(value)
 
 
-def _merge(body: dict[str, Any], more: Mapping[str, Any]) -> None:
+def merge(body: dict[str, Any], more: Mapping[str, Any]) -> None:
     """Add members to the body, also inside its objects; a member that is there stays."""
     for name, value in more.items():
         known = body.get(name)
         if isinstance(known, dict) and isinstance(value, Mapping):
-            _merge(known, value)
+            merge(known, value)
         elif name not in body:
             body[name] = _copied(value)
 
@@ -97,7 +97,8 @@ def _copied(value: Any) -> Any:
     return {name: _copied(each) for name, each in value.items()} if isinstance(value, Mapping) else value
 
 
-def _add_sampling(body: dict[str, Any], sampling: Sampling) -> None:
+def add_sampling(body: dict[str, Any], sampling: Sampling) -> None:
+    """Add the parameters of the sampling that are set."""
     if sampling.HasField("max_tokens"):
         body["max_tokens"] = sampling.max_tokens
     for set_field, value in sampling.ListFields():
@@ -121,7 +122,7 @@ def _tool(index: int, tool: Tool, chat: Chat) -> dict[str, Any]:
     wire: dict[str, Any] = {"type": "function", "function": function}
     if tool.provider_params:
         given = parse_object(tool.provider_params, f"tools[{index}].provider_params")
-        _merge(wire, {name: value for name, value in given.items() if name in chat.extras or "*" in chat.extras})
+        merge(wire, {name: value for name, value in given.items() if name in chat.extras or "*" in chat.extras})
     return wire
 
 

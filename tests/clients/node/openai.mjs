@@ -25,6 +25,11 @@ assert.equal(await helped.finalContent(), hello);
 
 const parsed = await client.chat.completions.parse({ model, messages, response_format: zodResponseFormat(Person, "person") });
 assert.deepEqual(parsed.choices[0].message.parsed, ada);
+// The messages of the helpers go back as the library made them.
+for (const said of [parsed.choices[0].message, (await helped.finalChatCompletion()).choices[0].message]) {
+  const onward = await client.chat.completions.create({ model, messages: [...messages, said, { role: "user", content: "On" }] });
+  assert.equal(onward.choices[0].message.content, hello);
+}
 
 const runner = client.chat.completions.runTools({
   model,

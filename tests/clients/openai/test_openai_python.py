@@ -89,6 +89,8 @@ async def test_the_stream_helper_accumulates_text_tools_and_a_parsed_answer(clie
     async with client.chat.completions.stream(model=MODEL, messages=HI, response_format=Person) as parsing:
         final = await parsing.get_final_completion()
     assert final.choices[0].message.parsed == ADA
+    onward: Any = [*HI, final.choices[0].message, {"role": "user", "content": "On"}]
+    assert (await client.chat.completions.create(model=MODEL, messages=onward)).choices[0].message.content == HELLO
     async with client.chat.completions.stream(
         model=MODEL, messages=HI, tools=[openai.pydantic_function_tool(City, name="weather")]
     ) as calling:
@@ -99,6 +101,9 @@ async def test_the_stream_helper_accumulates_text_tools_and_a_parsed_answer(clie
 async def test_a_structured_answer_is_parsed(client: AsyncOpenAI) -> None:
     chat = await client.chat.completions.parse(model=MODEL, messages=HI, response_format=Person)
     assert chat.choices[0].message.parsed == ADA
+    # The message goes back as the library made it, with what it parsed.
+    onward: Any = [*HI, chat.choices[0].message, {"role": "user", "content": "On"}]
+    assert (await client.chat.completions.create(model=MODEL, messages=onward)).choices[0].message.content == HELLO
     response = await client.responses.parse(model=MODEL, input="Hi", text_format=Person)
     assert response.output_parsed == ADA
 

@@ -34,7 +34,7 @@ const (
 	Model_CAPABILITY_UNSPECIFIED Model_Capability = 0
 	// Generates text in a conversation.
 	Model_CAPABILITY_CHAT Model_Capability = 1
-	// Completes a prompt through Infer.
+	// Continues a prompt: `GenerationOptions.completion`, and Infer.
 	Model_CAPABILITY_COMPLETION Model_Capability = 2
 	// Embeds texts.
 	Model_CAPABILITY_EMBEDDING Model_Capability = 3

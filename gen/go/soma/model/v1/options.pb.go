@@ -535,6 +535,66 @@ func (x *ResponseFormat) GetStrict() bool {
 	return false
 }
 
+// Completion says that the request's one message, of the user, is a prompt to continue, and not a message to answer.
+//
+// The message is a text without parts, and there is no conversation, no memory, no tool and no response format. A
+// provider with a method for completions is asked there. Another one gets the prompt as a message.
+type Completion struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The text that comes after the completion: the model writes what is between the prompt and this; empty for none. It
+	// is a parameter of completions, which providers without a method for them do not have.
+	Suffix string `protobuf:"bytes,1,opt,name=suffix,proto3" json:"suffix,omitempty"`
+	// Whether the answer begins with the prompt, also as tokens with `sampling.top_logprobs`; the first token has no
+	// probability then, and its `logprob` is 0. Providers without a method for completions do not have it.
+	Echo          bool `protobuf:"varint,2,opt,name=echo,proto3" json:"echo,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Completion) Reset() {
+	*x = Completion{}
+	mi := &file_soma_model_v1_options_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Completion) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Completion) ProtoMessage() {}
+
+func (x *Completion) ProtoReflect() protoreflect.Message {
+	mi := &file_soma_model_v1_options_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Completion.ProtoReflect.Descriptor instead.
+func (*Completion) Descriptor() ([]byte, []int) {
+	return file_soma_model_v1_options_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *Completion) GetSuffix() string {
+	if x != nil {
+		return x.Suffix
+	}
+	return ""
+}
+
+func (x *Completion) GetEcho() bool {
+	if x != nil {
+		return x.Echo
+	}
+	return false
+}
+
 // GenerationOptions says how a model is to answer. An unset field has the provider's default.
 type GenerationOptions struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -561,14 +621,16 @@ type GenerationOptions struct {
 	DropParams bool `protobuf:"varint,9,opt,name=drop_params,json=dropParams,proto3" json:"drop_params,omitempty"`
 	// Whether the answer is wanted in one piece: the provider is asked for it whole, and the stream has one event with
 	// everything (and heartbeats before it).
-	Whole         bool `protobuf:"varint,10,opt,name=whole,proto3" json:"whole,omitempty"`
+	Whole bool `protobuf:"varint,10,opt,name=whole,proto3" json:"whole,omitempty"`
+	// When set, the prompt in the request's one message is continued.
+	Completion    *Completion `protobuf:"bytes,11,opt,name=completion,proto3" json:"completion,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *GenerationOptions) Reset() {
 	*x = GenerationOptions{}
-	mi := &file_soma_model_v1_options_proto_msgTypes[5]
+	mi := &file_soma_model_v1_options_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -580,7 +642,7 @@ func (x *GenerationOptions) String() string {
 func (*GenerationOptions) ProtoMessage() {}
 
 func (x *GenerationOptions) ProtoReflect() protoreflect.Message {
-	mi := &file_soma_model_v1_options_proto_msgTypes[5]
+	mi := &file_soma_model_v1_options_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -593,7 +655,7 @@ func (x *GenerationOptions) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GenerationOptions.ProtoReflect.Descriptor instead.
 func (*GenerationOptions) Descriptor() ([]byte, []int) {
-	return file_soma_model_v1_options_proto_rawDescGZIP(), []int{5}
+	return file_soma_model_v1_options_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *GenerationOptions) GetSampling() *Sampling {
@@ -664,6 +726,13 @@ func (x *GenerationOptions) GetWhole() bool {
 		return x.Whole
 	}
 	return false
+}
+
+func (x *GenerationOptions) GetCompletion() *Completion {
+	if x != nil {
+		return x.Completion
+	}
+	return nil
 }
 
 var File_soma_model_v1_options_proto protoreflect.FileDescriptor
@@ -740,7 +809,11 @@ const file_soma_model_v1_options_proto_rawDesc = "" +
 	"\tTYPE_TEXT\x10\x01\x12\x14\n" +
 	"\x10TYPE_JSON_OBJECT\x10\x02\x12\x14\n" +
 	"\x10TYPE_JSON_SCHEMA\x10\x03B\t\n" +
-	"\a_strict\"\x97\x04\n" +
+	"\a_strict\"C\n" +
+	"\n" +
+	"Completion\x12!\n" +
+	"\x06suffix\x18\x01 \x01(\tB\t\xbaH\x06r\x04(\x80\x80@R\x06suffix\x12\x12\n" +
+	"\x04echo\x18\x02 \x01(\bR\x04echo\"\xd2\x04\n" +
 	"\x11GenerationOptions\x123\n" +
 	"\bsampling\x18\x01 \x01(\v2\x17.soma.model.v1.SamplingR\bsampling\x124\n" +
 	"\x05tools\x18\x02 \x03(\v2\x13.soma.model.v1.ToolB\t\xbaH\x06\x92\x01\x03\x10\x80\x01R\x05tools\x12:\n" +
@@ -754,7 +827,10 @@ const file_soma_model_v1_options_proto_rawDesc = "" +
 	"\vdrop_params\x18\t \x01(\bR\n" +
 	"dropParams\x12\x14\n" +
 	"\x05whole\x18\n" +
-	" \x01(\bR\x05wholeB\x16\n" +
+	" \x01(\bR\x05whole\x129\n" +
+	"\n" +
+	"completion\x18\v \x01(\v2\x19.soma.model.v1.CompletionR\n" +
+	"completionB\x16\n" +
 	"\x14_parallel_tool_callsB\xa1\x01\n" +
 	"\x11com.soma.model.v1B\fOptionsProtoP\x01Z(somamesh/contracts/soma/model/v1;modelv1\xa2\x02\x03SMX\xaa\x02\rSoma.Model.V1\xca\x02\rSoma\\Model\\V1\xe2\x02\x19Soma\\Model\\V1\\GPBMetadata\xea\x02\x0fSoma::Model::V1b\x06proto3"
 
@@ -771,7 +847,7 @@ func file_soma_model_v1_options_proto_rawDescGZIP() []byte {
 }
 
 var file_soma_model_v1_options_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_soma_model_v1_options_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
+var file_soma_model_v1_options_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
 var file_soma_model_v1_options_proto_goTypes = []any{
 	(ToolChoice_Mode)(0),      // 0: soma.model.v1.ToolChoice.Mode
 	(ResponseFormat_Type)(0),  // 1: soma.model.v1.ResponseFormat.Type
@@ -780,7 +856,8 @@ var file_soma_model_v1_options_proto_goTypes = []any{
 	(*Sampling)(nil),          // 4: soma.model.v1.Sampling
 	(*ReasoningOptions)(nil),  // 5: soma.model.v1.ReasoningOptions
 	(*ResponseFormat)(nil),    // 6: soma.model.v1.ResponseFormat
-	(*GenerationOptions)(nil), // 7: soma.model.v1.GenerationOptions
+	(*Completion)(nil),        // 7: soma.model.v1.Completion
+	(*GenerationOptions)(nil), // 8: soma.model.v1.GenerationOptions
 }
 var file_soma_model_v1_options_proto_depIdxs = []int32{
 	0, // 0: soma.model.v1.ToolChoice.mode:type_name -> soma.model.v1.ToolChoice.Mode
@@ -790,11 +867,12 @@ var file_soma_model_v1_options_proto_depIdxs = []int32{
 	3, // 4: soma.model.v1.GenerationOptions.tool_choice:type_name -> soma.model.v1.ToolChoice
 	6, // 5: soma.model.v1.GenerationOptions.response_format:type_name -> soma.model.v1.ResponseFormat
 	5, // 6: soma.model.v1.GenerationOptions.reasoning:type_name -> soma.model.v1.ReasoningOptions
-	7, // [7:7] is the sub-list for method output_type
-	7, // [7:7] is the sub-list for method input_type
-	7, // [7:7] is the sub-list for extension type_name
-	7, // [7:7] is the sub-list for extension extendee
-	0, // [0:7] is the sub-list for field type_name
+	7, // 7: soma.model.v1.GenerationOptions.completion:type_name -> soma.model.v1.Completion
+	8, // [8:8] is the sub-list for method output_type
+	8, // [8:8] is the sub-list for method input_type
+	8, // [8:8] is the sub-list for extension type_name
+	8, // [8:8] is the sub-list for extension extendee
+	0, // [0:8] is the sub-list for field type_name
 }
 
 func init() { file_soma_model_v1_options_proto_init() }
@@ -806,14 +884,14 @@ func file_soma_model_v1_options_proto_init() {
 	file_soma_model_v1_options_proto_msgTypes[2].OneofWrappers = []any{}
 	file_soma_model_v1_options_proto_msgTypes[3].OneofWrappers = []any{}
 	file_soma_model_v1_options_proto_msgTypes[4].OneofWrappers = []any{}
-	file_soma_model_v1_options_proto_msgTypes[5].OneofWrappers = []any{}
+	file_soma_model_v1_options_proto_msgTypes[6].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_soma_model_v1_options_proto_rawDesc), len(file_soma_model_v1_options_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   6,
+			NumMessages:   7,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

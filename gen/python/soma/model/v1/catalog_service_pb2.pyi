@@ -37,7 +37,7 @@ class Model(_message.Message):
         CAPABILITY_CHAT: Model._Capability.ValueType  # 1
         """Generates text in a conversation."""
         CAPABILITY_COMPLETION: Model._Capability.ValueType  # 2
-        """Completes a prompt through Infer."""
+        """Continues a prompt: `GenerationOptions.completion`, and Infer."""
         CAPABILITY_EMBEDDING: Model._Capability.ValueType  # 3
         """Embeds texts."""
         CAPABILITY_TOOLS: Model._Capability.ValueType  # 4
@@ -65,7 +65,7 @@ class Model(_message.Message):
     CAPABILITY_CHAT: Model.Capability.ValueType  # 1
     """Generates text in a conversation."""
     CAPABILITY_COMPLETION: Model.Capability.ValueType  # 2
-    """Completes a prompt through Infer."""
+    """Continues a prompt: `GenerationOptions.completion`, and Infer."""
     CAPABILITY_EMBEDDING: Model.Capability.ValueType  # 3
     """Embeds texts."""
     CAPABILITY_TOOLS: Model.Capability.ValueType  # 4

@@ -310,6 +310,40 @@ class ResponseFormat(_message.Message):
 Global___ResponseFormat: _TypeAlias = ResponseFormat  # noqa: Y015
 
 @_typing.final
+class Completion(_message.Message):
+    """Completion says that the request's one message, of the user, is a prompt to continue, and not a message to answer.
+
+    The message is a text without parts, and there is no conversation, no memory, no tool and no response format. A
+    provider with a method for completions is asked there. Another one gets the prompt as a message.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SUFFIX_FIELD_NUMBER: _builtins.int
+    ECHO_FIELD_NUMBER: _builtins.int
+    suffix: _builtins.str
+    """The text that comes after the completion: the model writes what is between the prompt and this; empty for none. It
+    is a parameter of completions, which providers without a method for them do not have.
+    """
+    echo: _builtins.bool
+    """Whether the answer begins with the prompt, also as tokens with `sampling.top_logprobs`; the first token has no
+    probability then, and its `logprob` is 0. Providers without a method for completions do not have it.
+    """
+    def __init__(
+        self,
+        *,
+        suffix: _builtins.str = ...,
+        echo: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["echo", b"echo", "suffix", b"suffix"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Completion: _TypeAlias = Completion  # noqa: Y015
+
+@_typing.final
 class GenerationOptions(_message.Message):
     """GenerationOptions says how a model is to answer. An unset field has the provider's default."""
 
@@ -325,6 +359,7 @@ class GenerationOptions(_message.Message):
     USER_FIELD_NUMBER: _builtins.int
     DROP_PARAMS_FIELD_NUMBER: _builtins.int
     WHOLE_FIELD_NUMBER: _builtins.int
+    COMPLETION_FIELD_NUMBER: _builtins.int
     parallel_tool_calls: _builtins.bool
     """Whether the model may ask for several calls at once."""
     provider_params: _builtins.str
@@ -362,6 +397,10 @@ class GenerationOptions(_message.Message):
     def reasoning(self) -> Global___ReasoningOptions:
         """How much the model thinks before it answers."""
 
+    @_builtins.property
+    def completion(self) -> Global___Completion:
+        """When set, the prompt in the request's one message is continued."""
+
     def __init__(
         self,
         *,
@@ -375,10 +414,11 @@ class GenerationOptions(_message.Message):
         user: _builtins.str = ...,
         drop_params: _builtins.bool = ...,
         whole: _builtins.bool = ...,
+        completion: Global___Completion | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_parallel_tool_calls", b"_parallel_tool_calls", "parallel_tool_calls", b"parallel_tool_calls", "reasoning", b"reasoning", "response_format", b"response_format", "sampling", b"sampling", "tool_choice", b"tool_choice"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_parallel_tool_calls", b"_parallel_tool_calls", "completion", b"completion", "parallel_tool_calls", b"parallel_tool_calls", "reasoning", b"reasoning", "response_format", b"response_format", "sampling", b"sampling", "tool_choice", b"tool_choice"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_parallel_tool_calls", b"_parallel_tool_calls", "drop_params", b"drop_params", "parallel_tool_calls", b"parallel_tool_calls", "provider_params", b"provider_params", "reasoning", b"reasoning", "response_format", b"response_format", "sampling", b"sampling", "tool_choice", b"tool_choice", "tools", b"tools", "user", b"user", "whole", b"whole"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_parallel_tool_calls", b"_parallel_tool_calls", "completion", b"completion", "drop_params", b"drop_params", "parallel_tool_calls", b"parallel_tool_calls", "provider_params", b"provider_params", "reasoning", b"reasoning", "response_format", b"response_format", "sampling", b"sampling", "tool_choice", b"tool_choice", "tools", b"tools", "user", b"user", "whole", b"whole"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__parallel_tool_calls: _TypeAlias = _typing.Literal["parallel_tool_calls"]  # noqa: Y015
     _WhichOneofArgType__parallel_tool_calls: _TypeAlias = _typing.Literal["_parallel_tool_calls", b"_parallel_tool_calls"]  # noqa: Y015

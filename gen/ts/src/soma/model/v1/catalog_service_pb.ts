@@ -130,7 +130,7 @@ export enum Model_Capability {
   CHAT = 1,
 
   /**
-   * Completes a prompt through Infer.
+   * Continues a prompt: `GenerationOptions.completion`, and Infer.
    *
    * @generated from enum value: CAPABILITY_COMPLETION = 2;
    */
