@@ -68,6 +68,7 @@ class Application:
             exchange = Exchange(headers, receive, departure, reply, name, scope.get("query_string", b""))
             status = await self._serve(scope, routes, exchange, call)
         finally:
+            reply.barrier.open()
             self._tracing.end(call, status)
             answered(template, status, reply.seconds)
             log.info(
@@ -104,6 +105,6 @@ class Application:
             raise wrong_method(scope["method"], scope["path"], routes)
         headers = exchange.headers
         who = await self._authenticator.authenticate(headers.text(b"authorization"), headers.text(b"x-api-key"))
-        with run_as(who, trace=call.trace) as served:
+        with run_as(who, trace=call.trace, barrier=exchange.reply.barrier) as served:
             served.span = call.span
             await route.handler(exchange)

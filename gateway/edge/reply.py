@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from starlette.types import Send
 
 from gateway.edge.error_response import ErrorResponse
+from services.mesh.call.barrier import Barrier
 from services.mesh.call.errors import MeshError
 
 REQUEST_ID = re.compile(rb"[\x21-\x7e]{1,128}")
@@ -18,15 +19,19 @@ FailureEvent = Callable[[MeshError], bytes]
 
 
 class Reply:
-    """Sends one answer; `status` is 0 until it begins, and the header `elapsed` has the milliseconds until then."""
+    """Sends one answer; `status` is 0 until it begins, and the header `elapsed` has the milliseconds until then.
 
-    __slots__ = ("_elapsed", "_failure_event", "_send", "_started_at", "request_id", "status")
+    Everything but an error waits for `barrier` before it is sent.
+    """
+
+    __slots__ = ("_elapsed", "_failure_event", "_send", "_started_at", "barrier", "request_id", "status")
 
     def __init__(self, send: Send, request_id: bytes | None, elapsed: bytes) -> None:
         self._send = send
         self._elapsed = elapsed
         self._started_at = time.perf_counter()
         self._failure_event: FailureEvent | None = None
+        self.barrier = Barrier()
         self.status = 0
         # The id of the gateway is kept, so that its access log, this process's log and the client name the same id.
         known = request_id is not None and REQUEST_ID.fullmatch(request_id)
@@ -39,27 +44,41 @@ class Reply:
 
     async def json(self, status: int, body: bytes, headers: Iterable[tuple[bytes, bytes]] = ()) -> None:
         """Send a whole JSON answer."""
+        if self.barrier:
+            await self.barrier.passed()
+        await self._json(status, body, headers)
+
+    async def _json(self, status: int, body: bytes, headers: Iterable[tuple[bytes, bytes]]) -> None:
         await self._begin(status, JSON, [(b"content-length", b"%d" % len(body)), *headers])
         await self._send({"type": "http.response.body", "body": body})
 
     async def fail(self, failed: ErrorResponse, error: MeshError) -> None:
         """Send an error: as the answer, or if the answer has begun as its last event, without `[DONE]`."""
         if not self.status:
-            await self.json(failed.status, failed.body, failed.headers)
+            await self._json(failed.status, failed.body, failed.headers)
             return
-        await self.end(self._failure_event(error) if self._failure_event else b"data: " + failed.body + b"\n\n")
+        await self._end(self._failure_event(error) if self._failure_event else b"data: " + failed.body + b"\n\n")
 
     async def begin_events(self, failure_event: FailureEvent | None = None) -> None:
         """Begin a stream of server-sent events; `failure_event` makes its last event if it fails."""
+        if self.barrier:
+            await self.barrier.passed()
         self._failure_event = failure_event
         await self._begin(200, EVENTS, [(b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")])
 
     async def event(self, event: bytes) -> None:
         """Send an event; waits while the client reads more slowly than events come."""
+        if self.barrier:
+            await self.barrier.passed()
         await self._send({"type": "http.response.body", "body": event, "more_body": True})
 
     async def end(self, event: bytes) -> None:
         """Send the last event of a stream."""
+        if self.barrier:
+            await self.barrier.passed()
+        await self._end(event)
+
+    async def _end(self, event: bytes) -> None:
         await self._send({"type": "http.response.body", "body": event})
 
     async def _begin(self, status: int, content_type: bytes, headers: list[tuple[bytes, bytes]]) -> None:

@@ -21,6 +21,7 @@ from soma.model.v1.model_service_pb2 import (
 )
 
 from services.mesh.call import errors
+from services.mesh.call.barrier import before_answer
 from services.mesh.call.call import current_call
 from services.mesh.call.principal import Principal
 from services.mesh.wakeup import Wakeup
@@ -124,9 +125,9 @@ class Generations:
         """Stream a generation: started, pieces, finished; with `options.whole` one event has them all.
 
         `started` is sent with the first piece (or heartbeat), so that the refusal of a provider becomes the status of
-        the call. `finished` is sent when the usage record is durable, or when it waits in memory because the store is
-        unavailable. While records wait, no generation begins. `dropped` are the fields that were removed from the
-        request because the provider does not support them.
+        the call. `finished` leaves the process when the usage record is durable, or when it waits in memory because the
+        store is unavailable. While records wait, no generation begins. `dropped` are the fields that were removed from
+        the request because the provider does not support them.
 
         Raises:
             MeshError: the provider's failure, or the ledger's.
@@ -219,10 +220,10 @@ class Generations:
             raise _endless(tally.route.provider.name, self._largest)
 
     async def _finish(self, tally: Tally, finished: GenerationFinished) -> None:
-        """Complete the final event, and record the generation."""
+        """Complete the final event, and record the generation: no client gets the event before that is durable."""
         tally.close(finished)
         metrics.record_end(tally.route, "finished", finished)
-        await self._ledger.record(tally.record(UsageRecord.OUTCOME_FINISHED, finished.usage))
+        await before_answer(self._ledger.record(tally.record(UsageRecord.OUTCOME_FINISHED, finished.usage)))
 
     def _interrupted(self, tally: Tally, error: BaseException) -> None:
         """Record a generation that ended before its final event: it failed, or its caller left."""

@@ -1,5 +1,6 @@
 """The usage ledger's table, and the event `model.usage.recorded` that is sent with each record."""
 
+import asyncio
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -59,20 +60,23 @@ class UsageStore:
     def __init__(self, pool: "Pool", outbox: Outbox) -> None:
         self._pool = pool
         self._outbox = outbox
-        self._commits = GroupCommit(pool, write_usage)
+        self._commits = GroupCommit(pool, self._write)
 
     async def close(self) -> None:
         """Accept no more records, and return when the accepted ones are written."""
         await self._commits.close()
 
-    async def write(self, record: UsageRecord) -> None:
-        """Return when a record is durable. If a record is written twice, it is stored once.
+    def write(self, record: UsageRecord) -> asyncio.Future[None]:
+        """Begin to write a record; the result is done when it is durable. A repeated record is stored once.
 
-        Raises:
-            Unavailable: Postgres is unavailable or full, or the store is closed; the record may still be durable.
+        Its exception is Unavailable if Postgres is unavailable or full, or the store is closed; the record may still be
+        durable.
         """
         call = current_call()
-        await self._commits.commit(Entry(record, call.trace.traceparent if call is not None and call.trace else ""))
+        return self._commits.commit(Entry(record, call.trace.traceparent if call is not None and call.trace else ""))
+
+    async def _write(self, connection: "Connection", entries: Sequence[Entry]) -> None:
+        await write_usage(connection, entries)
         self._outbox.wake()
 
     async def list_usage(
