@@ -23,9 +23,11 @@ from gateway.edge.anthropic.turns import System, Turns, add_system, add_turns
 from gateway.edge.anthropic.words import WORDS, missing, refuse
 from gateway.edge.media import Attached, Inline
 from gateway.edge.provider_params import json_text, sent
-from gateway.edge.request_model import Reader, lenient
+from gateway.edge.request_model import Reader
 
 PROTOCOL = "anthropic"
+# For an object whose further members reach a provider of this protocol.
+_open = with_config(ConfigDict(strict=True, extra="allow"))
 # Parameters that the contract has fields for.
 _READ = frozenset(
     {
@@ -46,7 +48,7 @@ _BETA = re.compile(r"[A-Za-z0-9._-]+")
 _EFFORTS = ((16_384, "high"), (4_096, "medium"), (0, "low"))
 
 
-@lenient
+@_open
 class Thinking(TypedDict, total=False):
     """How much a model thinks."""
 
@@ -54,7 +56,7 @@ class Thinking(TypedDict, total=False):
     budget_tokens: Annotated[int, Field(ge=1, le=1_000_000)] | None
 
 
-@with_config(ConfigDict(strict=True, extra="allow"))
+@_open
 class Format(TypedDict, total=False):
     """The format of the answer."""
 
@@ -62,7 +64,7 @@ class Format(TypedDict, total=False):
     schema: dict[str, Any] | None
 
 
-@lenient
+@_open
 class OutputConfig(TypedDict, total=False):
     """How the answer is made."""
 
@@ -70,7 +72,7 @@ class OutputConfig(TypedDict, total=False):
     format: Format | None
 
 
-@with_config(ConfigDict(strict=True, extra="allow"))
+@_open
 class CountRequest(TypedDict, total=False):
     """The parameters that are read when tokens are counted. Others reach a provider of this protocol as they are."""
 
