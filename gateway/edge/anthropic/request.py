@@ -26,6 +26,8 @@ from gateway.edge.provider_params import json_text, sent
 from gateway.edge.request_model import Reader
 
 PROTOCOL = "anthropic"
+# The versions of the API. What is served here is the same in both.
+VERSIONS = ("2023-06-01", "2026-10-21")
 # For an object whose further members reach a provider of this protocol.
 _open = with_config(ConfigDict(strict=True, extra="allow"))
 # Parameters that the contract has fields for.
@@ -231,5 +233,5 @@ def require_version(version: str | None) -> None:
     """
     if version is None:
         refuse("anthropic-version", "header is required", reasons.MISSING_REQUIRED_PARAMETER)
-    if version != "2023-06-01":
-        refuse("anthropic-version", f"'{version[:32]}' is not a version that is served here; send 2023-06-01")
+    if version not in VERSIONS:
+        refuse("anthropic-version", f"'{version[:32]}' is not served here; send {' or '.join(VERSIONS)}")

@@ -119,6 +119,12 @@ async def test_the_version_of_the_api_is_required(http: httpx.AsyncClient, path:
     assert answer.json()["error"]["message"].startswith("anthropic-version: ")
 
 
+@pytest.mark.parametrize("version", ["2023-06-01", "2026-10-21"])
+async def test_both_versions_are_served(http: httpx.AsyncClient, version: str) -> None:
+    answer = await http.post(PATH, json=HI, headers={"anthropic-version": version})
+    assert answer.status_code == 200
+
+
 async def test_a_wrong_key_is_refused_and_both_headers_take_the_right_one(
     stand: Stand, http: httpx.AsyncClient
 ) -> None:
