@@ -135,7 +135,8 @@ class Chat:
     @property
     def unsupported(self) -> frozenset[str]:
         """All parameters that the vendor does not support."""
-        return self.lacks | {"suffix", "echo"} | (frozenset() if self.budget else {"reasoning_budget"})
+        found = self.lacks | {"typed_tools", "suffix", "echo"}
+        return found if self.budget else found | {"reasoning_budget"}
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -162,7 +163,7 @@ class Completions:
     @property
     def unsupported(self) -> frozenset[str]:
         """All parameters that the method does not support: none of them thinks."""
-        return self.lacks | {"reasoning_effort", "reasoning_budget"}
+        return self.lacks | {"typed_tools", "reasoning_effort", "reasoning_budget"}
 
     def serves(self, model: str) -> bool:
         """Whether a model that chats or completes has the method."""
@@ -186,6 +187,20 @@ class Embeddings:
     tokens: bool = False
     most_texts: Annotated[int, Field(gt=0)] = 2048
     extra: Mapping[str, str] = Field(default_factory=dict)
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Counting:
+    """The vendor's method that counts the tokens of a conversation.
+
+    Attributes:
+        path: path after the base URL.
+        template: path of the method that writes the conversation as one text, which the method at `path` then counts,
+            as llama.cpp has it; empty if that method reads the conversation itself, as Anthropic's does.
+    """
+
+    path: UrlPath
+    template: UrlPath = ""
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -262,6 +277,7 @@ class Vendor:
     chat: Chat = Field(default_factory=Chat)
     completions: Completions | None = None
     embeddings: Embeddings | None = None
+    counting: Counting | None = None
     models: Models = Field(default_factory=Models)
     limits: tuple[Limit, ...] = ()
     known: Known | None = None

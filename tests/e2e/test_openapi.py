@@ -18,6 +18,7 @@ OFF = ("negative_data_rejection", "missing_required_header", "use_after_free", "
 # that they did not return (see `paged`).
 PARTICULAR = (
     *("createChatCompletion", "createResponse", "createEmbedding", "listInputItems", "connectLogs"),
+    *("createMessage", "countMessageTokens", "soma.model.v1.ModelService.CountTokens"),
     *(f"soma.memory.v1.MemoryService.{name}" for name in ("AppendMessages", "Remember", "Retrieve")),
     "soma.policy.v1.PolicyService.Evaluate",
     *(

@@ -8,11 +8,11 @@ from soma.errors.v1 import reasons
 from soma.model.v1.message_pb2 import ROLE_ASSISTANT, ROLE_SYSTEM, ROLE_TOOL, ROLE_USER, Media, Message
 
 from gateway.edge.faults import TEXT_OR_LIST
-from gateway.edge.openai.media import Attached
+from gateway.edge.media import Attached
 from gateway.edge.openai.parts import SENT, Part, UnknownPart
-from gateway.edge.openai.provider_params import sent
 from gateway.edge.openai.thoughts import add_block
 from gateway.edge.openai.words import missing, refuse
+from gateway.edge.provider_params import sent
 
 KINDS = {
     **dict.fromkeys(("text", "input_text", "output_text"), "text"),

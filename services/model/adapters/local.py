@@ -25,7 +25,10 @@ class LocalProvider:
 
     name = "local"
     lacks = frozenset(
-        {"logprobs", "json_object", "json_schema", "reasoning_effort", "reasoning_budget", "suffix", "echo"}
+        {
+            *("typed_tools", "logprobs", "json_object", "json_schema"),
+            *("reasoning_effort", "reasoning_budget", "suffix", "echo"),
+        }
     )
     takes = frozenset[str]()
 

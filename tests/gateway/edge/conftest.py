@@ -106,6 +106,8 @@ def stand(shared_stand: Stand) -> Stand:
     shared_stand.chat.reset(spoken("Hello", ", world"))
     shared_stand.responses.reset(answered("Hello", ", world"))
     shared_stand.embedder.requests.clear()
+    shared_stand.embedder.counted.clear()
+    shared_stand.embedder.estimates = False
     shared_stand.catalog.failure = None
     return shared_stand
 
