@@ -25,7 +25,7 @@ from tests.cli.test_chat import PNG
         ("What's in /tmp/a.webp?", Line("What's in /tmp/a.webp?", mentioned=("/tmp/a.webp",))),
         ("It's 'a b' or '/tmp/a b.png'", Line("It's 'a b' or '/tmp/a b.png'", mentioned=("/tmp/a b.png",))),
         ("What's in /tmp/a.webp", Line("What's in /tmp/a.webp", mentioned=("/tmp/a.webp",))),
-        (r"/home/kim/my\ cat.png what", Line(r"/home/kim/my\ cat.png what", mentioned=("/home/kim/my cat.png",))),
+        (r"/data/my\ cat.png what", Line(r"/data/my\ cat.png what", mentioned=("/data/my cat.png",))),
         ("call it cat.png", Line("call it cat.png")),
         ("see https://a.b/cat.png", Line("see https://a.b/cat.png")),
         ("read ./notes.txt", Line("read ./notes.txt")),
