@@ -17,8 +17,8 @@ from soma.model.v1.message_pb2 import (
 from soma.orchestrator.v1.response_service_pb2 import ListResponseInputItemsRequest, ResponseInputItem
 from typing_extensions import TypedDict
 
+from gateway.edge.media import kept_id
 from gateway.edge.openai.completion import extra_content
-from gateway.edge.openai.media import kept_id
 from gateway.edge.openai.query import Number, QueryReader, includes
 from gateway.edge.openai.response_object import annotations, phase_member, reasoning_object
 from gateway.edge.openai.response_request import ENCRYPTED

@@ -19,9 +19,9 @@ from soma.model.v1.message_pb2 import (
 from soma.orchestrator.v1.response_service_pb2 import ResponseInput
 from typing_extensions import TypedDict
 
+from gateway.edge.media import Attached
 from gateway.edge.openai.content import Content, ResponseParts, add_content
 from gateway.edge.openai.encrypted import opened
-from gateway.edge.openai.media import Attached
 from gateway.edge.openai.messages import ExtraContent, signature_of
 from gateway.edge.openai.words import refuse
 from gateway.edge.request_model import lenient

@@ -18,8 +18,8 @@ from soma.orchestrator.v1.response_service_pb2 import Response, ResponseItem
 from gateway.edge.openai.completion import annotation, extra_content, logprob_objects
 from gateway.edge.openai.encrypted import closed
 from gateway.edge.openai.extension import Findings
-from gateway.edge.openai.provider_params import members_of
 from gateway.edge.openai.tools import MODES
+from gateway.edge.provider_params import members_of
 
 STATUSES: dict[int, str] = {
     Response.STATE_IN_PROGRESS: "in_progress",

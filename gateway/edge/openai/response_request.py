@@ -10,10 +10,9 @@ from soma.model.v1.options_pb2 import GenerationOptions, ReasoningOptions, Sampl
 from soma.orchestrator.v1.response_service_pb2 import CreateResponseRequest, ResponseSettings
 from typing_extensions import TypedDict
 
+from gateway.edge.media import Attached, Inline
 from gateway.edge.openai import shared
 from gateway.edge.openai.extension import NOTHING, Extension, ExtensionRequest, extension_of
-from gateway.edge.openai.media import Attached, Inline
-from gateway.edge.openai.provider_params import sent
 from gateway.edge.openai.response_items import ResponseItems, add_inputs
 from gateway.edge.openai.tools import (
     ResponseTextFormat,
@@ -24,6 +23,7 @@ from gateway.edge.openai.tools import (
     tool_of,
 )
 from gateway.edge.openai.words import BODY, missing, refuse
+from gateway.edge.provider_params import sent
 from gateway.edge.request_model import Reader, strict
 
 # Parameters that are not supported; an empty value has no effect.

@@ -16,9 +16,9 @@ from soma.orchestrator.v1.response_service_pb2 import (
 from typing_extensions import TypedDict
 
 from gateway.edge.disconnect import CancelOnDisconnect
+from gateway.edge.media import Holder, held
 from gateway.edge.metrics import FIRST_DELTA
 from gateway.edge.openai.extension import NOTHING, Findings
-from gateway.edge.openai.media import Holder, held
 from gateway.edge.openai.query import Number, QueryReader, includes
 from gateway.edge.openai.response_events import ResponseEvents
 from gateway.edge.openai.response_object import response_object

@@ -6,7 +6,7 @@ from pydantic import Field, Tag
 from soma.model.v1.options_pb2 import ResponseFormat, Tool, ToolChoice
 from typing_extensions import TypedDict
 
-from gateway.edge.openai.provider_params import json_text, sent
+from gateway.edge.provider_params import json_text, sent
 from gateway.edge.request_model import TextOr, by_member, strict
 
 MODES = {"none": ToolChoice.MODE_NONE, "auto": ToolChoice.MODE_AUTO, "required": ToolChoice.MODE_REQUIRED}
