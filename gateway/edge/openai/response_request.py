@@ -129,8 +129,8 @@ class ResponseAsk:
     inline: list[Inline] = field(default_factory=list)
 
 
-def read_response_request(body: bytes | bytearray) -> ResponseAsk:
-    """Read the body of a request.
+def read_response_request(body: bytes | bytearray, *, counted: bool = False) -> ResponseAsk:
+    """Read the body of a request. If its tokens are only `counted`, the input may come from a response or conversation.
 
     Raises:
         InvalidArgument: with OpenAI's message; the first violation is the parameter at fault.
@@ -139,7 +139,7 @@ def read_response_request(body: bytes | bytearray) -> ResponseAsk:
     extension = extension_of(given.get("soma"))
     left_out = shared.dropped(_unsupported(given), extension)
     asked = given.get("input")
-    if asked is None:
+    if asked is None and not (counted and (given.get("previous_response_id") or given.get("conversation"))):
         missing("input")
     _check_together(given)
     request = CreateResponseRequest(
@@ -160,7 +160,8 @@ def read_response_request(body: bytes | bytearray) -> ResponseAsk:
         ),
     )
     attached = Attached()
-    add_inputs(request.input, asked, attached)
+    if asked is not None:
+        add_inputs(request.input, asked, attached)
     return ResponseAsk(
         request=request,
         stream=bool(given.get("stream")),
