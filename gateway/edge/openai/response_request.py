@@ -89,6 +89,7 @@ class ResponseRequest(TypedDict, total=False):
     include: Annotated[list[shared.Includable], Field(max_length=32)] | None
     metadata: shared.Metadata | None
     reasoning: Reasoning | None
+    # With `auto` a server may leave out the oldest input. This one never does, and the response says so.
     truncation: Literal["auto", "disabled"] | None
     service_tier: shared.ServiceTier | None
     soma: ExtensionRequest | None
@@ -181,8 +182,6 @@ def _unsupported(given: ResponseRequest) -> Iterator[str]:
     for name, value in (given.get("reasoning") or {}).items():
         if name not in Reasoning.__annotations__ and value is not None:
             yield f"reasoning.{name}"
-    if given.get("truncation") == "auto":
-        yield "truncation"
 
 
 def _check_together(given: ResponseRequest) -> None:

@@ -60,6 +60,10 @@ async def test_what_changes_no_answer_is_given_back(http: httpx.AsyncClient, sta
     assert "safety_identifier" not in stand.responses.requests[-1].settings.options.provider_params
 
 
+async def test_no_input_is_left_out_also_where_a_server_may_do_so(http: httpx.AsyncClient) -> None:
+    assert (await ask(http, truncation="auto"))["truncation"] == "disabled"
+
+
 async def test_a_schema_says_whether_it_is_strict_and_what_it_is_for(http: httpx.AsyncClient) -> None:
     form = {"type": "json_schema", "name": "a", "schema": {"type": "object"}}
     assert (await ask(http, text={"format": form}))["text"]["format"] == form | {"strict": False, "description": None}
