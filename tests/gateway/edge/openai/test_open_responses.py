@@ -236,7 +236,7 @@ async def test_a_compacted_conversation_is_the_input_of_the_next_response(
 
 async def test_documents_and_sounds_of_a_compacted_conversation_keep_their_bytes(http: httpx.AsyncClient) -> None:
     data = b64encode(b"text").decode()
-    content = [
+    content: list[dict[str, Any]] = [
         {"type": "input_file", "filename": "a.txt", "file_data": f"data:text/plain;base64,{data}"},
         {"type": "input_audio", "input_audio": {"data": data, "format": "mp3"}},
         {"type": "input_file", "file_url": "https://a.example/c.pdf"},
