@@ -29,14 +29,16 @@ class Conventions:
     """What the clients of a protocol expect of every answer.
 
     Attributes:
-        error_response: makes the answer to an error.
+        error_response: makes the answer to an error of the request with this id.
         unknown: the error of an unknown path.
-        elapsed: the header that says after how many milliseconds the answer began.
+        elapsed: the header that says after how many milliseconds the answer began; empty for none.
+        identity: the headers that have the id of the request.
     """
 
-    error_response: Callable[[MeshError], ErrorResponse]
+    error_response: Callable[[MeshError, str], ErrorResponse]
     unknown: Space
     elapsed: bytes
+    identity: tuple[bytes, ...] = (b"x-request-id",)
 
 
 class Application:
@@ -57,7 +59,7 @@ class Application:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one HTTP request (ASGI's `http` scope, the only one a process serves)."""
         headers = Headers(scope["headers"])
-        reply = Reply(send, headers.raw(b"x-request-id"), self._conventions.elapsed)
+        reply = Reply(send, headers.raw(b"x-request-id"), self._conventions.elapsed, self._conventions.identity)
         routes, name = self._routes.find(scope["path"])
         template = routes[0].template if routes else UNKNOWN
         call = Call(started=monotonic())
@@ -91,7 +93,7 @@ class Application:
             error = translate(call, exception)
             if error is None:
                 raise
-            failed = self._conventions.error_response(error)
+            failed = self._conventions.error_response(error, exchange.reply.request_id.decode())
             await exchange.reply.fail(failed, error)
             return failed.status
         return exchange.reply.status

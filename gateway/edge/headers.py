@@ -6,6 +6,7 @@ _READ = frozenset(
     {
         *(b"authorization", b"x-api-key", b"x-request-id", b"traceparent"),
         *(b"content-length", b"content-encoding", b"idempotency-key"),
+        *(b"anthropic-version", b"anthropic-beta"),
     }
 )
 

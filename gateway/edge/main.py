@@ -8,6 +8,11 @@ from soma.orchestrator.v1.chat_service_pb2_grpc import ChatServiceStub
 from soma.orchestrator.v1.log_service_pb2_grpc import LogServiceStub
 from soma.orchestrator.v1.response_service_pb2_grpc import ResponseServiceStub
 
+from gateway.edge.anthropic import surface as anthropic
+from gateway.edge.anthropic.api import Api as AnthropicApi
+from gateway.edge.anthropic.messages import Messages
+from gateway.edge.anthropic.thoughts import PURPOSE, Thoughts
+from gateway.edge.anthropic.token_counts import TokenCounts
 from gateway.edge.app import Application
 from gateway.edge.logs import surface as logs
 from gateway.edge.logs.sockets import LogSockets
@@ -32,8 +37,8 @@ from services.mesh.service import Service
 async def build(mesh: Mesh, settings: EdgeSettings, _stack: AsyncExitStack) -> Service:
     """The edge over the mesh's orchestrator and model service.
 
-    It is ready without them: while they are unavailable, it answers with an error in OpenAI's shape. While Redis is
-    unavailable, clients cannot follow logs, because Redis counts the connections.
+    It is ready without them: while they are unavailable, it answers with an error in the shape of the protocol. While
+    Redis is unavailable, clients cannot follow logs, because Redis counts the connections.
     """
     orchestrator, model = mesh.connect("orchestrator"), mesh.connect("model")
     api = Api(
@@ -51,14 +56,22 @@ async def build(mesh: Mesh, settings: EdgeSettings, _stack: AsyncExitStack) -> S
         Models(CatalogServiceStub(model), settings.catalogue_timeout_seconds),
         settings.body_limit_bytes,
     )
+    thoughts = Thoughts(mesh.seal(PURPOSE))
+    anthropic_api = AnthropicApi(
+        Messages(ChatServiceStub(orchestrator), mesh.blobs, thoughts, settings.chat_timeout_seconds),
+        TokenCounts(ModelServiceStub(model), mesh.blobs, thoughts, settings.embedding_timeout_seconds),
+        settings.body_limit_bytes,
+    )
     sockets = LogSockets(mesh.authenticator, Tails(LogServiceStub(orchestrator)), mesh.redis, settings)
     tracing = RequestTracing(mesh.spans, mesh.settings.trace_sample_ratio)
     openai_app = Application(mesh.authenticator, tracing, api.routes, openai.CONVENTIONS)
+    anthropic_app = Application(mesh.authenticator, tracing, anthropic_api.routes, anthropic.CONVENTIONS)
     # A plain HTTP request to the path of the WebSocket is answered in the shape that clients of the edge know.
     logs_app = Application(mesh.authenticator, tracing, logs.ROUTES, openai.CONVENTIONS)
     return Service(
         surfaces=(
             openai.surface(api, openai_app, settings.body_limit_bytes),
+            anthropic.surface(anthropic_api, anthropic_app, settings.body_limit_bytes),
             logs.surface(logs_app, sockets, openai.UNKNOWN, ERRORS),
         ),
         wants={"redis": mesh.check_redis},

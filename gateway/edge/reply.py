@@ -3,7 +3,7 @@
 import re
 import time
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from starlette.types import Send
 
@@ -18,13 +18,19 @@ FailureEvent = Callable[[MeshError], bytes]
 
 
 class Reply:
-    """Sends one answer; `status` is 0 until it begins, and the header `elapsed` has the milliseconds until then."""
+    """Sends one answer; `status` is 0 until it begins.
 
-    __slots__ = ("_elapsed", "_failure_event", "_send", "_started_at", "request_id", "status")
+    The header `elapsed`, if there is one, has the milliseconds until then, and the headers `identity` the request's id.
+    """
 
-    def __init__(self, send: Send, request_id: bytes | None, elapsed: bytes) -> None:
+    __slots__ = ("_elapsed", "_failure_event", "_identity", "_send", "_started_at", "request_id", "status")
+
+    def __init__(
+        self, send: Send, request_id: bytes | None, elapsed: bytes, identity: Sequence[bytes] = (b"x-request-id",)
+    ) -> None:
         self._send = send
         self._elapsed = elapsed
+        self._identity = identity
         self._started_at = time.perf_counter()
         self._failure_event: FailureEvent | None = None
         self.status = 0
@@ -64,10 +70,8 @@ class Reply:
 
     async def _begin(self, status: int, content_type: bytes, headers: list[tuple[bytes, bytes]]) -> None:
         self.status = status
-        named = [
-            (b"content-type", content_type),
-            (b"x-request-id", self.request_id),
-            (self._elapsed, b"%d" % (self.seconds * 1000)),
-            *headers,
-        ]
+        named = [(b"content-type", content_type), *((name, self.request_id) for name in self._identity)]
+        if self._elapsed:
+            named.append((self._elapsed, b"%d" % (self.seconds * 1000)))
+        named += headers
         await self._send({"type": "http.response.start", "status": status, "headers": named})

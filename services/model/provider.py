@@ -70,6 +70,15 @@ class Excludes(Protocol):
 
 
 @runtime_checkable
+class Speaks(Protocol):
+    """A provider that takes the parameters of its own protocol from callers that speak the same one."""
+
+    def speaks(self, protocol: str) -> bool:
+        """Whether this is its protocol, by its name in `NativeParams`."""
+        ...
+
+
+@runtime_checkable
 class Counts(Protocol):
     """A provider that may count the tokens of a conversation without an answer."""
 

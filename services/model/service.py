@@ -29,6 +29,7 @@ from services.model.adapters.local import LocalProvider
 from services.model.allowed_tools import require_known
 from services.model.catalogue import Catalogue, Route
 from services.model.generation import Generations, answer_of
+from services.model.native_params import is_native, settled
 from services.model.parameters import supported_request
 from services.model.provider import Counts, Excludes
 from services.model.store import PageStart, UsageStore
@@ -79,10 +80,13 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
         require_known(request.options)
         self._catalogue.require_reading(route, request.messages)
         provider = route.provider
+        # In its own protocol the provider itself judges the parameters.
+        takes = None if is_native(request, route) else provider.takes
+        request = settled(request, route)
         lacks = set(provider.lacks)
         if _excludes(type(provider)):
             lacks |= set(cast(Excludes, provider).excluded(request, route.model.name))
-        supported, dropped = supported_request(request, lacks, provider.name, provider.takes)
+        supported, dropped = supported_request(request, lacks, provider.name, takes)
         return route, supported, dropped
 
     async def Infer(self, request: InferRequest, context: Context) -> InferResponse:

@@ -141,7 +141,8 @@ class Chat:
     @property
     def unsupported(self) -> frozenset[str]:
         """All parameters that the vendor does not support."""
-        return self.lacks if self.budget else self.lacks | {"reasoning_budget"}
+        found = self.lacks | {"typed_tools"}
+        return found if self.budget else found | {"reasoning_budget"}
 
 
 @dataclass(frozen=True, config=_STRICT)

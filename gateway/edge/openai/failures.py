@@ -51,8 +51,8 @@ def openai_name(field: str) -> str:
     return NAMES.get(field) or field.removeprefix("sampling.")
 
 
-def error_response(error: MeshError) -> ErrorResponse:
-    """Make the answer to an error in OpenAI's shape."""
+def error_response(error: MeshError, request_id: str = "") -> ErrorResponse:
+    """Make the answer to an error in OpenAI's shape, which has no id of the request."""
     params = [openai_name(violation.field) for violation in error.facts.violations]
     reason = "" if error.reason in PLAIN_REASONS else error.reason
     message = error.message

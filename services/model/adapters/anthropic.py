@@ -42,6 +42,10 @@ class Anthropic:
     def name(self) -> str:
         return self._upstream.name
 
+    def speaks(self, protocol: str) -> bool:
+        """Whether this is the Messages API."""
+        return protocol == "anthropic"
+
     @property
     def lacks(self) -> frozenset[str]:
         return self._vendor.chat.lacks

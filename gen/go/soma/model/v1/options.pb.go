@@ -554,6 +554,61 @@ func (x *ResponseFormat) GetDescription() string {
 	return ""
 }
 
+// NativeParams are parameters in the protocol of the caller, for providers that speak the same protocol.
+type NativeParams struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The protocol: `anthropic` for Anthropic's Messages API.
+	Protocol string `protobuf:"bytes,1,opt,name=protocol,proto3" json:"protocol,omitempty"`
+	// The parameters that this contract has no field for, as a JSON object.
+	Params        string `protobuf:"bytes,2,opt,name=params,proto3" json:"params,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *NativeParams) Reset() {
+	*x = NativeParams{}
+	mi := &file_soma_model_v1_options_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NativeParams) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NativeParams) ProtoMessage() {}
+
+func (x *NativeParams) ProtoReflect() protoreflect.Message {
+	mi := &file_soma_model_v1_options_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NativeParams.ProtoReflect.Descriptor instead.
+func (*NativeParams) Descriptor() ([]byte, []int) {
+	return file_soma_model_v1_options_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *NativeParams) GetProtocol() string {
+	if x != nil {
+		return x.Protocol
+	}
+	return ""
+}
+
+func (x *NativeParams) GetParams() string {
+	if x != nil {
+		return x.Params
+	}
+	return ""
+}
+
 // GenerationOptions says how a model is to answer. An unset field has the provider's default.
 type GenerationOptions struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -580,14 +635,18 @@ type GenerationOptions struct {
 	DropParams bool `protobuf:"varint,9,opt,name=drop_params,json=dropParams,proto3" json:"drop_params,omitempty"`
 	// Whether the answer is wanted in one piece: the provider is asked for it whole, and the stream has one event with
 	// everything (and heartbeats before it).
-	Whole         bool `protobuf:"varint,10,opt,name=whole,proto3" json:"whole,omitempty"`
+	Whole bool `protobuf:"varint,10,opt,name=whole,proto3" json:"whole,omitempty"`
+	// Parameters in the protocol of the caller. A provider that speaks this protocol gets them as they are, in place of
+	// `provider_params` and `reasoning`. All other providers do not get them; for these, `reasoning` is then advice, which
+	// is left out if the model is not known to think.
+	Native        *NativeParams `protobuf:"bytes,11,opt,name=native,proto3" json:"native,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *GenerationOptions) Reset() {
 	*x = GenerationOptions{}
-	mi := &file_soma_model_v1_options_proto_msgTypes[5]
+	mi := &file_soma_model_v1_options_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -599,7 +658,7 @@ func (x *GenerationOptions) String() string {
 func (*GenerationOptions) ProtoMessage() {}
 
 func (x *GenerationOptions) ProtoReflect() protoreflect.Message {
-	mi := &file_soma_model_v1_options_proto_msgTypes[5]
+	mi := &file_soma_model_v1_options_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -612,7 +671,7 @@ func (x *GenerationOptions) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GenerationOptions.ProtoReflect.Descriptor instead.
 func (*GenerationOptions) Descriptor() ([]byte, []int) {
-	return file_soma_model_v1_options_proto_rawDescGZIP(), []int{5}
+	return file_soma_model_v1_options_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *GenerationOptions) GetSampling() *Sampling {
@@ -685,15 +744,22 @@ func (x *GenerationOptions) GetWhole() bool {
 	return false
 }
 
+func (x *GenerationOptions) GetNative() *NativeParams {
+	if x != nil {
+		return x.Native
+	}
+	return nil
+}
+
 var File_soma_model_v1_options_proto protoreflect.FileDescriptor
 
 const file_soma_model_v1_options_proto_rawDesc = "" +
 	"\n" +
-	"\x1bsoma/model/v1/options.proto\x12\rsoma.model.v1\x1a\x1bbuf/validate/validate.proto\"\xd9\x01\n" +
+	"\x1bsoma/model/v1/options.proto\x12\rsoma.model.v1\x1a\x1bbuf/validate/validate.proto\"\xda\x01\n" +
 	"\x04Tool\x12\x1e\n" +
 	"\x04name\x18\x01 \x01(\tB\n" +
-	"\xbaH\ar\x05\x10\x01\x18\x80\x01R\x04name\x12*\n" +
-	"\vdescription\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80@R\vdescription\x12)\n" +
+	"\xbaH\ar\x05\x10\x01\x18\x80\x01R\x04name\x12+\n" +
+	"\vdescription\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x18\x80\x80\bR\vdescription\x12)\n" +
 	"\n" +
 	"parameters\x18\x03 \x01(\tB\t\xbaH\x06r\x04(\x80\x80\x10R\n" +
 	"parameters\x12\x1b\n" +
@@ -761,10 +827,13 @@ const file_soma_model_v1_options_proto_rawDesc = "" +
 	"\tTYPE_TEXT\x10\x01\x12\x14\n" +
 	"\x10TYPE_JSON_OBJECT\x10\x02\x12\x14\n" +
 	"\x10TYPE_JSON_SCHEMA\x10\x03B\t\n" +
-	"\a_strict\"\x97\x04\n" +
+	"\a_strict\"a\n" +
+	"\fNativeParams\x12,\n" +
+	"\bprotocol\x18\x01 \x01(\tB\x10\xbaH\rr\vR\tanthropicR\bprotocol\x12#\n" +
+	"\x06params\x18\x02 \x01(\tB\v\xbaH\br\x06\x10\x02(\x80\x80@R\x06params\"\xcc\x04\n" +
 	"\x11GenerationOptions\x123\n" +
 	"\bsampling\x18\x01 \x01(\v2\x17.soma.model.v1.SamplingR\bsampling\x124\n" +
-	"\x05tools\x18\x02 \x03(\v2\x13.soma.model.v1.ToolB\t\xbaH\x06\x92\x01\x03\x10\x80\x01R\x05tools\x12:\n" +
+	"\x05tools\x18\x02 \x03(\v2\x13.soma.model.v1.ToolB\t\xbaH\x06\x92\x01\x03\x10\x80\bR\x05tools\x12:\n" +
 	"\vtool_choice\x18\x03 \x01(\v2\x19.soma.model.v1.ToolChoiceR\n" +
 	"toolChoice\x123\n" +
 	"\x13parallel_tool_calls\x18\x04 \x01(\bH\x00R\x11parallelToolCalls\x88\x01\x01\x12F\n" +
@@ -775,7 +844,8 @@ const file_soma_model_v1_options_proto_rawDesc = "" +
 	"\vdrop_params\x18\t \x01(\bR\n" +
 	"dropParams\x12\x14\n" +
 	"\x05whole\x18\n" +
-	" \x01(\bR\x05wholeB\x16\n" +
+	" \x01(\bR\x05whole\x123\n" +
+	"\x06native\x18\v \x01(\v2\x1b.soma.model.v1.NativeParamsR\x06nativeB\x16\n" +
 	"\x14_parallel_tool_callsB\xa1\x01\n" +
 	"\x11com.soma.model.v1B\fOptionsProtoP\x01Z(somamesh/contracts/soma/model/v1;modelv1\xa2\x02\x03SMX\xaa\x02\rSoma.Model.V1\xca\x02\rSoma\\Model\\V1\xe2\x02\x19Soma\\Model\\V1\\GPBMetadata\xea\x02\x0fSoma::Model::V1b\x06proto3"
 
@@ -792,7 +862,7 @@ func file_soma_model_v1_options_proto_rawDescGZIP() []byte {
 }
 
 var file_soma_model_v1_options_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_soma_model_v1_options_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
+var file_soma_model_v1_options_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
 var file_soma_model_v1_options_proto_goTypes = []any{
 	(ToolChoice_Mode)(0),      // 0: soma.model.v1.ToolChoice.Mode
 	(ResponseFormat_Type)(0),  // 1: soma.model.v1.ResponseFormat.Type
@@ -801,7 +871,8 @@ var file_soma_model_v1_options_proto_goTypes = []any{
 	(*Sampling)(nil),          // 4: soma.model.v1.Sampling
 	(*ReasoningOptions)(nil),  // 5: soma.model.v1.ReasoningOptions
 	(*ResponseFormat)(nil),    // 6: soma.model.v1.ResponseFormat
-	(*GenerationOptions)(nil), // 7: soma.model.v1.GenerationOptions
+	(*NativeParams)(nil),      // 7: soma.model.v1.NativeParams
+	(*GenerationOptions)(nil), // 8: soma.model.v1.GenerationOptions
 }
 var file_soma_model_v1_options_proto_depIdxs = []int32{
 	0, // 0: soma.model.v1.ToolChoice.mode:type_name -> soma.model.v1.ToolChoice.Mode
@@ -811,11 +882,12 @@ var file_soma_model_v1_options_proto_depIdxs = []int32{
 	3, // 4: soma.model.v1.GenerationOptions.tool_choice:type_name -> soma.model.v1.ToolChoice
 	6, // 5: soma.model.v1.GenerationOptions.response_format:type_name -> soma.model.v1.ResponseFormat
 	5, // 6: soma.model.v1.GenerationOptions.reasoning:type_name -> soma.model.v1.ReasoningOptions
-	7, // [7:7] is the sub-list for method output_type
-	7, // [7:7] is the sub-list for method input_type
-	7, // [7:7] is the sub-list for extension type_name
-	7, // [7:7] is the sub-list for extension extendee
-	0, // [0:7] is the sub-list for field type_name
+	7, // 7: soma.model.v1.GenerationOptions.native:type_name -> soma.model.v1.NativeParams
+	8, // [8:8] is the sub-list for method output_type
+	8, // [8:8] is the sub-list for method input_type
+	8, // [8:8] is the sub-list for extension type_name
+	8, // [8:8] is the sub-list for extension extendee
+	0, // [0:8] is the sub-list for field type_name
 }
 
 func init() { file_soma_model_v1_options_proto_init() }
@@ -827,14 +899,14 @@ func file_soma_model_v1_options_proto_init() {
 	file_soma_model_v1_options_proto_msgTypes[2].OneofWrappers = []any{}
 	file_soma_model_v1_options_proto_msgTypes[3].OneofWrappers = []any{}
 	file_soma_model_v1_options_proto_msgTypes[4].OneofWrappers = []any{}
-	file_soma_model_v1_options_proto_msgTypes[5].OneofWrappers = []any{}
+	file_soma_model_v1_options_proto_msgTypes[6].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_soma_model_v1_options_proto_rawDesc), len(file_soma_model_v1_options_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   6,
+			NumMessages:   7,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -322,6 +322,32 @@ class ResponseFormat(_message.Message):
 Global___ResponseFormat: _TypeAlias = ResponseFormat  # noqa: Y015
 
 @_typing.final
+class NativeParams(_message.Message):
+    """NativeParams are parameters in the protocol of the caller, for providers that speak the same protocol."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROTOCOL_FIELD_NUMBER: _builtins.int
+    PARAMS_FIELD_NUMBER: _builtins.int
+    protocol: _builtins.str
+    """The protocol: `anthropic` for Anthropic's Messages API."""
+    params: _builtins.str
+    """The parameters that this contract has no field for, as a JSON object."""
+    def __init__(
+        self,
+        *,
+        protocol: _builtins.str = ...,
+        params: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["params", b"params", "protocol", b"protocol"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___NativeParams: _TypeAlias = NativeParams  # noqa: Y015
+
+@_typing.final
 class GenerationOptions(_message.Message):
     """GenerationOptions says how a model is to answer. An unset field has the provider's default."""
 
@@ -337,6 +363,7 @@ class GenerationOptions(_message.Message):
     USER_FIELD_NUMBER: _builtins.int
     DROP_PARAMS_FIELD_NUMBER: _builtins.int
     WHOLE_FIELD_NUMBER: _builtins.int
+    NATIVE_FIELD_NUMBER: _builtins.int
     parallel_tool_calls: _builtins.bool
     """Whether the model may ask for several calls at once."""
     provider_params: _builtins.str
@@ -374,6 +401,13 @@ class GenerationOptions(_message.Message):
     def reasoning(self) -> Global___ReasoningOptions:
         """How much the model thinks before it answers."""
 
+    @_builtins.property
+    def native(self) -> Global___NativeParams:
+        """Parameters in the protocol of the caller. A provider that speaks this protocol gets them as they are, in place of
+        `provider_params` and `reasoning`. All other providers do not get them; for these, `reasoning` is then advice, which
+        is left out if the model is not known to think.
+        """
+
     def __init__(
         self,
         *,
@@ -387,10 +421,11 @@ class GenerationOptions(_message.Message):
         user: _builtins.str = ...,
         drop_params: _builtins.bool = ...,
         whole: _builtins.bool = ...,
+        native: Global___NativeParams | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_parallel_tool_calls", b"_parallel_tool_calls", "parallel_tool_calls", b"parallel_tool_calls", "reasoning", b"reasoning", "response_format", b"response_format", "sampling", b"sampling", "tool_choice", b"tool_choice"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_parallel_tool_calls", b"_parallel_tool_calls", "native", b"native", "parallel_tool_calls", b"parallel_tool_calls", "reasoning", b"reasoning", "response_format", b"response_format", "sampling", b"sampling", "tool_choice", b"tool_choice"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_parallel_tool_calls", b"_parallel_tool_calls", "drop_params", b"drop_params", "parallel_tool_calls", b"parallel_tool_calls", "provider_params", b"provider_params", "reasoning", b"reasoning", "response_format", b"response_format", "sampling", b"sampling", "tool_choice", b"tool_choice", "tools", b"tools", "user", b"user", "whole", b"whole"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_parallel_tool_calls", b"_parallel_tool_calls", "drop_params", b"drop_params", "native", b"native", "parallel_tool_calls", b"parallel_tool_calls", "provider_params", b"provider_params", "reasoning", b"reasoning", "response_format", b"response_format", "sampling", b"sampling", "tool_choice", b"tool_choice", "tools", b"tools", "user", b"user", "whole", b"whole"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__parallel_tool_calls: _TypeAlias = _typing.Literal["parallel_tool_calls"]  # noqa: Y015
     _WhichOneofArgType__parallel_tool_calls: _TypeAlias = _typing.Literal["_parallel_tool_calls", b"_parallel_tool_calls"]  # noqa: Y015
