@@ -6,7 +6,6 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from time import time
 
-from google.protobuf.message import DecodeError
 from soma.errors.v1 import reasons
 from soma.model.v1 import message_pb2
 from soma.orchestrator.v1 import chat_service_pb2 as chat
@@ -72,15 +71,13 @@ class Compactions:
         """
         summary = _summary(answer)
         number = uuid.uuid4().hex
-        said = Message(
-            role=message_pb2.ROLE_ASSISTANT, content=_OPENING.format(count=window.replaced) + summary.strip()
-        )
+        said = _OPENING.format(count=window.replaced) + summary.strip()
         made = pb.CompactResponseResponse(
             compaction_id=f"cmpr_{number}",
             model=answer.started.model,
             compaction=pb.Compaction(
                 item_id=f"cmp_{number}",
-                encrypted_content=await self._seal.close(tenant_id, said.SerializeToString()),
+                encrypted_content=await self._seal.close(tenant_id, said.encode()),
                 replaced_items=window.replaced,
             ),
             usage=answer.finished.usage,
@@ -92,11 +89,12 @@ class Compactions:
 
     async def _open(self, tenant_id: str, sealed: str) -> Message:
         try:
-            return Message.FromString(await self._seal.open(tenant_id, sealed))
-        except (ValueError, DecodeError) as error:
+            said = (await self._seal.open(tenant_id, sealed)).decode()
+        except ValueError as error:
             message = "The encrypted content of a compaction is not what the mesh made for this tenant."
             violations = [errors.FieldViolation("input", message)]
             raise errors.InvalidArgument(message, reason=reasons.COMPACTION_INVALID, violations=violations) from error
+        return Message(role=message_pb2.ROLE_ASSISTANT, content=said)
 
 
 def window_of(messages: Sequence[Message]) -> Window:
