@@ -30,13 +30,14 @@ from gateway.edge.request_model import Reader, strict
 UNSUPPORTED = frozenset({"access_programs", "context_management", "image", "moderation", "prompt"})
 LOGPROBS = "message.output_text.logprobs"
 ENCRYPTED = "reasoning.encrypted_content"
+Penalty = Annotated[float, Field(ge=-2, le=2)]
 
 
 @strict
 class ResponseStreamOptions(TypedDict, total=False):
     """The options of a stream."""
 
-    include_obfuscation: shared.Off
+    include_obfuscation: bool | None
 
 
 @strict
@@ -67,6 +68,8 @@ class ResponseRequest(shared.Parameters, total=False):
     store: bool | None
     background: bool | None
     stream_options: ResponseStreamOptions | None
+    presence_penalty: Penalty | None
+    frequency_penalty: Penalty | None
     max_output_tokens: shared.Tokens | None
     tools: ResponseTools | None
     tool_choice: ResponseToolChoice | None
@@ -75,6 +78,7 @@ class ResponseRequest(shared.Parameters, total=False):
     text: TextSettings | None
     include: Annotated[list[shared.Includable], Field(max_length=32)] | None
     reasoning: Reasoning | None
+    # With `auto` a server may leave out the oldest input. This one never does, and the response says so.
     truncation: Literal["auto", "disabled"] | None
     # What a client says to OpenAI's statistics: the answer is the same without it.
     client_metadata: dict[str, Any] | None
@@ -96,19 +100,21 @@ class ResponseAsk:
 
     Attributes:
         encrypted: the thoughts of the answer have their `encrypted_content`.
+        obfuscated: the pieces of a stream have a member that hides their lengths.
         inline: the bytes that the request has in itself; they have to be held before the response is asked for.
     """
 
     request: CreateResponseRequest = field(default_factory=CreateResponseRequest)
     stream: bool = False
     encrypted: bool = False
+    obfuscated: bool = False
     extension: Extension = NOTHING
     dropped: list[str] = field(default_factory=list)
     inline: list[Inline] = field(default_factory=list)
 
 
-def read_response_request(body: bytes | bytearray) -> ResponseAsk:
-    """Read the body of a request.
+def read_response_request(body: bytes | bytearray, *, counted: bool = False) -> ResponseAsk:
+    """Read the body of a request. If its tokens are only `counted`, the input may come from a response or conversation.
 
     Raises:
         InvalidArgument: with OpenAI's message; the first violation is the parameter at fault.
@@ -117,7 +123,7 @@ def read_response_request(body: bytes | bytearray) -> ResponseAsk:
     extension = extension_of(given.get("soma"))
     left_out = shared.dropped(_unsupported(given), extension)
     asked = given.get("input")
-    if asked is None:
+    if asked is None and not (counted and (given.get("previous_response_id") or given.get("conversation"))):
         missing("input")
     _check_together(given)
     request = CreateResponseRequest(
@@ -131,14 +137,20 @@ def read_response_request(body: bytes | bytearray) -> ResponseAsk:
             store=given.get("store"),
             background=bool(given.get("background")),
             options=_options(given, extension),
+            max_tool_calls=given.get("max_tool_calls"),
+            safety_identifier=given.get("safety_identifier") or "",
+            prompt_cache_key=given.get("prompt_cache_key") or "",
+            reasoning_summary=_summary(given.get("reasoning") or {}),
         ),
     )
     attached = Attached()
-    add_inputs(request.input, asked, attached)
+    if asked is not None:
+        add_inputs(request.input, asked, attached)
     return ResponseAsk(
         request=request,
         stream=bool(given.get("stream")),
         encrypted=ENCRYPTED in (given.get("include") or ()),
+        obfuscated=bool((given.get("stream_options") or {}).get("include_obfuscation")),
         extension=extension,
         dropped=left_out,
         inline=attached.inline,
@@ -153,8 +165,6 @@ def _unsupported(given: ResponseRequest) -> Iterator[str]:
     for name, value in (given.get("reasoning") or {}).items():
         if name not in Reasoning.__annotations__ and value is not None:
             yield f"reasoning.{name}"
-    if given.get("truncation") == "auto":
-        yield "truncation"
 
 
 def _check_together(given: ResponseRequest) -> None:
@@ -169,6 +179,10 @@ def _check_together(given: ResponseRequest) -> None:
     if not given.get("tools") and given.get("tool_choice") not in (None, "auto", "none"):
         message = "Invalid value for 'tool_choice': 'tool_choice' is only allowed when 'tools' are specified."
         refuse(message, "tool_choice", reasons.INVALID_VALUE)
+
+
+def _summary(reasoning: Reasoning) -> str:
+    return reasoning.get("summary") or reasoning.get("generate_summary") or ""
 
 
 def _options(given: ResponseRequest, extension: Extension) -> GenerationOptions:
@@ -209,6 +223,8 @@ def _sampling(given: ResponseRequest) -> Sampling | None:
         top_p=given.get("top_p"),
         top_k=shared.top_k_of(given.get("top_k")),
         repetition_penalty=given.get("repetition_penalty"),
+        presence_penalty=given.get("presence_penalty"),
+        frequency_penalty=given.get("frequency_penalty"),
         top_logprobs=given.get("top_logprobs") or (0 if asked else None),
     )
     return sampling if sampling.ByteSize() else None

@@ -23,7 +23,6 @@ from gateway.edge.openai.query import Number, QueryReader, includes
 from gateway.edge.openai.response_events import ResponseEvents
 from gateway.edge.openai.response_object import response_object
 from gateway.edge.openai.response_request import ENCRYPTED, ResponseAsk, read_response_request
-from gateway.edge.openai.words import unsupported
 from gateway.edge.relaying import cut, relayed
 from gateway.edge.reply import Reply
 from gateway.edge.request_model import strict
@@ -35,6 +34,8 @@ if TYPE_CHECKING:
     from soma.orchestrator.v1.response_service_pb2_grpc import ResponseServiceAsyncStub
 
 Events = AsyncIterator[CreateResponseResponse]
+# Ends each stream by the specification of Open Responses, also one whose response failed.
+DONE = b"data: [DONE]\n\n"
 Flag = Literal["true", "false"]
 
 
@@ -110,11 +111,11 @@ class Responses:
             MeshError: the response does not exist, or `stream` is set and it was not made in the background.
         """
         asked = RETRIEVAL.query(query)
-        if asked.get("include_obfuscation") == "true":
-            unsupported("include_obfuscation")
         encrypted = includes(query, ENCRYPTED)
         if asked.get("stream") == "true":
-            made = ResponseEvents(Findings(NOTHING), asked.get("starting_after", -1), encrypted=encrypted)
+            obfuscated = asked.get("include_obfuscation") == "true"
+            after = asked.get("starting_after", -1)
+            made = ResponseEvents(Findings(NOTHING), after, encrypted=encrypted, obfuscated=obfuscated)
             await self._watch(response_id, made, departure, reply)
             return
         found = await self._responses.GetResponse(GetResponseRequest(response_id=response_id), timeout=self._patience)
@@ -143,7 +144,7 @@ class Responses:
             call.cancel()
         if last is None:
             raise cut()
-        await reply.end(last)
+        await reply.end(last + DONE)
 
     async def delete(self, response_id: str, reply: Reply) -> None:
         """Delete a stored response."""
@@ -164,7 +165,7 @@ async def _send(response: Response, reply: Reply, *, encrypted: bool = False) ->
 
 async def _stream(events: Events, ask: ResponseAsk, findings: Findings, reply: Reply) -> bytes:
     """Send the events as they arrive; return the last one, which the caller sends."""
-    made = ResponseEvents(findings, encrypted=ask.encrypted)
+    made = ResponseEvents(findings, encrypted=ask.encrypted, obfuscated=ask.obfuscated)
     waiting = True
     async for event in events:
         kind = event.WhichOneof("payload")
@@ -174,7 +175,7 @@ async def _stream(events: Events, ask: ResponseAsk, findings: Findings, reply: R
             findings.notices.append(event.policy)
             continue
         if not reply.status:
-            await reply.begin_events(made.failed)
+            await reply.begin_events(lambda error: made.failed(error) + DONE)
         if kind in ("created", "finished"):
             _find(findings, event.created if kind == "created" else event.finished)
         elif waiting and kind in ("delta", "reasoning", "arguments"):
@@ -183,7 +184,7 @@ async def _stream(events: Events, ask: ResponseAsk, findings: Findings, reply: R
         data = b"".join(made.of(event))
         if kind == "finished":
             _annotate(event.finished)
-            return data
+            return data + DONE
         await reply.event(data)
     raise cut()
 

@@ -230,7 +230,10 @@ type ToolChoice struct {
 	// Who decides whether a tool is called.
 	Mode ToolChoice_Mode `protobuf:"varint,1,opt,name=mode,proto3,enum=soma.model.v1.ToolChoice_Mode" json:"mode,omitempty"`
 	// The tool to call; only with MODE_NAMED.
-	Name          string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	Name string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	// Names of the tools that may be called; all tools when empty. Not together with MODE_NONE and MODE_NAMED. A model that
+	// calls another tool has failed.
+	Allowed       []string `protobuf:"bytes,3,rep,name=allowed,proto3" json:"allowed,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -277,6 +280,13 @@ func (x *ToolChoice) GetName() string {
 		return x.Name
 	}
 	return ""
+}
+
+func (x *ToolChoice) GetAllowed() []string {
+	if x != nil {
+		return x.Allowed
+	}
+	return nil
 }
 
 // Sampling says how tokens are sampled. An unset field has the provider's default.
@@ -472,7 +482,9 @@ type ResponseFormat struct {
 	// The JSON schema as JSON text; only with TYPE_JSON_SCHEMA.
 	Schema string `protobuf:"bytes,3,opt,name=schema,proto3" json:"schema,omitempty"`
 	// Whether the output must match the schema exactly, if the provider supports it.
-	Strict        *bool `protobuf:"varint,4,opt,name=strict,proto3,oneof" json:"strict,omitempty"`
+	Strict *bool `protobuf:"varint,4,opt,name=strict,proto3,oneof" json:"strict,omitempty"`
+	// What the output is for, for the model; only with TYPE_JSON_SCHEMA.
+	Description   string `protobuf:"bytes,5,opt,name=description,proto3" json:"description,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -533,6 +545,13 @@ func (x *ResponseFormat) GetStrict() bool {
 		return *x.Strict
 	}
 	return false
+}
+
+func (x *ResponseFormat) GetDescription() string {
+	if x != nil {
+		return x.Description
+	}
+	return ""
 }
 
 // Completion says that the request's one message, of the user, is a prompt to continue, and not a message to answer.
@@ -815,11 +834,12 @@ const file_soma_model_v1_options_proto_rawDesc = "" +
 	"parameters\x12\x1b\n" +
 	"\x06strict\x18\x04 \x01(\bH\x00R\x06strict\x88\x01\x01\x122\n" +
 	"\x0fprovider_params\x18\x05 \x01(\tB\t\xbaH\x06r\x04(\x80\x80\x04R\x0eproviderParamsB\t\n" +
-	"\a_strict\"\xbd\x01\n" +
+	"\a_strict\"\xeb\x01\n" +
 	"\n" +
 	"ToolChoice\x122\n" +
 	"\x04mode\x18\x01 \x01(\x0e2\x1e.soma.model.v1.ToolChoice.ModeR\x04mode\x12\x1c\n" +
-	"\x04name\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x01R\x04name\"]\n" +
+	"\x04name\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x01R\x04name\x12,\n" +
+	"\aallowed\x18\x03 \x03(\tB\x12\xbaH\x0f\x92\x01\f\x10\x80\x01\"\ar\x05\x10\x01\x18\x80\x01R\aallowed\"]\n" +
 	"\x04Mode\x12\x14\n" +
 	"\x10MODE_UNSPECIFIED\x10\x00\x12\r\n" +
 	"\tMODE_AUTO\x10\x01\x12\r\n" +
@@ -864,12 +884,13 @@ const file_soma_model_v1_options_proto_rawDesc = "" +
 	"\x06effort\x18\x01 \x01(\tB3\xbaH0r.R\x04noneR\aminimalR\x03lowR\x06mediumR\x04highR\x05xhighR\x03maxH\x00R\x06effort\x88\x01\x01\x125\n" +
 	"\rbudget_tokens\x18\x02 \x01(\x05B\v\xbaH\b\x1a\x06\x18\xc0\x84=(\x01H\x01R\fbudgetTokens\x88\x01\x01B\t\n" +
 	"\a_effortB\x10\n" +
-	"\x0e_budget_tokens\"\x8a\x02\n" +
+	"\x0e_budget_tokens\"\xb6\x02\n" +
 	"\x0eResponseFormat\x126\n" +
 	"\x04type\x18\x01 \x01(\x0e2\".soma.model.v1.ResponseFormat.TypeR\x04type\x12\x1c\n" +
 	"\x04name\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x01R\x04name\x12!\n" +
 	"\x06schema\x18\x03 \x01(\tB\t\xbaH\x06r\x04(\x80\x80\x10R\x06schema\x12\x1b\n" +
-	"\x06strict\x18\x04 \x01(\bH\x00R\x06strict\x88\x01\x01\"W\n" +
+	"\x06strict\x18\x04 \x01(\bH\x00R\x06strict\x88\x01\x01\x12*\n" +
+	"\vdescription\x18\x05 \x01(\tB\b\xbaH\x05r\x03\x18\x80@R\vdescription\"W\n" +
 	"\x04Type\x12\x14\n" +
 	"\x10TYPE_UNSPECIFIED\x10\x00\x12\r\n" +
 	"\tTYPE_TEXT\x10\x01\x12\x14\n" +

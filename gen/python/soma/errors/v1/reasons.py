@@ -348,6 +348,8 @@ MEDIA_UNREACHABLE: Final = "MEDIA_UNREACHABLE"
 """The address of a picture, a sound or a document cannot be read: it is in a private network, it leads elsewhere, or its server does not answer."""
 MEDIA_NOT_FOUND: Final = "MEDIA_NOT_FOUND"
 """The mesh does not have a picture, a sound or a document with this hash."""
+TOOL_NOT_ALLOWED: Final = "TOOL_NOT_ALLOWED"
+"""The model called a tool that `tool_choice.allowed` does not name."""
 
 # soma.orchestrator.v1
 POLICY_DENIED: Final = "POLICY_DENIED"
@@ -392,6 +394,8 @@ REQUEST_IN_PROGRESS: Final = "REQUEST_IN_PROGRESS"
 """A call with the same request id is still being answered."""
 TOOL_CALL_NOT_FOUND: Final = "TOOL_CALL_NOT_FOUND"
 """The result of a tool answers no call of the conversation; the message names the call's id."""
+COMPACTION_INVALID: Final = "COMPACTION_INVALID"
+"""The compaction cannot be read: it was changed, or CompactResponse did not make it for this tenant."""
 
 # soma.policy.v1
 TENANT_MISMATCH: Final = "TENANT_MISMATCH"
@@ -557,6 +561,7 @@ DECLARED: Final[dict[str, Declared]] = {
     MEDIA_TOO_LARGE: Declared("INVALID_ARGUMENT", 400, "NO"),
     MEDIA_UNREACHABLE: Declared("INVALID_ARGUMENT", 400, "NO"),
     MEDIA_NOT_FOUND: Declared("NOT_FOUND", 404, "NO"),
+    TOOL_NOT_ALLOWED: Declared("INTERNAL", 500, "NO"),
     POLICY_DENIED: Declared("PERMISSION_DENIED", 403, "NO"),
     APPROVAL_REQUIRED: Declared("FAILED_PRECONDITION", 400, "AFTER_CHANGE"),
     MESSAGE_TOO_LONG: Declared("INVALID_ARGUMENT", 400, "NO"),
@@ -578,6 +583,7 @@ DECLARED: Final[dict[str, Declared]] = {
     STATUS_UNREACHABLE: Declared("FAILED_PRECONDITION", 400, "AFTER_CHANGE"),
     REQUEST_IN_PROGRESS: Declared("ABORTED", 409, "LATER"),
     TOOL_CALL_NOT_FOUND: Declared("INVALID_ARGUMENT", 400, "NO"),
+    COMPACTION_INVALID: Declared("INVALID_ARGUMENT", 400, "NO"),
     TENANT_MISMATCH: Declared("PERMISSION_DENIED", 403, "NO"),
     RULES_INVALID: Declared("FAILED_PRECONDITION", 400, "AFTER_CHANGE"),
     NOTE_NOT_FOUND: Declared("NOT_FOUND", 404, "NO"),

@@ -68,6 +68,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """
     ERROR_REASON_MEDIA_NOT_FOUND: _ErrorReason.ValueType  # 21
     """The mesh does not have a picture, a sound or a document with this hash."""
+    ERROR_REASON_TOOL_NOT_ALLOWED: _ErrorReason.ValueType  # 22
+    """The model called a tool that `tool_choice.allowed` does not name."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """ErrorReason is why a call failed. The reason in `google.rpc.ErrorInfo` is the name of the value without
@@ -120,4 +122,6 @@ its server does not answer.
 """
 ERROR_REASON_MEDIA_NOT_FOUND: ErrorReason.ValueType  # 21
 """The mesh does not have a picture, a sound or a document with this hash."""
+ERROR_REASON_TOOL_NOT_ALLOWED: ErrorReason.ValueType  # 22
+"""The model called a tool that `tool_choice.allowed` does not name."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -15,7 +15,7 @@ import type { Strategy } from "../../memory/v1/memory_service_pb";
 import { file_soma_memory_v1_memory_service } from "../../memory/v1/memory_service_pb";
 import type { Heartbeat, StreamError } from "../../mesh/v1/stream_pb";
 import { file_soma_mesh_v1_stream } from "../../mesh/v1/stream_pb";
-import type { Citation, FinishReason, Message as Message$1, Reasoning, Source, TokenLogprob, ToolCall, Usage } from "../../model/v1/message_pb";
+import type { Citation, FinishReason, Message as Message$1, Phase, Reasoning, Source, TokenLogprob, ToolCall, Usage } from "../../model/v1/message_pb";
 import { file_soma_model_v1_message } from "../../model/v1/message_pb";
 import type { GenerationOptions } from "../../model/v1/options_pb";
 import { file_soma_model_v1_options } from "../../model/v1/options_pb";
@@ -27,7 +27,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file soma/orchestrator/v1/response_service.proto.
  */
 export const file_soma_orchestrator_v1_response_service: GenFile = /*@__PURE__*/
-  fileDesc("Citzb21hL29yY2hlc3RyYXRvci92MS9yZXNwb25zZV9zZXJ2aWNlLnByb3RvEhRzb21hLm9yY2hlc3RyYXRvci52MSLHAwoQUmVzcG9uc2VTZXR0aW5ncxIfCgxpbnN0cnVjdGlvbnMYASABKAlCCbpIBnIEKICAQBJdCghtZXRhZGF0YRgIIAMoCzI0LnNvbWEub3JjaGVzdHJhdG9yLnYxLlJlc3BvbnNlU2V0dGluZ3MuTWV0YWRhdGFFbnRyeUIVukgSmgEPEBAiBHICGEAqBXIDGIAEEiYKFHByZXZpb3VzX3Jlc3BvbnNlX2lkGAkgASgJQgi6SAVyAxiAARIhCg9jb252ZXJzYXRpb25faWQYCiABKAlCCLpIBXIDGIACEjkKCHN0cmF0ZWd5GAsgASgOMhguc29tYS5tZW1vcnkudjEuU3RyYXRlZ3lCCLpIBYIBAhABSACIAQESEgoFc3RvcmUYDCABKAhIAYgBARISCgpiYWNrZ3JvdW5kGA0gASgIEjEKB29wdGlvbnMYDyABKAsyIC5zb21hLm1vZGVsLnYxLkdlbmVyYXRpb25PcHRpb25zGi8KDU1ldGFkYXRhRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4AUILCglfc3RyYXRlZ3lCCAoGX3N0b3JlSgQIAhAISgQIDhAPIo0BCg1SZXNwb25zZUlucHV0EikKB21lc3NhZ2UYASABKAsyFi5zb21hLm1vZGVsLnYxLk1lc3NhZ2VIABIdCgdpdGVtX2lkGAIgASgJQgq6SAdyBRABGIABSAASIgoQcmVwZWF0ZWRfaXRlbV9pZBgDIAEoCUIIukgFcgMYgAFCDgoFaW5wdXQSBbpIAggBIogBCgxSZXNwb25zZVRleHQSDAoEdGV4dBgBIAEoCRItCghsb2dwcm9icxgCIAMoCzIbLnNvbWEubW9kZWwudjEuVG9rZW5Mb2dwcm9iEg8KB3JlZnVzYWwYAyABKAgSKgoJY2l0YXRpb25zGAQgAygLMhcuc29tYS5tb2RlbC52MS5DaXRhdGlvbiK4AQoMUmVzcG9uc2VJdGVtEg8KB2l0ZW1faWQYASABKAkSMgoEdGV4dBgCIAEoCzIiLnNvbWEub3JjaGVzdHJhdG9yLnYxLlJlc3BvbnNlVGV4dEgAEiwKCXRvb2xfY2FsbBgDIAEoCzIXLnNvbWEubW9kZWwudjEuVG9vbENhbGxIABItCglyZWFzb25pbmcYBCABKAsyGC5zb21hLm1vZGVsLnYxLlJlYXNvbmluZ0gAQgYKBGl0ZW0i/QQKCFJlc3BvbnNlEhMKC3Jlc3BvbnNlX2lkGAEgASgJEjMKBXN0YXRlGAIgASgOMiQuc29tYS5vcmNoZXN0cmF0b3IudjEuUmVzcG9uc2UuU3RhdGUSLwoLY3JlYXRlX3RpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiwKCGVuZF90aW1lGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBINCgVtb2RlbBgFIAEoCRI4CghzZXR0aW5ncxgGIAEoCzImLnNvbWEub3JjaGVzdHJhdG9yLnYxLlJlc3BvbnNlU2V0dGluZ3MSMgoGb3V0cHV0GAcgAygLMiIuc29tYS5vcmNoZXN0cmF0b3IudjEuUmVzcG9uc2VJdGVtEjIKDWZpbmlzaF9yZWFzb24YCCABKA4yGy5zb21hLm1vZGVsLnYxLkZpbmlzaFJlYXNvbhIjCgV1c2FnZRgJIAEoCzIULnNvbWEubW9kZWwudjEuVXNhZ2USKAoFZXJyb3IYCiABKAsyGS5zb21hLm1lc2gudjEuU3RyZWFtRXJyb3ISJgoHc291cmNlcxgLIAMoCzIVLnNvbWEubW9kZWwudjEuU291cmNlEhYKDmRyb3BwZWRfcGFyYW1zGAwgAygJIocBCgVTdGF0ZRIVChFTVEFURV9VTlNQRUNJRklFRBAAEhUKEVNUQVRFX0lOX1BST0dSRVNTEAESEwoPU1RBVEVfQ09NUExFVEVEEAISFAoQU1RBVEVfSU5DT01QTEVURRADEhAKDFNUQVRFX0ZBSUxFRBAEEhMKD1NUQVRFX0NBTkNFTExFRBAFIswBChVDcmVhdGVSZXNwb25zZVJlcXVlc3QSFwoFbW9kZWwYASABKAlCCLpIBXIDGIACEj8KBWlucHV0GAIgAygLMiMuc29tYS5vcmNoZXN0cmF0b3IudjEuUmVzcG9uc2VJbnB1dEILukgIkgEFCAEQgCASOAoIc2V0dGluZ3MYAyABKAsyJi5zb21hLm9yY2hlc3RyYXRvci52MS5SZXNwb25zZVNldHRpbmdzEh8KCnJlcXVlc3RfaWQYBCABKAlCC7pICNgBAXIDsAEBIlsKEVJlc3BvbnNlSXRlbUV2ZW50EhQKDG91dHB1dF9pbmRleBgBIAEoBRIwCgRpdGVtGAIgASgLMiIuc29tYS5vcmNoZXN0cmF0b3IudjEuUmVzcG9uc2VJdGVtImYKEVJlc3BvbnNlVGV4dERlbHRhEhQKDG91dHB1dF9pbmRleBgBIAEoBRIMCgR0ZXh0GAIgASgJEi0KCGxvZ3Byb2JzGAMgAygLMhsuc29tYS5tb2RlbC52MS5Ub2tlbkxvZ3Byb2IiQQoWUmVzcG9uc2VBcmd1bWVudHNEZWx0YRIUCgxvdXRwdXRfaW5kZXgYASABKAUSEQoJYXJndW1lbnRzGAIgASgJIjwKFlJlc3BvbnNlUmVhc29uaW5nRGVsdGESFAoMb3V0cHV0X2luZGV4GAEgASgFEgwKBHRleHQYAiABKAki7wQKFkNyZWF0ZVJlc3BvbnNlUmVzcG9uc2USFgoIc2VxdWVuY2UYASABKAVCBJDnGAESMQoHY3JlYXRlZBgCIAEoCzIeLnNvbWEub3JjaGVzdHJhdG9yLnYxLlJlc3BvbnNlSAASPQoKaXRlbV9iZWd1bhgDIAEoCzInLnNvbWEub3JjaGVzdHJhdG9yLnYxLlJlc3BvbnNlSXRlbUV2ZW50SAASOAoFZGVsdGEYBCABKAsyJy5zb21hLm9yY2hlc3RyYXRvci52MS5SZXNwb25zZVRleHREZWx0YUgAEkEKCWFyZ3VtZW50cxgFIAEoCzIsLnNvbWEub3JjaGVzdHJhdG9yLnYxLlJlc3BvbnNlQXJndW1lbnRzRGVsdGFIABI8CglpdGVtX2RvbmUYBiABKAsyJy5zb21hLm9yY2hlc3RyYXRvci52MS5SZXNwb25zZUl0ZW1FdmVudEgAEjQKBnBvbGljeRgHIAEoCzIiLnNvbWEub3JjaGVzdHJhdG9yLnYxLlBvbGljeU5vdGljZUgAEjIKCGZpbmlzaGVkGAggASgLMh4uc29tYS5vcmNoZXN0cmF0b3IudjEuUmVzcG9uc2VIABIqCgVlcnJvchgJIAEoCzIZLnNvbWEubWVzaC52MS5TdHJlYW1FcnJvckgAEiwKCWhlYXJ0YmVhdBgKIAEoCzIXLnNvbWEubWVzaC52MS5IZWFydGJlYXRIABJBCglyZWFzb25pbmcYCyABKAsyLC5zb21hLm9yY2hlc3RyYXRvci52MS5SZXNwb25zZVJlYXNvbmluZ0RlbHRhSABCCQoHcGF5bG9hZCJwChRXYXRjaFJlc3BvbnNlUmVxdWVzdBIfCgtyZXNwb25zZV9pZBgBIAEoCUIKukgHcgUQARiAARIkCg5hZnRlcl9zZXF1ZW5jZRgCIAEoBUIHukgEGgIoAEgAiAEBQhEKD19hZnRlcl9zZXF1ZW5jZSK4BAoVV2F0Y2hSZXNwb25zZVJlc3BvbnNlEhYKCHNlcXVlbmNlGAEgASgFQgSQ5xgBEjEKB2NyZWF0ZWQYAiABKAsyHi5zb21hLm9yY2hlc3RyYXRvci52MS5SZXNwb25zZUgAEj0KCml0ZW1fYmVndW4YAyABKAsyJy5zb21hLm9yY2hlc3RyYXRvci52MS5SZXNwb25zZUl0ZW1FdmVudEgAEjgKBWRlbHRhGAQgASgLMicuc29tYS5vcmNoZXN0cmF0b3IudjEuUmVzcG9uc2VUZXh0RGVsdGFIABJBCglhcmd1bWVudHMYBSABKAsyLC5zb21hLm9yY2hlc3RyYXRvci52MS5SZXNwb25zZUFyZ3VtZW50c0RlbHRhSAASPAoJaXRlbV9kb25lGAYgASgLMicuc29tYS5vcmNoZXN0cmF0b3IudjEuUmVzcG9uc2VJdGVtRXZlbnRIABIyCghmaW5pc2hlZBgIIAEoCzIeLnNvbWEub3JjaGVzdHJhdG9yLnYxLlJlc3BvbnNlSAASKgoFZXJyb3IYCSABKAsyGS5zb21hLm1lc2gudjEuU3RyZWFtRXJyb3JIABIsCgloZWFydGJlYXQYCiABKAsyFy5zb21hLm1lc2gudjEuSGVhcnRiZWF0SAASQQoJcmVhc29uaW5nGAsgASgLMiwuc29tYS5vcmNoZXN0cmF0b3IudjEuUmVzcG9uc2VSZWFzb25pbmdEZWx0YUgAQgkKB3BheWxvYWQiNQoSR2V0UmVzcG9uc2VSZXF1ZXN0Eh8KC3Jlc3BvbnNlX2lkGAEgASgJQgq6SAdyBRABGIABIkcKE0dldFJlc3BvbnNlUmVzcG9uc2USMAoIcmVzcG9uc2UYASABKAsyHi5zb21hLm9yY2hlc3RyYXRvci52MS5SZXNwb25zZSI4ChVEZWxldGVSZXNwb25zZVJlcXVlc3QSHwoLcmVzcG9uc2VfaWQYASABKAlCCrpIB3IFEAEYgAEiLQoWRGVsZXRlUmVzcG9uc2VSZXNwb25zZRITCgtyZXNwb25zZV9pZBgBIAEoCSKSAQodTGlzdFJlc3BvbnNlSW5wdXRJdGVtc1JlcXVlc3QSHwoLcmVzcG9uc2VfaWQYASABKAlCCrpIB3IFEAEYgAESHAoJcGFnZV9zaXplGAIgASgFQgm6SAYaBBhkKAASHAoKcGFnZV90b2tlbhgDIAEoCUIIukgFcgMYgAESFAoMbmV3ZXN0X2ZpcnN0GAQgASgIIk0KEVJlc3BvbnNlSW5wdXRJdGVtEg8KB2l0ZW1faWQYASABKAkSJwoHbWVzc2FnZRgCIAEoCzIWLnNvbWEubW9kZWwudjEuTWVzc2FnZSJxCh5MaXN0UmVzcG9uc2VJbnB1dEl0ZW1zUmVzcG9uc2USNgoFaXRlbXMYASADKAsyJy5zb21hLm9yY2hlc3RyYXRvci52MS5SZXNwb25zZUlucHV0SXRlbRIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiOAoVQ2FuY2VsUmVzcG9uc2VSZXF1ZXN0Eh8KC3Jlc3BvbnNlX2lkGAEgASgJQgq6SAdyBRABGIABIkoKFkNhbmNlbFJlc3BvbnNlUmVzcG9uc2USMAoIcmVzcG9uc2UYASABKAsyHi5zb21hLm9yY2hlc3RyYXRvci52MS5SZXNwb25zZTKvCAoPUmVzcG9uc2VTZXJ2aWNlEp4BCg5DcmVhdGVSZXNwb25zZRIrLnNvbWEub3JjaGVzdHJhdG9yLnYxLkNyZWF0ZVJlc3BvbnNlUmVxdWVzdBosLnNvbWEub3JjaGVzdHJhdG9yLnYxLkNyZWF0ZVJlc3BvbnNlUmVzcG9uc2UiL4rnGA4KDGV4ZWN1dGU6Y2hhdILT5JMCFzoBKiISL3YxL2NoYXQvcmVzcG9uc2VzMAESrQEKDVdhdGNoUmVzcG9uc2USKi5zb21hLm9yY2hlc3RyYXRvci52MS5XYXRjaFJlc3BvbnNlUmVxdWVzdBorLnNvbWEub3JjaGVzdHJhdG9yLnYxLldhdGNoUmVzcG9uc2VSZXNwb25zZSJBiucYDgoMZXhlY3V0ZTpjaGF0gtPkkwIpEicvdjEvY2hhdC9yZXNwb25zZXMve3Jlc3BvbnNlX2lkfS9ldmVudHMwARKeAQoLR2V0UmVzcG9uc2USKC5zb21hLm9yY2hlc3RyYXRvci52MS5HZXRSZXNwb25zZVJlcXVlc3QaKS5zb21hLm9yY2hlc3RyYXRvci52MS5HZXRSZXNwb25zZVJlc3BvbnNlIjqK5xgOCgxleGVjdXRlOmNoYXSC0+STAiISIC92MS9jaGF0L3Jlc3BvbnNlcy97cmVzcG9uc2VfaWR9EssBChZMaXN0UmVzcG9uc2VJbnB1dEl0ZW1zEjMuc29tYS5vcmNoZXN0cmF0b3IudjEuTGlzdFJlc3BvbnNlSW5wdXRJdGVtc1JlcXVlc3QaNC5zb21hLm9yY2hlc3RyYXRvci52MS5MaXN0UmVzcG9uc2VJbnB1dEl0ZW1zUmVzcG9uc2UiRornGA4KDGV4ZWN1dGU6Y2hhdILT5JMCLhIsL3YxL2NoYXQvcmVzcG9uc2VzL3tyZXNwb25zZV9pZH0vaW5wdXRfaXRlbXMSpwEKDkRlbGV0ZVJlc3BvbnNlEisuc29tYS5vcmNoZXN0cmF0b3IudjEuRGVsZXRlUmVzcG9uc2VSZXF1ZXN0Giwuc29tYS5vcmNoZXN0cmF0b3IudjEuRGVsZXRlUmVzcG9uc2VSZXNwb25zZSI6iucYDgoMZXhlY3V0ZTpjaGF0gtPkkwIiKiAvdjEvY2hhdC9yZXNwb25zZXMve3Jlc3BvbnNlX2lkfRKxAQoOQ2FuY2VsUmVzcG9uc2USKy5zb21hLm9yY2hlc3RyYXRvci52MS5DYW5jZWxSZXNwb25zZVJlcXVlc3QaLC5zb21hLm9yY2hlc3RyYXRvci52MS5DYW5jZWxSZXNwb25zZVJlc3BvbnNlIkSK5xgOCgxleGVjdXRlOmNoYXSC0+STAiw6ASoiJy92MS9jaGF0L3Jlc3BvbnNlcy97cmVzcG9uc2VfaWR9L2NhbmNlbELaAQoYY29tLnNvbWEub3JjaGVzdHJhdG9yLnYxQhRSZXNwb25zZVNlcnZpY2VQcm90b1ABWjZzb21hbWVzaC9jb250cmFjdHMvc29tYS9vcmNoZXN0cmF0b3IvdjE7b3JjaGVzdHJhdG9ydjGiAgNTT1iqAhRTb21hLk9yY2hlc3RyYXRvci5WMcoCFFNvbWFcT3JjaGVzdHJhdG9yXFYx4gIgU29tYVxPcmNoZXN0cmF0b3JcVjFcR1BCTWV0YWRhdGHqAhZTb21hOjpPcmNoZXN0cmF0b3I6OlYxYgZwcm90bzM", [file_buf_validate_validate, file_google_api_annotations, file_google_protobuf_timestamp, file_soma_authz_v1_authz, file_soma_memory_v1_memory_service, file_soma_mesh_v1_stream, file_soma_model_v1_message, file_soma_model_v1_options, file_soma_orchestrator_v1_chat_service]);
+  fileDesc("Citzb21hL29yY2hlc3RyYXRvci92MS9yZXNwb25zZV9zZXJ2aWNlLnByb3RvEhRzb21hLm9yY2hlc3RyYXRvci52MSKEBQoQUmVzcG9uc2VTZXR0aW5ncxIfCgxpbnN0cnVjdGlvbnMYASABKAlCCbpIBnIEKICAQBJdCghtZXRhZGF0YRgIIAMoCzI0LnNvbWEub3JjaGVzdHJhdG9yLnYxLlJlc3BvbnNlU2V0dGluZ3MuTWV0YWRhdGFFbnRyeUIVukgSmgEPEBAiBHICGEAqBXIDGIAEEiYKFHByZXZpb3VzX3Jlc3BvbnNlX2lkGAkgASgJQgi6SAVyAxiAARIhCg9jb252ZXJzYXRpb25faWQYCiABKAlCCLpIBXIDGIACEjkKCHN0cmF0ZWd5GAsgASgOMhguc29tYS5tZW1vcnkudjEuU3RyYXRlZ3lCCLpIBYIBAhABSACIAQESEgoFc3RvcmUYDCABKAhIAYgBARISCgpiYWNrZ3JvdW5kGA0gASgIEjEKB29wdGlvbnMYDyABKAsyIC5zb21hLm1vZGVsLnYxLkdlbmVyYXRpb25PcHRpb25zEiQKDm1heF90b29sX2NhbGxzGBAgASgFQge6SAQaAigBSAKIAQESIgoRc2FmZXR5X2lkZW50aWZpZXIYESABKAlCB7pIBHICGEASIQoQcHJvbXB0X2NhY2hlX2tleRgSIAEoCUIHukgEcgIYQBI7ChFyZWFzb25pbmdfc3VtbWFyeRgTIAEoCUIgukgdchtSAFIEYXV0b1IHY29uY2lzZVIIZGV0YWlsZWQaLwoNTWV0YWRhdGFFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBQgsKCV9zdHJhdGVneUIICgZfc3RvcmVCEQoPX21heF90b29sX2NhbGxzSgQIAhAISgQIDhAPIrABCg1SZXNwb25zZUlucHV0EikKB21lc3NhZ2UYASABKAsyFi5zb21hLm1vZGVsLnYxLk1lc3NhZ2VIABIdCgdpdGVtX2lkGAIgASgJQgq6SAdyBRABGIABSAASIQoKY29tcGFjdGlvbhgEIAEoCUILukgIcgYQASiAgEBIABIiChByZXBlYXRlZF9pdGVtX2lkGAMgASgJQgi6SAVyAxiAAUIOCgVpbnB1dBIFukgCCAEirQEKDFJlc3BvbnNlVGV4dBIMCgR0ZXh0GAEgASgJEi0KCGxvZ3Byb2JzGAIgAygLMhsuc29tYS5tb2RlbC52MS5Ub2tlbkxvZ3Byb2ISDwoHcmVmdXNhbBgDIAEoCBIqCgljaXRhdGlvbnMYBCADKAsyFy5zb21hLm1vZGVsLnYxLkNpdGF0aW9uEiMKBXBoYXNlGAUgASgOMhQuc29tYS5tb2RlbC52MS5QaGFzZSLMAQoMUmVzcG9uc2VJdGVtEg8KB2l0ZW1faWQYASABKAkSMgoEdGV4dBgCIAEoCzIiLnNvbWEub3JjaGVzdHJhdG9yLnYxLlJlc3BvbnNlVGV4dEgAEiwKCXRvb2xfY2FsbBgDIAEoCzIXLnNvbWEubW9kZWwudjEuVG9vbENhbGxIABItCglyZWFzb25pbmcYBCABKAsyGC5zb21hLm1vZGVsLnYxLlJlYXNvbmluZ0gAEhIKCmluY29tcGxldGUYBSABKAhCBgoEaXRlbSL9BAoIUmVzcG9uc2USEwoLcmVzcG9uc2VfaWQYASABKAkSMwoFc3RhdGUYAiABKA4yJC5zb21hLm9yY2hlc3RyYXRvci52MS5SZXNwb25zZS5TdGF0ZRIvCgtjcmVhdGVfdGltZRgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLAoIZW5kX3RpbWUYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg0KBW1vZGVsGAUgASgJEjgKCHNldHRpbmdzGAYgASgLMiYuc29tYS5vcmNoZXN0cmF0b3IudjEuUmVzcG9uc2VTZXR0aW5ncxIyCgZvdXRwdXQYByADKAsyIi5zb21hLm9yY2hlc3RyYXRvci52MS5SZXNwb25zZUl0ZW0SMgoNZmluaXNoX3JlYXNvbhgIIAEoDjIbLnNvbWEubW9kZWwudjEuRmluaXNoUmVhc29uEiMKBXVzYWdlGAkgASgLMhQuc29tYS5tb2RlbC52MS5Vc2FnZRIoCgVlcnJvchgKIAEoCzIZLnNvbWEubWVzaC52MS5TdHJlYW1FcnJvchImCgdzb3VyY2VzGAsgAygLMhUuc29tYS5tb2RlbC52MS5Tb3VyY2USFgoOZHJvcHBlZF9wYXJhbXMYDCADKAkihwEKBVN0YXRlEhUKEVNUQVRFX1VOU1BFQ0lGSUVEEAASFQoRU1RBVEVfSU5fUFJPR1JFU1MQARITCg9TVEFURV9DT01QTEVURUQQAhIUChBTVEFURV9JTkNPTVBMRVRFEAMSEAoMU1RBVEVfRkFJTEVEEAQSEwoPU1RBVEVfQ0FOQ0VMTEVEEAUizAEKFUNyZWF0ZVJlc3BvbnNlUmVxdWVzdBIXCgVtb2RlbBgBIAEoCUIIukgFcgMYgAISPwoFaW5wdXQYAiADKAsyIy5zb21hLm9yY2hlc3RyYXRvci52MS5SZXNwb25zZUlucHV0Qgu6SAiSAQUIARCAIBI4CghzZXR0aW5ncxgDIAEoCzImLnNvbWEub3JjaGVzdHJhdG9yLnYxLlJlc3BvbnNlU2V0dGluZ3MSHwoKcmVxdWVzdF9pZBgEIAEoCUILukgI2AEBcgOwAQEiWwoRUmVzcG9uc2VJdGVtRXZlbnQSFAoMb3V0cHV0X2luZGV4GAEgASgFEjAKBGl0ZW0YAiABKAsyIi5zb21hLm9yY2hlc3RyYXRvci52MS5SZXNwb25zZUl0ZW0iZgoRUmVzcG9uc2VUZXh0RGVsdGESFAoMb3V0cHV0X2luZGV4GAEgASgFEgwKBHRleHQYAiABKAkSLQoIbG9ncHJvYnMYAyADKAsyGy5zb21hLm1vZGVsLnYxLlRva2VuTG9ncHJvYiJBChZSZXNwb25zZUFyZ3VtZW50c0RlbHRhEhQKDG91dHB1dF9pbmRleBgBIAEoBRIRCglhcmd1bWVudHMYAiABKAkiPAoWUmVzcG9uc2VSZWFzb25pbmdEZWx0YRIUCgxvdXRwdXRfaW5kZXgYASABKAUSDAoEdGV4dBgCIAEoCSLvBAoWQ3JlYXRlUmVzcG9uc2VSZXNwb25zZRIWCghzZXF1ZW5jZRgBIAEoBUIEkOcYARIxCgdjcmVhdGVkGAIgASgLMh4uc29tYS5vcmNoZXN0cmF0b3IudjEuUmVzcG9uc2VIABI9CgppdGVtX2JlZ3VuGAMgASgLMicuc29tYS5vcmNoZXN0cmF0b3IudjEuUmVzcG9uc2VJdGVtRXZlbnRIABI4CgVkZWx0YRgEIAEoCzInLnNvbWEub3JjaGVzdHJhdG9yLnYxLlJlc3BvbnNlVGV4dERlbHRhSAASQQoJYXJndW1lbnRzGAUgASgLMiwuc29tYS5vcmNoZXN0cmF0b3IudjEuUmVzcG9uc2VBcmd1bWVudHNEZWx0YUgAEjwKCWl0ZW1fZG9uZRgGIAEoCzInLnNvbWEub3JjaGVzdHJhdG9yLnYxLlJlc3BvbnNlSXRlbUV2ZW50SAASNAoGcG9saWN5GAcgASgLMiIuc29tYS5vcmNoZXN0cmF0b3IudjEuUG9saWN5Tm90aWNlSAASMgoIZmluaXNoZWQYCCABKAsyHi5zb21hLm9yY2hlc3RyYXRvci52MS5SZXNwb25zZUgAEioKBWVycm9yGAkgASgLMhkuc29tYS5tZXNoLnYxLlN0cmVhbUVycm9ySAASLAoJaGVhcnRiZWF0GAogASgLMhcuc29tYS5tZXNoLnYxLkhlYXJ0YmVhdEgAEkEKCXJlYXNvbmluZxgLIAEoCzIsLnNvbWEub3JjaGVzdHJhdG9yLnYxLlJlc3BvbnNlUmVhc29uaW5nRGVsdGFIAEIJCgdwYXlsb2FkInAKFFdhdGNoUmVzcG9uc2VSZXF1ZXN0Eh8KC3Jlc3BvbnNlX2lkGAEgASgJQgq6SAdyBRABGIABEiQKDmFmdGVyX3NlcXVlbmNlGAIgASgFQge6SAQaAigASACIAQFCEQoPX2FmdGVyX3NlcXVlbmNlIrgEChVXYXRjaFJlc3BvbnNlUmVzcG9uc2USFgoIc2VxdWVuY2UYASABKAVCBJDnGAESMQoHY3JlYXRlZBgCIAEoCzIeLnNvbWEub3JjaGVzdHJhdG9yLnYxLlJlc3BvbnNlSAASPQoKaXRlbV9iZWd1bhgDIAEoCzInLnNvbWEub3JjaGVzdHJhdG9yLnYxLlJlc3BvbnNlSXRlbUV2ZW50SAASOAoFZGVsdGEYBCABKAsyJy5zb21hLm9yY2hlc3RyYXRvci52MS5SZXNwb25zZVRleHREZWx0YUgAEkEKCWFyZ3VtZW50cxgFIAEoCzIsLnNvbWEub3JjaGVzdHJhdG9yLnYxLlJlc3BvbnNlQXJndW1lbnRzRGVsdGFIABI8CglpdGVtX2RvbmUYBiABKAsyJy5zb21hLm9yY2hlc3RyYXRvci52MS5SZXNwb25zZUl0ZW1FdmVudEgAEjIKCGZpbmlzaGVkGAggASgLMh4uc29tYS5vcmNoZXN0cmF0b3IudjEuUmVzcG9uc2VIABIqCgVlcnJvchgJIAEoCzIZLnNvbWEubWVzaC52MS5TdHJlYW1FcnJvckgAEiwKCWhlYXJ0YmVhdBgKIAEoCzIXLnNvbWEubWVzaC52MS5IZWFydGJlYXRIABJBCglyZWFzb25pbmcYCyABKAsyLC5zb21hLm9yY2hlc3RyYXRvci52MS5SZXNwb25zZVJlYXNvbmluZ0RlbHRhSABCCQoHcGF5bG9hZCI1ChJHZXRSZXNwb25zZVJlcXVlc3QSHwoLcmVzcG9uc2VfaWQYASABKAlCCrpIB3IFEAEYgAEiRwoTR2V0UmVzcG9uc2VSZXNwb25zZRIwCghyZXNwb25zZRgBIAEoCzIeLnNvbWEub3JjaGVzdHJhdG9yLnYxLlJlc3BvbnNlIjgKFURlbGV0ZVJlc3BvbnNlUmVxdWVzdBIfCgtyZXNwb25zZV9pZBgBIAEoCUIKukgHcgUQARiAASItChZEZWxldGVSZXNwb25zZVJlc3BvbnNlEhMKC3Jlc3BvbnNlX2lkGAEgASgJIpIBCh1MaXN0UmVzcG9uc2VJbnB1dEl0ZW1zUmVxdWVzdBIfCgtyZXNwb25zZV9pZBgBIAEoCUIKukgHcgUQARiAARIcCglwYWdlX3NpemUYAiABKAVCCbpIBhoEGGQoABIcCgpwYWdlX3Rva2VuGAMgASgJQgi6SAVyAxiAARIUCgxuZXdlc3RfZmlyc3QYBCABKAgiYQoRUmVzcG9uc2VJbnB1dEl0ZW0SDwoHaXRlbV9pZBgBIAEoCRInCgdtZXNzYWdlGAIgASgLMhYuc29tYS5tb2RlbC52MS5NZXNzYWdlEhIKCmNvbXBhY3Rpb24YAyABKAkicQoeTGlzdFJlc3BvbnNlSW5wdXRJdGVtc1Jlc3BvbnNlEjYKBWl0ZW1zGAEgAygLMicuc29tYS5vcmNoZXN0cmF0b3IudjEuUmVzcG9uc2VJbnB1dEl0ZW0SFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIjgKFUNhbmNlbFJlc3BvbnNlUmVxdWVzdBIfCgtyZXNwb25zZV9pZBgBIAEoCUIKukgHcgUQARiAASJKChZDYW5jZWxSZXNwb25zZVJlc3BvbnNlEjAKCHJlc3BvbnNlGAEgASgLMh4uc29tYS5vcmNoZXN0cmF0b3IudjEuUmVzcG9uc2UiuQEKFkNvbXBhY3RSZXNwb25zZVJlcXVlc3QSFwoFbW9kZWwYASABKAlCCLpIBXIDGIACEj0KBWlucHV0GAIgAygLMiMuc29tYS5vcmNoZXN0cmF0b3IudjEuUmVzcG9uc2VJbnB1dEIJukgGkgEDEIAgEiYKFHByZXZpb3VzX3Jlc3BvbnNlX2lkGAMgASgJQgi6SAVyAxiAARIfCgxpbnN0cnVjdGlvbnMYBCABKAlCCbpIBnIEKICAQCJQCgpDb21wYWN0aW9uEg8KB2l0ZW1faWQYASABKAkSGQoRZW5jcnlwdGVkX2NvbnRlbnQYAiABKAkSFgoOcmVwbGFjZWRfaXRlbXMYAyABKAUigwIKF0NvbXBhY3RSZXNwb25zZVJlc3BvbnNlEhUKDWNvbXBhY3Rpb25faWQYASABKAkSLwoLY3JlYXRlX3RpbWUYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg0KBW1vZGVsGAMgASgJEjYKBWl0ZW1zGAQgAygLMicuc29tYS5vcmNoZXN0cmF0b3IudjEuUmVzcG9uc2VJbnB1dEl0ZW0SNAoKY29tcGFjdGlvbhgFIAEoCzIgLnNvbWEub3JjaGVzdHJhdG9yLnYxLkNvbXBhY3Rpb24SIwoFdXNhZ2UYBiABKAsyFC5zb21hLm1vZGVsLnYxLlVzYWdlIq4BChpDb3VudFJlc3BvbnNlVG9rZW5zUmVxdWVzdBIXCgVtb2RlbBgBIAEoCUIIukgFcgMYgAISPQoFaW5wdXQYAiADKAsyIy5zb21hLm9yY2hlc3RyYXRvci52MS5SZXNwb25zZUlucHV0Qgm6SAaSAQMQgCASOAoIc2V0dGluZ3MYAyABKAsyJi5zb21hLm9yY2hlc3RyYXRvci52MS5SZXNwb25zZVNldHRpbmdzImcKG0NvdW50UmVzcG9uc2VUb2tlbnNSZXNwb25zZRIUCgxpbnB1dF90b2tlbnMYASABKAUSEQoJZXN0aW1hdGVkGAIgASgIEg0KBW1vZGVsGAMgASgJEhAKCHByb3ZpZGVyGAQgASgJMo0LCg9SZXNwb25zZVNlcnZpY2USngEKDkNyZWF0ZVJlc3BvbnNlEisuc29tYS5vcmNoZXN0cmF0b3IudjEuQ3JlYXRlUmVzcG9uc2VSZXF1ZXN0Giwuc29tYS5vcmNoZXN0cmF0b3IudjEuQ3JlYXRlUmVzcG9uc2VSZXNwb25zZSIviucYDgoMZXhlY3V0ZTpjaGF0gtPkkwIXOgEqIhIvdjEvY2hhdC9yZXNwb25zZXMwARKtAQoNV2F0Y2hSZXNwb25zZRIqLnNvbWEub3JjaGVzdHJhdG9yLnYxLldhdGNoUmVzcG9uc2VSZXF1ZXN0Gisuc29tYS5vcmNoZXN0cmF0b3IudjEuV2F0Y2hSZXNwb25zZVJlc3BvbnNlIkGK5xgOCgxleGVjdXRlOmNoYXSC0+STAikSJy92MS9jaGF0L3Jlc3BvbnNlcy97cmVzcG9uc2VfaWR9L2V2ZW50czABEp4BCgtHZXRSZXNwb25zZRIoLnNvbWEub3JjaGVzdHJhdG9yLnYxLkdldFJlc3BvbnNlUmVxdWVzdBopLnNvbWEub3JjaGVzdHJhdG9yLnYxLkdldFJlc3BvbnNlUmVzcG9uc2UiOornGA4KDGV4ZWN1dGU6Y2hhdILT5JMCIhIgL3YxL2NoYXQvcmVzcG9uc2VzL3tyZXNwb25zZV9pZH0SywEKFkxpc3RSZXNwb25zZUlucHV0SXRlbXMSMy5zb21hLm9yY2hlc3RyYXRvci52MS5MaXN0UmVzcG9uc2VJbnB1dEl0ZW1zUmVxdWVzdBo0LnNvbWEub3JjaGVzdHJhdG9yLnYxLkxpc3RSZXNwb25zZUlucHV0SXRlbXNSZXNwb25zZSJGiucYDgoMZXhlY3V0ZTpjaGF0gtPkkwIuEiwvdjEvY2hhdC9yZXNwb25zZXMve3Jlc3BvbnNlX2lkfS9pbnB1dF9pdGVtcxKnAQoORGVsZXRlUmVzcG9uc2USKy5zb21hLm9yY2hlc3RyYXRvci52MS5EZWxldGVSZXNwb25zZVJlcXVlc3QaLC5zb21hLm9yY2hlc3RyYXRvci52MS5EZWxldGVSZXNwb25zZVJlc3BvbnNlIjqK5xgOCgxleGVjdXRlOmNoYXSC0+STAiIqIC92MS9jaGF0L3Jlc3BvbnNlcy97cmVzcG9uc2VfaWR9ErEBCg5DYW5jZWxSZXNwb25zZRIrLnNvbWEub3JjaGVzdHJhdG9yLnYxLkNhbmNlbFJlc3BvbnNlUmVxdWVzdBosLnNvbWEub3JjaGVzdHJhdG9yLnYxLkNhbmNlbFJlc3BvbnNlUmVzcG9uc2UiRIrnGA4KDGV4ZWN1dGU6Y2hhdILT5JMCLDoBKiInL3YxL2NoYXQvcmVzcG9uc2VzL3tyZXNwb25zZV9pZH0vY2FuY2VsEqcBCg9Db21wYWN0UmVzcG9uc2USLC5zb21hLm9yY2hlc3RyYXRvci52MS5Db21wYWN0UmVzcG9uc2VSZXF1ZXN0Gi0uc29tYS5vcmNoZXN0cmF0b3IudjEuQ29tcGFjdFJlc3BvbnNlUmVzcG9uc2UiN4rnGA4KDGV4ZWN1dGU6Y2hhdILT5JMCHzoBKiIaL3YxL2NoYXQvcmVzcG9uc2VzOmNvbXBhY3QSsQEKE0NvdW50UmVzcG9uc2VUb2tlbnMSMC5zb21hLm9yY2hlc3RyYXRvci52MS5Db3VudFJlc3BvbnNlVG9rZW5zUmVxdWVzdBoxLnNvbWEub3JjaGVzdHJhdG9yLnYxLkNvdW50UmVzcG9uc2VUb2tlbnNSZXNwb25zZSI1iucYDgoMZXhlY3V0ZTpjaGF0gtPkkwIdOgEqIhgvdjEvY2hhdC9yZXNwb25zZXM6Y291bnRC2gEKGGNvbS5zb21hLm9yY2hlc3RyYXRvci52MUIUUmVzcG9uc2VTZXJ2aWNlUHJvdG9QAVo2c29tYW1lc2gvY29udHJhY3RzL3NvbWEvb3JjaGVzdHJhdG9yL3YxO29yY2hlc3RyYXRvcnYxogIDU09YqgIUU29tYS5PcmNoZXN0cmF0b3IuVjHKAhRTb21hXE9yY2hlc3RyYXRvclxWMeICIFNvbWFcT3JjaGVzdHJhdG9yXFYxXEdQQk1ldGFkYXRh6gIWU29tYTo6T3JjaGVzdHJhdG9yOjpWMWIGcHJvdG8z", [file_buf_validate_validate, file_google_api_annotations, file_google_protobuf_timestamp, file_soma_authz_v1_authz, file_soma_memory_v1_memory_service, file_soma_mesh_v1_stream, file_soma_model_v1_message, file_soma_model_v1_options, file_soma_orchestrator_v1_chat_service]);
 
 /**
  * ResponseSettings is everything a response was asked for except its input. It is kept and returned with the response.
@@ -91,6 +91,35 @@ export type ResponseSettings = Message<"soma.orchestrator.v1.ResponseSettings"> 
    * @generated from field: soma.model.v1.GenerationOptions options = 15;
    */
   options?: GenerationOptions | undefined;
+
+  /**
+   * Most calls of tools that the mesh runs by itself. No response has such tools today, so it is only returned.
+   *
+   * @generated from field: optional int32 max_tool_calls = 16;
+   */
+  maxToolCalls?: number | undefined;
+
+  /**
+   * The caller's stable name for its end user, for checks of abuse. It is only returned.
+   *
+   * @generated from field: string safety_identifier = 17;
+   */
+  safetyIdentifier: string;
+
+  /**
+   * The caller's name for prompts that begin alike. It is only returned.
+   *
+   * @generated from field: string prompt_cache_key = 18;
+   */
+  promptCacheKey: string;
+
+  /**
+   * How long a summary of the model's thoughts the caller wants: `auto`, `concise` or `detailed`. It is only returned,
+   * because an answer has the thoughts that its provider shows.
+   *
+   * @generated from field: string reasoning_summary = 19;
+   */
+  reasoningSummary: string;
 };
 
 /**
@@ -128,6 +157,14 @@ export type ResponseInput = Message<"soma.orchestrator.v1.ResponseInput"> & {
      */
     value: string;
     case: "itemId";
+  } | {
+    /**
+     * An earlier conversation: `encrypted_content` of the Compaction that CompactResponse made of it for this tenant.
+     *
+     * @generated from field: string compaction = 4;
+     */
+    value: string;
+    case: "compaction";
   } | { case: undefined; value?: undefined };
 
   /**
@@ -179,6 +216,14 @@ export type ResponseText = Message<"soma.orchestrator.v1.ResponseText"> & {
    * @generated from field: repeated soma.model.v1.Citation citations = 4;
    */
   citations: Citation[];
+
+  /**
+   * What the text is in the answer: commentary if a tool call follows it, and the final answer if nothing does. Unset
+   * while the text is being made, and when the answer ended early.
+   *
+   * @generated from field: soma.model.v1.Phase phase = 5;
+   */
+  phase: Phase;
 };
 
 /**
@@ -231,6 +276,13 @@ export type ResponseItem = Message<"soma.orchestrator.v1.ResponseItem"> & {
     value: Reasoning;
     case: "reasoning";
   } | { case: undefined; value?: undefined };
+
+  /**
+   * Whether the answer ended before the item was complete; then no item follows it.
+   *
+   * @generated from field: bool incomplete = 5;
+   */
+  incomplete: boolean;
 };
 
 /**
@@ -938,6 +990,13 @@ export type ResponseInputItem = Message<"soma.orchestrator.v1.ResponseInputItem"
    * @generated from field: soma.model.v1.Message message = 2;
    */
   message?: Message$1 | undefined;
+
+  /**
+   * In place of `message`: an earlier conversation, as it was sent.
+   *
+   * @generated from field: string compaction = 3;
+   */
+  compaction: string;
 };
 
 /**
@@ -1019,6 +1078,220 @@ export const CancelResponseResponseSchema: GenMessage<CancelResponseResponse> = 
   messageDesc(file_soma_orchestrator_v1_response_service, 21);
 
 /**
+ * CompactResponseRequest asks for a shorter form of a conversation.
+ *
+ * @generated from message soma.orchestrator.v1.CompactResponseRequest
+ */
+export type CompactResponseRequest = Message<"soma.orchestrator.v1.CompactResponseRequest"> & {
+  /**
+   * Name of the model that sums up the conversation; empty for the default.
+   *
+   * @generated from field: string model = 1;
+   */
+  model: string;
+
+  /**
+   * The conversation, oldest first, after what `previous_response_id` has.
+   *
+   * @generated from field: repeated soma.orchestrator.v1.ResponseInput input = 2;
+   */
+  input: ResponseInput[];
+
+  /**
+   * Id of the response whose conversation comes first: its own context, its input and its output. One of the two is
+   * needed.
+   *
+   * @generated from field: string previous_response_id = 3;
+   */
+  previousResponseId: string;
+
+  /**
+   * What the model should look out for in its summary.
+   *
+   * @generated from field: string instructions = 4;
+   */
+  instructions: string;
+};
+
+/**
+ * Describes the message soma.orchestrator.v1.CompactResponseRequest.
+ * Use `create(CompactResponseRequestSchema)` to create a new message.
+ */
+export const CompactResponseRequestSchema: GenMessage<CompactResponseRequest> = /*@__PURE__*/
+  messageDesc(file_soma_orchestrator_v1_response_service, 22);
+
+/**
+ * Compaction is an earlier conversation in a short form that only the mesh can read. It is valid for the tenant that
+ * asked for it, also after the responses of that conversation were deleted.
+ *
+ * @generated from message soma.orchestrator.v1.Compaction
+ */
+export type Compaction = Message<"soma.orchestrator.v1.Compaction"> & {
+  /**
+   * Its id: `cmp_` and 32 hexadecimal digits.
+   *
+   * @generated from field: string item_id = 1;
+   */
+  itemId: string;
+
+  /**
+   * The conversation, encrypted. As an input item it stands for all messages that it replaces.
+   *
+   * @generated from field: string encrypted_content = 2;
+   */
+  encryptedContent: string;
+
+  /**
+   * How many items of the conversation it replaces: the assistant's messages, thoughts and tool calls, the results of
+   * the calls, and earlier compactions.
+   *
+   * @generated from field: int32 replaced_items = 3;
+   */
+  replacedItems: number;
+};
+
+/**
+ * Describes the message soma.orchestrator.v1.Compaction.
+ * Use `create(CompactionSchema)` to create a new message.
+ */
+export const CompactionSchema: GenMessage<Compaction> = /*@__PURE__*/
+  messageDesc(file_soma_orchestrator_v1_response_service, 23);
+
+/**
+ * CompactResponseResponse is the conversation as the input of the next response should have it: `items`, then
+ * `compaction`, then what is new. It is no response, so nothing can continue it by its id.
+ *
+ * @generated from message soma.orchestrator.v1.CompactResponseResponse
+ */
+export type CompactResponseResponse = Message<"soma.orchestrator.v1.CompactResponseResponse"> & {
+  /**
+   * Its id: `cmpr_` and 32 hexadecimal digits.
+   *
+   * @generated from field: string compaction_id = 1;
+   */
+  compactionId: string;
+
+  /**
+   * When it was made.
+   *
+   * @generated from field: google.protobuf.Timestamp create_time = 2;
+   */
+  createTime?: Timestamp | undefined;
+
+  /**
+   * The model that summed up the conversation.
+   *
+   * @generated from field: string model = 3;
+   */
+  model: string;
+
+  /**
+   * The messages that stay as they are: those of the user, and the instructions of the application.
+   *
+   * @generated from field: repeated soma.orchestrator.v1.ResponseInputItem items = 4;
+   */
+  items: ResponseInputItem[];
+
+  /**
+   * All other items.
+   *
+   * @generated from field: soma.orchestrator.v1.Compaction compaction = 5;
+   */
+  compaction?: Compaction | undefined;
+
+  /**
+   * Tokens that the summary took.
+   *
+   * @generated from field: soma.model.v1.Usage usage = 6;
+   */
+  usage?: Usage | undefined;
+};
+
+/**
+ * Describes the message soma.orchestrator.v1.CompactResponseResponse.
+ * Use `create(CompactResponseResponseSchema)` to create a new message.
+ */
+export const CompactResponseResponseSchema: GenMessage<CompactResponseResponse> = /*@__PURE__*/
+  messageDesc(file_soma_orchestrator_v1_response_service, 24);
+
+/**
+ * CountResponseTokensRequest asks how many tokens a model would read for a response. No response is made.
+ *
+ * @generated from message soma.orchestrator.v1.CountResponseTokensRequest
+ */
+export type CountResponseTokensRequest = Message<"soma.orchestrator.v1.CountResponseTokensRequest"> & {
+  /**
+   * Name of the model; empty for the default.
+   *
+   * @generated from field: string model = 1;
+   */
+  model: string;
+
+  /**
+   * The input, as in CreateResponseRequest. It may be empty if the settings name a previous response.
+   *
+   * @generated from field: repeated soma.orchestrator.v1.ResponseInput input = 2;
+   */
+  input: ResponseInput[];
+
+  /**
+   * How the response would be asked for. What a previous response or a conversation adds is counted too.
+   *
+   * @generated from field: soma.orchestrator.v1.ResponseSettings settings = 3;
+   */
+  settings?: ResponseSettings | undefined;
+};
+
+/**
+ * Describes the message soma.orchestrator.v1.CountResponseTokensRequest.
+ * Use `create(CountResponseTokensRequestSchema)` to create a new message.
+ */
+export const CountResponseTokensRequestSchema: GenMessage<CountResponseTokensRequest> = /*@__PURE__*/
+  messageDesc(file_soma_orchestrator_v1_response_service, 25);
+
+/**
+ * CountResponseTokensResponse is the number of tokens a model would read.
+ *
+ * @generated from message soma.orchestrator.v1.CountResponseTokensResponse
+ */
+export type CountResponseTokensResponse = Message<"soma.orchestrator.v1.CountResponseTokensResponse"> & {
+  /**
+   * Tokens of the input, of what comes before it, and of the settings.
+   *
+   * @generated from field: int32 input_tokens = 1;
+   */
+  inputTokens: number;
+
+  /**
+   * Whether the number is estimated, because the provider does not count tokens without an answer.
+   *
+   * @generated from field: bool estimated = 2;
+   */
+  estimated: boolean;
+
+  /**
+   * The model that would read them.
+   *
+   * @generated from field: string model = 3;
+   */
+  model: string;
+
+  /**
+   * The provider that serves the model.
+   *
+   * @generated from field: string provider = 4;
+   */
+  provider: string;
+};
+
+/**
+ * Describes the message soma.orchestrator.v1.CountResponseTokensResponse.
+ * Use `create(CountResponseTokensResponseSchema)` to create a new message.
+ */
+export const CountResponseTokensResponseSchema: GenMessage<CountResponseTokensResponse> = /*@__PURE__*/
+  messageDesc(file_soma_orchestrator_v1_response_service, 26);
+
+/**
  * ResponseService makes responses and keeps them.
  *
  * @generated from service soma.orchestrator.v1.ResponseService
@@ -1084,6 +1357,29 @@ export const ResponseService: GenService<{
     methodKind: "unary";
     input: typeof CancelResponseRequestSchema;
     output: typeof CancelResponseResponseSchema;
+  },
+  /**
+   * CompactResponse makes a conversation shorter: a model sums up what the assistant and its tools said and did. The
+   * user's messages and the application's instructions stay as they are. Policy checks the conversation and the summary,
+   * and the summary is paid for like an answer.
+   *
+   * @generated from rpc soma.orchestrator.v1.ResponseService.CompactResponse
+   */
+  compactResponse: {
+    methodKind: "unary";
+    input: typeof CompactResponseRequestSchema;
+    output: typeof CompactResponseResponseSchema;
+  },
+  /**
+   * CountResponseTokens returns how many tokens a model would read for a response. Policy checks the input, because the
+   * provider counts it if it can.
+   *
+   * @generated from rpc soma.orchestrator.v1.ResponseService.CountResponseTokens
+   */
+  countResponseTokens: {
+    methodKind: "unary";
+    input: typeof CountResponseTokensRequestSchema;
+    output: typeof CountResponseTokensResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_soma_orchestrator_v1_response_service, 0);
