@@ -17,6 +17,10 @@ from soma.model.v1.model_service_pb2 import (
     GenerateResponse,
     InferRequest,
     InferResponse,
+    ModerateRequest,
+    ModerateResponse,
+    RerankRequest,
+    RerankResponse,
 )
 from soma.model.v1.options_pb2 import GenerationOptions, Sampling, ToolChoice
 
@@ -26,6 +30,7 @@ from services.mesh.call.pipeline import Context
 from services.model.adapters.local import LocalProvider
 from services.model.catalogue import Catalogue
 from services.model.generation import Generations, answer_of
+from services.model.judging import Judging
 from services.model.parameters import supported_request
 from services.model.provider import Excludes
 from services.model.store import PageStart, UsageStore
@@ -38,10 +43,13 @@ _PAGE_SIZE = 50
 class ModelService(model_service_pb2_grpc.ModelServiceServicer):
     """Chooses who answers each request: a provider or, for vectors, the model of this process."""
 
-    def __init__(self, catalogue: Catalogue, generations: Generations, vectors: Vectors, completer: str) -> None:
+    def __init__(
+        self, catalogue: Catalogue, generations: Generations, vectors: Vectors, judging: Judging, completer: str
+    ) -> None:
         self._catalogue = catalogue
         self._generations = generations
         self._vectors = vectors
+        self._judging = judging
         self._completer = completer
 
     async def Generate(self, request: GenerateRequest, context: Context) -> AsyncGenerator[GenerateResponse, None]:
@@ -81,6 +89,14 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
         if route.model.name == self._vectors.model and route.provider.name == LocalProvider.name:
             return await self._vectors.local(request)
         return await self._vectors.remote(principal(), route, request)
+
+    async def Moderate(self, request: ModerateRequest, context: Context) -> ModerateResponse:
+        route = await self._catalogue.able(request.model, Model.CAPABILITY_MODERATION, "judge texts")
+        return await self._judging.moderate(principal(), route, request)
+
+    async def Rerank(self, request: RerankRequest, context: Context) -> RerankResponse:
+        route = await self._catalogue.able(request.model, Model.CAPABILITY_RERANK, "sort texts")
+        return await self._judging.rerank(principal(), route, request)
 
 
 class CatalogService(catalog_service_pb2_grpc.CatalogServiceServicer):

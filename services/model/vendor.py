@@ -11,17 +11,18 @@ from fnmatch import fnmatchcase
 from typing import Annotated, Any, Literal, TypeAlias
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, ConfigDict, Field
+from pydantic import AfterValidator, Field
 from pydantic.dataclasses import dataclass
 
 from services.mesh.transport.url import http_url
 from services.model.media.contents import Kind as MediaKind
+from services.model.methods import STRICT as _STRICT
+from services.model.methods import Images, Moderations, Rerank, Speech, Transcriptions, UrlPath
 from services.model.parameters import MEMBERS, PARAMETERS
 
 # The date at the end of a model's name, which names one version of the model.
 _DATED = re.compile(r"-(\d{4}-\d{2}-\d{2}|20\d{6})$")
 
-_STRICT = ConfigDict(extra="forbid")
 # The purposes of models. The purpose is known from the vendor's list or from the model's name.
 Kind: TypeAlias = Literal[
     "chat", "embedding", "rerank", "image", "video", "speech", "transcription", "moderation", "other"
@@ -40,7 +41,6 @@ def _maybe_url(text: str) -> str:
 
 # What a model reads.
 Modality: TypeAlias = Literal["text", "image", "audio", "file", "video"]
-UrlPath = Annotated[str, Field(pattern=r"^(/.*)?$")]
 Price = Annotated[float, Field(ge=0)]
 Tokens = Annotated[int, Field(gt=0)]
 
@@ -231,7 +231,8 @@ class ModelFacts:
     """What is known of the models whose names match the pattern `name`: context window, prices, abilities.
 
     `reads` is what they read; it is not known if it is None. `thinks` says whether they think before they answer.
-    Prices are in US dollars per million tokens; `image`, `minute` and `request` are per unit. An unknown price is None.
+    Prices are in US dollars per million tokens, or of `characters` per million characters; `image`, `minute`,
+    `request` and `search` are per unit. An unknown price is None.
     """
 
     name: str
@@ -246,6 +247,8 @@ class ModelFacts:
     image: Price | None = None
     minute: Price | None = None
     request: Price | None = None
+    characters: Price | None = None
+    search: Price | None = None
     tiers: tuple[Tier, ...] = ()
 
 
@@ -277,6 +280,11 @@ class Vendor:
     server: Server = Field(default_factory=Server)
     chat: Chat = Field(default_factory=Chat)
     embeddings: Embeddings | None = None
+    moderations: Moderations | None = None
+    rerank: Rerank | None = None
+    transcriptions: Transcriptions | None = None
+    speech: Speech | None = None
+    images: Images | None = None
     models: Models = Field(default_factory=Models)
     limits: tuple[Limit, ...] = ()
     known: Known | None = None

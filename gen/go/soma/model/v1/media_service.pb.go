@@ -864,7 +864,7 @@ type isTranscribeResponse_Payload interface {
 }
 
 type TranscribeResponse_Started struct {
-	// Which model writes; the first event.
+	// Which model writes; the first event but for heartbeats.
 	Started *GenerationStarted `protobuf:"bytes,2,opt,name=started,proto3,oneof"`
 }
 
@@ -1359,7 +1359,7 @@ type isSpeakResponse_Payload interface {
 }
 
 type SpeakResponse_Started struct {
-	// The first event.
+	// The first event but for heartbeats.
 	Started *SpeechStarted `protobuf:"bytes,2,opt,name=started,proto3,oneof"`
 }
 
@@ -1847,7 +1847,7 @@ type isGenerateImageResponse_Payload interface {
 }
 
 type GenerateImageResponse_Started struct {
-	// Which model makes them; the first event.
+	// Which model makes them; the first event but for heartbeats.
 	Started *GenerationStarted `protobuf:"bytes,2,opt,name=started,proto3,oneof"`
 }
 
@@ -2093,7 +2093,7 @@ type isEditImageResponse_Payload interface {
 }
 
 type EditImageResponse_Started struct {
-	// Which model changes them; the first event.
+	// Which model changes them; the first event but for heartbeats.
 	Started *GenerationStarted `protobuf:"bytes,2,opt,name=started,proto3,oneof"`
 }
 

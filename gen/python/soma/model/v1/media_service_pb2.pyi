@@ -391,7 +391,7 @@ class TranscribeResponse(_message.Message):
     """Position in the stream, from 0."""
     @_builtins.property
     def started(self) -> _model_service_pb2.GenerationStarted:
-        """Which model writes; the first event."""
+        """Which model writes; the first event but for heartbeats."""
 
     @_builtins.property
     def delta(self) -> Global___TranscriptDelta:
@@ -628,7 +628,7 @@ class SpeakResponse(_message.Message):
     """Position in the stream, from 0."""
     @_builtins.property
     def started(self) -> Global___SpeechStarted:
-        """The first event."""
+        """The first event but for heartbeats."""
 
     @_builtins.property
     def sound(self) -> Global___SoundPiece:
@@ -858,7 +858,7 @@ class GenerateImageResponse(_message.Message):
     """Position in the stream, from 0."""
     @_builtins.property
     def started(self) -> _model_service_pb2.GenerationStarted:
-        """Which model makes them; the first event."""
+        """Which model makes them; the first event but for heartbeats."""
 
     @_builtins.property
     def partial(self) -> Global___GeneratedImage:
@@ -962,7 +962,7 @@ class EditImageResponse(_message.Message):
     """Position in the stream, from 0."""
     @_builtins.property
     def started(self) -> _model_service_pb2.GenerationStarted:
-        """Which model changes them; the first event."""
+        """Which model changes them; the first event but for heartbeats."""
 
     @_builtins.property
     def partial(self) -> Global___GeneratedImage:

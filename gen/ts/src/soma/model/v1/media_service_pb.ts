@@ -470,7 +470,7 @@ export type TranscribeResponse = Message<"soma.model.v1.TranscribeResponse"> & {
    */
   payload: {
     /**
-     * Which model writes; the first event.
+     * Which model writes; the first event but for heartbeats.
      *
      * @generated from field: soma.model.v1.GenerationStarted started = 2;
      */
@@ -738,7 +738,7 @@ export type SpeakResponse = Message<"soma.model.v1.SpeakResponse"> & {
    */
   payload: {
     /**
-     * The first event.
+     * The first event but for heartbeats.
      *
      * @generated from field: soma.model.v1.SpeechStarted started = 2;
      */
@@ -1005,7 +1005,7 @@ export type GenerateImageResponse = Message<"soma.model.v1.GenerateImageResponse
    */
   payload: {
     /**
-     * Which model makes them; the first event.
+     * Which model makes them; the first event but for heartbeats.
      *
      * @generated from field: soma.model.v1.GenerationStarted started = 2;
      */
@@ -1130,7 +1130,7 @@ export type EditImageResponse = Message<"soma.model.v1.EditImageResponse"> & {
    */
   payload: {
     /**
-     * Which model changes them; the first event.
+     * Which model changes them; the first event but for heartbeats.
      *
      * @generated from field: soma.model.v1.GenerationStarted started = 2;
      */
