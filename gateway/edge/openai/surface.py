@@ -14,7 +14,7 @@ NOT_SERVED = Space(
         f"/v1/{part}"
         for part in (
             *("assistants", "audio", "batches", "containers", "conversations", "evals", "files", "fine_tuning"),
-            *("images", "moderations", "organization", "realtime", "skills", "threads", "uploads", "vector_stores"),
+            *("images", "organization", "realtime", "skills", "threads", "uploads", "vector_stores"),
             "videos",
         )
     ),

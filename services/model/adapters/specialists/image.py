@@ -264,6 +264,8 @@ def _bytes(provider: str, text: str) -> Media:
 
 def _finished(answer: Mapping[str, Any], images: int) -> GenerateImageResponse:
     details = {name: answer[name] for name in _DETAILS if isinstance(answer.get(name), str)}
+    if isinstance(said := answer.get("usage"), dict):
+        details["usage"] = said
     usage = _usage(answer.get("usage"))
     usage.images = images
     return GenerateImageResponse(

@@ -18,6 +18,8 @@ from services.model.media.media_type import normal
 from services.model.methods import Speech
 
 _OWN = frozenset({"input", "voice", "instructions", "response_format", "speed", "stream", "stream_format"})
+# What the id of a voice of the account begins with. OpenAI names such a voice by an object.
+_OWN_VOICE = "voice_"
 _FORM = Form("application/json", "*/*")
 # The types of OpenAI's formats, for servers that do not say them.
 FORMATS = {
@@ -43,7 +45,7 @@ def speech_request(provider: str, method: Speech, path: str, request: SpeakReque
     members = [
         Member(name, value, field)
         for name, value, field in (
-            ("voice", request.voice, "voice"),
+            ("voice", {"id": request.voice} if request.voice.startswith(_OWN_VOICE) else request.voice, "voice"),
             ("instructions", request.instructions, "instructions"),
             ("response_format", request.format, "format"),
         )

@@ -1610,7 +1610,7 @@ type ImagesFinished struct {
 	// What they took.
 	Media *MediaFinished `protobuf:"bytes,1,opt,name=media,proto3" json:"media,omitempty"`
 	// Further members of the answer as a JSON object, as the provider sent them: `size`, `quality`, `background`,
-	// `output_format`.
+	// `output_format`, `usage`.
 	Details       string `protobuf:"bytes,2,opt,name=details,proto3" json:"details,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

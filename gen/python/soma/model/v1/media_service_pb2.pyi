@@ -789,7 +789,7 @@ class ImagesFinished(_message.Message):
     DETAILS_FIELD_NUMBER: _builtins.int
     details: _builtins.str
     """Further members of the answer as a JSON object, as the provider sent them: `size`, `quality`, `background`,
-    `output_format`.
+    `output_format`, `usage`.
     """
     @_builtins.property
     def media(self) -> Global___MediaFinished:

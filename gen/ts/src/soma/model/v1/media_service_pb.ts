@@ -936,7 +936,7 @@ export type ImagesFinished = Message<"soma.model.v1.ImagesFinished"> & {
 
   /**
    * Further members of the answer as a JSON object, as the provider sent them: `size`, `quality`, `background`,
-   * `output_format`.
+   * `output_format`, `usage`.
    *
    * @generated from field: string details = 2;
    */
