@@ -65,7 +65,7 @@ async def build(mesh: Mesh, settings: EdgeSettings, _stack: AsyncExitStack) -> S
     logs_app = Application(mesh.authenticator, tracing, logs.ROUTES, openai.CONVENTIONS)
     return Service(
         surfaces=(
-            openai.surface(api, openai_app, settings.body_limit_bytes),
+            openai.surface(api, openai_app),
             logs.surface(logs_app, sockets, openai.UNKNOWN, ERRORS),
         ),
         wants={"redis": mesh.check_redis},
