@@ -85,6 +85,7 @@ async def test_a_model_that_cannot_stream_sends_the_whole_transcript_at_the_end(
     assert [event.type async for event in stream] == ["transcript.text.done"]
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
 async def test_a_sound_is_translated(client: AsyncOpenAI) -> None:
     answer = await client.audio.translations.create(model="whisper-1", file=("guten.wav", sound()))
     assert answer.text == "Good day."

@@ -17,7 +17,7 @@ SPEECH = bytes(range(256)) * 64
 TEXT = "The tea is green."
 MODELS = (
     *("whisper-1", "gpt-4o-transcribe", "gpt-4o-transcribe-diarize", "tts-1", "gpt-4o-mini-tts"),
-    *("gpt-image-1", "dall-e-3", "omni-moderation-latest", "gpt-5-mini", "rerank-v3.5"),
+    *("gpt-image-1", "dall-e-3", "omni-moderation-latest", "gpt-5-mini"),
 )
 _HEARD = ("model", "prompt", "response_format", "temperature")
 _DRAWN = ("model", "prompt", "n", "size", "quality", "background", "partial_images", "stream")
@@ -121,6 +121,9 @@ class MediaVendor:
         return answered
 
     async def _models(self, request: web.Request) -> web.StreamResponse:
+        if "page_size" in request.query:
+            # Cohere's list.
+            return web.json_response({"models": [{"name": "rerank-v3.5", "endpoints": ["rerank"]}]})
         return web.json_response({"object": "list", "data": [{"id": name, "object": "model"} for name in MODELS]})
 
     async def _transcribe(self, request: web.Request, received: Received) -> web.StreamResponse:

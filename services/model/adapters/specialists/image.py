@@ -23,6 +23,7 @@ from services.model.adapters.counts import count, member, usage_of
 from services.model.adapters.http1.connections import JSON, Form
 from services.model.adapters.multipart import File
 from services.model.adapters.specialists.request import Asked, Member, asked, missing, unsupported
+from services.model.adapters.specialists.stream import ended
 from services.model.adapters.sse import EventParser
 from services.model.adapters.upstream import Upstream
 from services.model.json_text import object_text
@@ -173,9 +174,9 @@ async def _of_document(provider: str, answer: Any) -> AsyncGenerator[GenerateIma
 async def _streamed(
     upstream: Upstream, path: str, sent: list[bytes], form: Form
 ) -> AsyncGenerator[GenerateImageResponse, None]:
-    events, total, last = EventParser(_LARGEST_EVENT), 0, b""
+    events, reader = EventParser(_LARGEST_EVENT), _Reader(upstream.name)
     document: bytearray | None = None
-    begun, completed = False, dict[str, Any]()
+    begun = False
     async with aclosing(upstream.send(path, sent, form)) as chunks:
         async for chunk in chunks:
             if not begun and (head := chunk.lstrip()):
@@ -186,11 +187,8 @@ async def _streamed(
                 if len(document) > _LARGEST_DOCUMENT:
                     raise refusal.protocol_error(upstream.name, "its answer in one piece is too large")
                 continue
-            for last in events.feed(chunk):
-                if (event := _event(upstream.name, last, total)) is not None:
-                    total += event.HasField("image")
-                    completed = _details_of(last) if event.HasField("image") else completed
-                    yield event
+            for event in reader.read(events.feed(chunk)):
+                yield event
     if document is not None:
         try:
             answer = orjson.loads(document)
@@ -199,38 +197,55 @@ async def _streamed(
         async for event in _of_document(upstream.name, answer):
             yield event
         return
-    for last in events.end():
-        if (event := _event(upstream.name, last, total)) is not None:
-            total += event.HasField("image")
-            completed = _details_of(last) if event.HasField("image") else completed
-            yield event
-    if not total:
-        raise refusal.stream_cut(upstream.name)
-    yield _finished(completed, total)
+    for event in ended(upstream.name, events, reader.read):
+        yield event
+    yield reader.finished()
 
 
-def _event(provider: str, data: bytes, index: int) -> GenerateImageResponse | None:
-    if data == b"[DONE]":
-        return None
-    try:
-        event = orjson.loads(data)
-    except orjson.JSONDecodeError as error:
-        raise refusal.unreadable(provider, "an event of its pictures", data) from error
-    if member(event, "error"):
-        raise refusal.reported_error(provider, event["error"])
-    kind = str(member(event, "type") or "")
-    if kind.endswith(".partial_image"):
-        partial = _picture(provider, event, index)
-        partial.partial_index = count(event.get("partial_image_index"))
-        return GenerateImageResponse(partial=partial)
-    if kind.endswith(".completed"):
-        return GenerateImageResponse(image=_picture(provider, event, index))
-    return None
+class _Reader:
+    """Reads the events of pictures, and keeps what the last of them says of all."""
 
+    def __init__(self, provider: str) -> None:
+        self._provider = provider
+        self._total = 0
+        self._facts: dict[str, Any] = {}
 
-def _details_of(data: bytes) -> dict[str, Any]:
-    found: dict[str, Any] = orjson.loads(data)
-    return {name: found.get(name) for name in (*_DETAILS, "usage")}
+    def read(self, events: Sequence[bytes]) -> list[GenerateImageResponse]:
+        """The pictures of these events.
+
+        Raises:
+            MeshError: an event is an error, or is none.
+        """
+        return [found for data in events if data != b"[DONE]" and (found := self._read(data)) is not None]
+
+    def finished(self) -> GenerateImageResponse:
+        """The end of the pictures.
+
+        Raises:
+            Unavailable: there was none.
+        """
+        if not self._total:
+            raise refusal.stream_cut(self._provider)
+        return _finished(self._facts, self._total)
+
+    def _read(self, data: bytes) -> GenerateImageResponse | None:
+        try:
+            event = orjson.loads(data)
+        except orjson.JSONDecodeError as error:
+            raise refusal.unreadable(self._provider, "an event of its pictures", data) from error
+        if member(event, "error"):
+            raise refusal.reported_error(self._provider, event["error"])
+        kind = str(member(event, "type") or "")
+        if kind.endswith(".partial_image"):
+            partial = _picture(self._provider, event, self._total)
+            partial.partial_index = count(event.get("partial_image_index"))
+            return GenerateImageResponse(partial=partial)
+        if not kind.endswith(".completed"):
+            return None
+        picture = GenerateImageResponse(image=_picture(self._provider, event, self._total))
+        self._total += 1
+        self._facts = {name: event.get(name) for name in (*_DETAILS, "usage")}
+        return picture
 
 
 def _picture(provider: str, given: Any, index: int) -> GeneratedImage:

@@ -16,6 +16,7 @@ from services.model.adapters import refusal
 from services.model.adapters.multipart import File
 from services.model.adapters.specialists import transcript
 from services.model.adapters.specialists.request import Asked, Member, asked, missing, unsupported
+from services.model.adapters.specialists.stream import ended
 from services.model.adapters.sse import EventParser
 from services.model.adapters.upstream import Upstream
 from services.model.json_text import decimal, object_text
@@ -146,7 +147,7 @@ async def transcribing(upstream: Upstream, made: Asked) -> AsyncGenerator[Transc
             raise refusal.protocol_error(upstream.name, "its answer is not JSON") from error
         yield TranscribeResponse(finished=transcript.finished(upstream.name, found))
         return
-    for event in reader.read(events.end()):
+    for event in ended(upstream.name, events, reader.read):
         yield event
     yield TranscribeResponse(finished=reader.finished())
 
