@@ -5,7 +5,6 @@ from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from time import monotonic
-from typing import NoReturn
 
 import structlog
 from soma.errors.v1 import reasons
@@ -14,7 +13,7 @@ from soma.model.v1.catalog_service_pb2 import Provider as ProviderState
 from soma.model.v1.message_pb2 import Message, Part
 
 from services.mesh.call import errors
-from services.model.provider import HasMethods, Provider
+from services.model.provider import Provider
 
 _log = structlog.get_logger(__name__)
 
@@ -67,9 +66,9 @@ def _reads(model: Model, needed: "Set[Model.Modality.ValueType]") -> bool:
     return model.available and Model.CAPABILITY_CHAT in model.capabilities and needed <= set(model.input_modalities)
 
 
-def _offers(provider: Provider, capability: "Model.Capability.ValueType") -> bool:
-    """Whether a provider has a method for models with a capability, beside chat and vectors."""
-    return isinstance(provider, HasMethods) and capability in provider.methods.capabilities
+def purpose_of(model: Model) -> str:
+    """What a model does, as text for people; empty if it is not known."""
+    return next((_PURPOSES[each] for each in _PURPOSES if each in model.capabilities), "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +85,7 @@ class Route:
             InvalidArgument: it lacks the capability.
         """
         if capability not in self.model.capabilities:
-            purpose = next((_PURPOSES[each] for each in _PURPOSES if each in self.model.capabilities), "")
+            purpose = purpose_of(self.model)
             raise errors.InvalidArgument(
                 f"the model `{self.model.name}` cannot {what}" + (f"; it {purpose}" if purpose else ""),
                 reason=reasons.MODEL_CAPABILITY_MISSING,
@@ -194,6 +193,15 @@ class Catalogue:
         self._looked_at = float("-inf")
         self._looking = asyncio.Lock()
 
+    @property
+    def entries(self) -> Sequence[CatalogueEntry]:
+        """The providers, in the order in which they are searched."""
+        return self._entries
+
+    async def look(self) -> None:
+        """Ask all providers again, for a short time, unless they were asked recently."""
+        await self._look(self._entries, _LOOK_SECONDS)
+
     async def find(self, name: str) -> Route:
         """The same as `resolve`, but it asks the providers again for an unknown model.
 
@@ -205,60 +213,6 @@ class Catalogue:
         except errors.NotFound:
             await self._look(self._entries, _LOOK_SECONDS, name)
             return self.resolve(name)
-
-    async def able(self, name: str, capability: "Model.Capability.ValueType", what: str) -> Route:
-        """The route of a model that has a capability; of the first available one if `name` is empty.
-
-        Args:
-            what: what such a model does, as text for people, such as `speak a text`.
-
-        Raises:
-            NotFound: no provider has such a model now.
-            InvalidArgument: the model lacks the capability, or no model has it; the message names those that have it.
-        """
-        if name:
-            route = await self.find(name)
-            if capability in route.model.capabilities:
-                return route
-            return self._lacking(route.model, capability, what)
-        if (first := self._first_able(capability)) is None:
-            await self._look(self._entries, _LOOK_SECONDS)
-            first = self._first_able(capability)
-        if first is None:
-            raise errors.InvalidArgument(
-                f"no model that is available can {what}; the list of models says which providers are not used, and why",
-                reason=reasons.MODEL_CAPABILITY_MISSING,
-                metadata={"capability": Model.Capability.Name(capability)},
-            )
-        return first
-
-    def _first_able(self, capability: "Model.Capability.ValueType") -> Route | None:
-        for entry in self._entries:
-            if not entry.problem and _offers(entry.provider, capability):
-                for model in entry.models.values():
-                    if capability in model.capabilities:
-                        return Route(entry.provider, model)
-        return None
-
-    def _lacking(self, model: Model, capability: "Model.Capability.ValueType", what: str) -> NoReturn:
-        """Refuse a model without a capability, and name those that have it."""
-        able = [
-            each
-            for entry in self._entries
-            if _offers(entry.provider, capability)
-            for each in entry.listing()
-            if each.available and capability in each.capabilities
-        ]
-        able.sort(key=lambda each: each.provider != model.provider)
-        names = ", ".join(f"`{each.name}`" for each in able[:_MOST_NAMED])
-        purpose = next((_PURPOSES[each] for each in _PURPOSES if each in model.capabilities), "")
-        raise errors.InvalidArgument(
-            f"the model `{model.name}` cannot {what}"
-            + (f"; it {purpose}" if purpose else "")
-            + (f"; these can: {names}" if names else "; no model that is available can"),
-            reason=reasons.MODEL_CAPABILITY_MISSING,
-            metadata={"model": model.name, "capability": Model.Capability.Name(capability)},
-        )
 
     def require_reading(self, route: Route, messages: Iterable[Message]) -> None:
         """Refuse a model of which it is known that it does not read what is in the messages.

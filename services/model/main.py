@@ -33,6 +33,7 @@ from services.model.media.reader import MediaReader
 from services.model.media_service import MediaService
 from services.model.service import CatalogService, CostService, ModelService
 from services.model.settings import ModelSettings
+from services.model.specialists import Specialists
 from services.model.store import RECORDED, UsageStore
 from services.model.vectors import Vectors
 from services.model.vendor import Vendor
@@ -67,7 +68,7 @@ async def build(mesh: Mesh, settings: ModelSettings, stack: AsyncExitStack) -> S
     return Service(
         servicers=(
             (add_ModelServiceServicer_to_server, servicer),
-            (add_MediaServiceServicer_to_server, MediaService(catalogue, works)),
+            (add_MediaServiceServicer_to_server, MediaService(Specialists(catalogue), works)),
             (add_CatalogServiceServicer_to_server, CatalogService(catalogue)),
             (add_CostServiceServicer_to_server, CostService(usage)),
         ),

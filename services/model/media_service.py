@@ -20,7 +20,7 @@ from soma.model.v1.media_service_pb2 import (
 
 from services.mesh.call.call import principal
 from services.mesh.call.pipeline import Context
-from services.model.catalogue import Catalogue
+from services.model.specialists import Specialists
 from services.model.works import Works
 
 _HEAR = (Model.CAPABILITY_TRANSCRIPTION, "write down what is said")
@@ -31,24 +31,24 @@ _DRAW = (Model.CAPABILITY_IMAGE, "make pictures")
 class MediaService(media_service_pb2_grpc.MediaServiceServicer):
     """Chooses the provider that answers each request."""
 
-    def __init__(self, catalogue: Catalogue, works: Works) -> None:
-        self._catalogue = catalogue
+    def __init__(self, specialists: Specialists, works: Works) -> None:
+        self._specialists = specialists
         self._works = works
 
     async def Transcribe(
         self, request: TranscribeRequest, context: Context
     ) -> AsyncGenerator[TranscribeResponse, None]:
-        route = await self._catalogue.able(request.model, *_HEAR)
+        route = await self._specialists.find(request.model, *_HEAR)
         async with aclosing(self._works.transcribe(principal(), route, request)) as events:
             async for event in events:
                 yield event
 
     async def Translate(self, request: TranslateRequest, context: Context) -> TranslateResponse:
-        route = await self._catalogue.able(request.model, *_HEAR)
+        route = await self._specialists.find(request.model, *_HEAR)
         return await self._works.translate(principal(), route, request)
 
     async def Speak(self, request: SpeakRequest, context: Context) -> AsyncGenerator[SpeakResponse, None]:
-        route = await self._catalogue.able(request.model, *_SPEAK)
+        route = await self._specialists.find(request.model, *_SPEAK)
         async with aclosing(self._works.speak(principal(), route, request)) as events:
             async for event in events:
                 yield event
@@ -56,13 +56,13 @@ class MediaService(media_service_pb2_grpc.MediaServiceServicer):
     async def GenerateImage(
         self, request: GenerateImageRequest, context: Context
     ) -> AsyncGenerator[GenerateImageResponse, None]:
-        route = await self._catalogue.able(request.model, *_DRAW)
+        route = await self._specialists.find(request.model, *_DRAW)
         async with aclosing(self._works.draw(principal(), route, request)) as events:
             async for event in events:
                 yield event
 
     async def EditImage(self, request: EditImageRequest, context: Context) -> AsyncGenerator[EditImageResponse, None]:
-        route = await self._catalogue.able(request.model, *_DRAW)
+        route = await self._specialists.find(request.model, *_DRAW)
         async with aclosing(self._works.draw(principal(), route, request)) as events:
             async for event in events:
                 yield _edited(event)

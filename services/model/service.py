@@ -33,6 +33,7 @@ from services.model.generation import Generations, answer_of
 from services.model.judging import Judging
 from services.model.parameters import supported_request
 from services.model.provider import Excludes
+from services.model.specialists import Specialists
 from services.model.store import PageStart, UsageStore
 from services.model.vectors import Vectors, require_texts
 
@@ -47,6 +48,7 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
         self, catalogue: Catalogue, generations: Generations, vectors: Vectors, judging: Judging, completer: str
     ) -> None:
         self._catalogue = catalogue
+        self._specialists = Specialists(catalogue)
         self._generations = generations
         self._vectors = vectors
         self._judging = judging
@@ -91,11 +93,11 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
         return await self._vectors.remote(principal(), route, request)
 
     async def Moderate(self, request: ModerateRequest, context: Context) -> ModerateResponse:
-        route = await self._catalogue.able(request.model, Model.CAPABILITY_MODERATION, "judge texts")
+        route = await self._specialists.find(request.model, Model.CAPABILITY_MODERATION, "judge texts")
         return await self._judging.moderate(principal(), route, request)
 
     async def Rerank(self, request: RerankRequest, context: Context) -> RerankResponse:
-        route = await self._catalogue.able(request.model, Model.CAPABILITY_RERANK, "sort texts")
+        route = await self._specialists.find(request.model, Model.CAPABILITY_RERANK, "sort texts")
         return await self._judging.rerank(principal(), route, request)
 
 
