@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+from services.model.methods import Method
 from services.model.vendor import Vendor
 from services.model.vendor_files import load
 
@@ -23,6 +24,8 @@ def tables() -> str:
             *_thinking(vendors),
             "",
             *_completing(vendors),
+            "",
+            *_specialists(vendors),
             "",
             *_prices(vendors),
             "",
@@ -102,6 +105,36 @@ def _completing(vendors: list[Vendor]) -> Iterator[str]:
             models, lacks = _names(list(method.models)) or "all", _names(sorted(method.lacks)) or "–"
             takes = "any" if method.takes is None else _names(sorted(method.takes)) or "none"
             yield f"| {vendor.title} | `{method.path}` | {models} | {lacks} | {takes} |"
+
+
+def _specialists(vendors: list[Vendor]) -> Iterator[str]:
+    yield "## Sound, pictures, judgements and orders\n"
+    yield "The methods that a vendor has beside chat and vectors, and the members that it does not have. A vendor that"
+    yield "is not in the table has none.\n"
+    yield "| vendor | transcripts | speech | pictures | judges | sorts |\n|---|---|---|---|---|---|"
+    for vendor in vendors:
+        methods = (vendor.transcriptions, vendor.speech, vendor.images, vendor.moderations, vendor.rerank)
+        if not any(methods):
+            continue
+        heard = _having(vendor.transcriptions)
+        if vendor.transcriptions is not None:
+            details = [each for each in vendor.transcriptions.details if each != "text"]
+            heard += f"; {', '.join(details)}" + ("; translations" if vendor.transcriptions.translations else "")
+            heard += "; streams" if vendor.transcriptions.streams else ""
+        drawn = _having(vendor.images)
+        if vendor.images is not None:
+            drawn += ("; changes" if vendor.images.edits else "") + ("; streams" if vendor.images.streams else "")
+        judged = _having(vendor.moderations)
+        if vendor.moderations is not None:
+            judged = "texts, pictures" if vendor.moderations.images else "texts"
+        cells = (heard, _having(vendor.speech), drawn, judged, _having(vendor.rerank))
+        yield f"| {vendor.title} | {' | '.join(cells)} |"
+
+
+def _having(method: Method | None) -> str:
+    if method is None:
+        return "–"
+    return f"yes, without {_names(sorted(method.lacks))}" if method.lacks else "yes"
 
 
 def _prices(vendors: list[Vendor]) -> Iterator[str]:

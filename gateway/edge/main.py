@@ -3,6 +3,7 @@
 from contextlib import AsyncExitStack
 
 from soma.model.v1.catalog_service_pb2_grpc import CatalogServiceStub
+from soma.model.v1.media_service_pb2_grpc import MediaServiceStub
 from soma.model.v1.model_service_pb2_grpc import ModelServiceStub
 from soma.orchestrator.v1.chat_service_pb2_grpc import ChatServiceStub
 from soma.orchestrator.v1.log_service_pb2_grpc import LogServiceStub
@@ -22,10 +23,15 @@ from gateway.edge.openai.api import Api
 from gateway.edge.openai.compaction import Compaction
 from gateway.edge.openai.embeddings import Embeddings
 from gateway.edge.openai.failures import ERRORS
+from gateway.edge.openai.images import Images
 from gateway.edge.openai.input_items import InputItems
 from gateway.edge.openai.input_tokens import InputTokens
 from gateway.edge.openai.models import Models
+from gateway.edge.openai.moderations import Moderations
+from gateway.edge.openai.rerank import Rerank
 from gateway.edge.openai.responses import Responses
+from gateway.edge.openai.speech import Speech
+from gateway.edge.openai.transcriptions import Transcriptions
 from gateway.edge.openai.turns import Turns
 from gateway.edge.settings import EdgeSettings
 from gateway.edge.tracing import RequestTracing
@@ -54,6 +60,11 @@ async def build(mesh: Mesh, settings: EdgeSettings, _stack: AsyncExitStack) -> S
         InputItems(ResponseServiceStub(orchestrator), settings.store_timeout_seconds),
         Embeddings(ModelServiceStub(model), settings.embedding_timeout_seconds),
         Models(CatalogServiceStub(model), settings.catalogue_timeout_seconds),
+        Moderations(ModelServiceStub(model), mesh.blobs, settings.embedding_timeout_seconds),
+        Rerank(ModelServiceStub(model), settings.embedding_timeout_seconds),
+        Transcriptions(MediaServiceStub(model), mesh.blobs, settings.media_timeout_seconds),
+        Speech(MediaServiceStub(model), settings.media_timeout_seconds),
+        Images(MediaServiceStub(model), mesh.blobs, settings.media_timeout_seconds),
         settings.body_limit_bytes,
     )
     thoughts = Thoughts(mesh.seal(PURPOSE))
@@ -70,7 +81,7 @@ async def build(mesh: Mesh, settings: EdgeSettings, _stack: AsyncExitStack) -> S
     logs_app = Application(mesh.authenticator, tracing, logs.ROUTES, openai.CONVENTIONS)
     return Service(
         surfaces=(
-            openai.surface(api, openai_app, settings.body_limit_bytes),
+            openai.surface(api, openai_app),
             anthropic.surface(anthropic_api, anthropic_app, settings.body_limit_bytes),
             logs.surface(logs_app, sockets, openai.UNKNOWN, ERRORS),
         ),

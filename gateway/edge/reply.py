@@ -25,7 +25,10 @@ class Reply:
     Everything but an error waits for `barrier` before it is sent.
     """
 
-    __slots__ = ("_elapsed", "_failure_event", "_identity", "_send", "_started_at", "barrier", "request_id", "status")
+    __slots__ = (
+        *("_elapsed", "_failure_event", "_identity", "_send", "_started_at", "_streams_bytes"),
+        *("barrier", "request_id", "status"),
+    )
 
     def __init__(
         self, send: Send, request_id: bytes | None, elapsed: bytes, identity: Sequence[bytes] = (b"x-request-id",)
@@ -36,6 +39,7 @@ class Reply:
         self._started_at = time.perf_counter()
         self._failure_event: FailureEvent | None = None
         self.barrier = Barrier()
+        self._streams_bytes = False
         self.status = 0
         # The id of the gateway is kept, so that its access log, this process's log and the client name the same id.
         known = request_id is not None and REQUEST_ID.fullmatch(request_id)
@@ -48,18 +52,31 @@ class Reply:
 
     async def json(self, status: int, body: bytes, headers: Iterable[tuple[bytes, bytes]] = ()) -> None:
         """Send a whole JSON answer."""
+        await self.whole(status, JSON, body, headers)
+
+    async def whole(
+        self, status: int, content_type: bytes, body: bytes, headers: Iterable[tuple[bytes, bytes]] = ()
+    ) -> None:
+        """Send a whole answer of any type."""
         if self.barrier:
             await self.barrier.passed()
-        await self._json(status, body, headers)
+        await self._whole(status, content_type, body, headers)
 
-    async def _json(self, status: int, body: bytes, headers: Iterable[tuple[bytes, bytes]]) -> None:
-        await self._begin(status, JSON, [(b"content-length", b"%d" % len(body)), *headers])
+    async def _whole(
+        self, status: int, content_type: bytes, body: bytes, headers: Iterable[tuple[bytes, bytes]]
+    ) -> None:
+        await self._begin(status, content_type, [(b"content-length", b"%d" % len(body)), *headers])
         await self._send({"type": "http.response.body", "body": body})
 
     async def fail(self, failed: ErrorResponse, error: MeshError) -> None:
-        """Send an error: as the answer, or if the answer has begun as its last event, without `[DONE]`."""
+        """Send an error: as the answer, or if the answer has begun as its last event, without `[DONE]`.
+
+        Bytes cannot have an event: they end without their last chunk, and the connection is closed.
+        """
         if not self.status:
-            await self._json(failed.status, failed.body, failed.headers)
+            await self._whole(failed.status, JSON, failed.body, failed.headers)
+            return
+        if self._streams_bytes:
             return
         await self._end(self._failure_event(error) if self._failure_event else b"data: " + failed.body + b"\n\n")
 
@@ -69,6 +86,11 @@ class Reply:
             await self.barrier.passed()
         self._failure_event = failure_event
         await self._begin(200, EVENTS, [(b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")])
+
+    async def begin_bytes(self, content_type: bytes) -> None:
+        """Begin a stream of bytes, such as a sound: `event` sends the next ones, `end` the last ones."""
+        self._streams_bytes = True
+        await self._begin(200, content_type, [(b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")])
 
     async def event(self, event: bytes) -> None:
         """Send an event; waits while the client reads more slowly than events come."""

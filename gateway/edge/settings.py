@@ -17,7 +17,12 @@ class EdgeSettings(SomaSettings):
     body_limit_bytes: int = Field(default=32 * 1024 * 1024, ge=1024, description="largest request body")
     chat_timeout_seconds: float = Field(default=600.0, gt=0, description="longest chat turn, from request to end")
     store_timeout_seconds: float = Field(default=10.0, gt=0, description="longest look-up of a stored response")
-    embedding_timeout_seconds: float = Field(default=60.0, gt=0, description="longest wait for a batch of vectors")
+    embedding_timeout_seconds: float = Field(
+        default=60.0, gt=0, description="longest wait for a batch of vectors, judgements or an order of texts"
+    )
+    media_timeout_seconds: float = Field(
+        default=600.0, gt=0, description="longest transcript, speech or set of pictures, from request to end"
+    )
     catalogue_timeout_seconds: float = Field(default=10.0, gt=0, description="longest wait for the list of models")
     socket_silence_seconds: float = Field(default=90.0, gt=0, description="a WebSocket without a ping for so long ends")
     socket_messages_per_minute: int = Field(default=100, ge=1, description="messages a WebSocket may send in a minute")

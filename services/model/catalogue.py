@@ -66,6 +66,11 @@ def _reads(model: Model, needed: "Set[Model.Modality.ValueType]") -> bool:
     return model.available and Model.CAPABILITY_CHAT in model.capabilities and needed <= set(model.input_modalities)
 
 
+def purpose_of(model: Model) -> str:
+    """What a model does, as text for people; empty if it is not known."""
+    return next((_PURPOSES[each] for each in _PURPOSES if each in model.capabilities), "")
+
+
 @dataclass(frozen=True, slots=True)
 class Route:
     """The provider and the model for a model's name."""
@@ -80,7 +85,7 @@ class Route:
             InvalidArgument: it lacks the capability.
         """
         if capability not in self.model.capabilities:
-            purpose = next((_PURPOSES[each] for each in _PURPOSES if each in self.model.capabilities), "")
+            purpose = purpose_of(self.model)
             raise errors.InvalidArgument(
                 f"the model `{self.model.name}` cannot {what}" + (f"; it {purpose}" if purpose else ""),
                 reason=reasons.MODEL_CAPABILITY_MISSING,
@@ -187,6 +192,15 @@ class Catalogue:
         self._look_interval = look_interval
         self._looked_at = float("-inf")
         self._looking = asyncio.Lock()
+
+    @property
+    def entries(self) -> Sequence[CatalogueEntry]:
+        """The providers, in the order in which they are searched."""
+        return self._entries
+
+    async def look(self) -> None:
+        """Ask all providers again, for a short time, unless they were asked recently."""
+        await self._look(self._entries, _LOOK_SECONDS)
 
     async def find(self, name: str) -> Route:
         """The same as `resolve`, but it asks the providers again for an unknown model.

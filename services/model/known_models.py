@@ -29,7 +29,8 @@ class ModelFacts:
     """What is known of the models whose names match the pattern `name`: context window, prices, abilities.
 
     `reads` is what they read; it is not known if it is None. `thinks` says whether they think before they answer.
-    Prices are in US dollars per million tokens; `image`, `minute` and `request` are per unit. An unknown price is None.
+    Prices are in US dollars per million tokens, or of `characters` per million characters; `image`, `minute`,
+    `request` and `search` are per unit. An unknown price is None.
     """
 
     name: str
@@ -44,6 +45,8 @@ class ModelFacts:
     image: Price | None = None
     minute: Price | None = None
     request: Price | None = None
+    characters: Price | None = None
+    search: Price | None = None
     tiers: tuple[Tier, ...] = ()
 
 

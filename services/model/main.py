@@ -9,6 +9,7 @@ from soma.model.v1.catalog_service_pb2 import Model
 from soma.model.v1.catalog_service_pb2 import Provider as ProviderState
 from soma.model.v1.catalog_service_pb2_grpc import add_CatalogServiceServicer_to_server
 from soma.model.v1.cost_service_pb2_grpc import add_CostServiceServicer_to_server
+from soma.model.v1.media_service_pb2_grpc import add_MediaServiceServicer_to_server
 from soma.model.v1.model_service_pb2_grpc import add_ModelServiceServicer_to_server
 
 from services.mesh.declaration import Declaration
@@ -26,14 +27,18 @@ from services.model.catalogue import Catalogue, CatalogueEntry
 from services.model.discovery import Missing
 from services.model.embedding.minilm import MiniLm
 from services.model.generation import Generations
+from services.model.judging import Judging
 from services.model.ledger import Ledger
 from services.model.media.reader import MediaReader
+from services.model.media_service import MediaService
 from services.model.service import CatalogService, CostService, ModelService
 from services.model.settings import ModelSettings
+from services.model.specialists import Specialists
 from services.model.store import RECORDED, UsageStore
 from services.model.vectors import Vectors
 from services.model.vendor import Vendor
 from services.model.vendor_files import load
+from services.model.works import Works
 
 # A start waits this many seconds for the lists of remote providers. Slower providers appear when they answer.
 _FIRST_LOOK_SECONDS = 1.5
@@ -57,11 +62,13 @@ async def build(mesh: Mesh, settings: ModelSettings, stack: AsyncExitStack) -> S
     ledger = Ledger(usage.write)
     stack.push_async_callback(ledger.drain)
     generations = Generations(ledger, settings.heartbeat_interval, settings.answer_limit_bytes)
-    servicer = ModelService(catalogue, generations, Vectors(embedder, ledger), markov.NAME)
+    servicer = ModelService(catalogue, generations, Vectors(embedder, ledger), Judging(ledger), markov.NAME)
+    works = Works(ledger, settings.heartbeat_interval)
     # While Redis is unavailable, events wait in the outbox and calls are served, so health does not depend on Redis.
     return Service(
         servicers=(
             (add_ModelServiceServicer_to_server, servicer),
+            (add_MediaServiceServicer_to_server, MediaService(Specialists(catalogue), works)),
             (add_CatalogServiceServicer_to_server, CatalogService(catalogue)),
             (add_CostServiceServicer_to_server, CostService(usage)),
         ),

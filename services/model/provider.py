@@ -4,12 +4,27 @@ from collections.abc import AsyncGenerator, Collection, Sequence
 from typing import Protocol, TypeAlias, runtime_checkable
 
 from soma.model.v1.catalog_service_pb2 import Model
+from soma.model.v1.media_service_pb2 import (
+    EditImageRequest,
+    GenerateImageRequest,
+    GenerateImageResponse,
+    SpeakRequest,
+    SpeakResponse,
+    TranscribeRequest,
+    TranscribeResponse,
+    TranscriptionFinished,
+    TranslateRequest,
+)
 from soma.model.v1.message_pb2 import Delta
 from soma.model.v1.model_service_pb2 import (
     EmbedRequest,
     EmbedResponse,
     GenerateRequest,
     GenerationFinished,
+    ModerateRequest,
+    ModerateResponse,
+    RerankRequest,
+    RerankResponse,
 )
 
 ProviderEvent: TypeAlias = Delta | GenerationFinished
@@ -120,4 +135,57 @@ class Embeds(Protocol):
         Raises:
             MeshError: the provider failed, or does not support the request.
         """
+        ...
+
+
+class Methods(Protocol):
+    """The methods of a provider beside chat and vectors.
+
+    A stream begins with `started`, which has only the fields that were left out, and ends with `finished`, which has
+    the usage if the provider counts it. Closing it stops the work at once.
+
+    Raises:
+        InvalidArgument: MODEL_CAPABILITY_MISSING, the provider has no such method; or it does not support a field.
+        MeshError: the provider failed; no event follows.
+    """
+
+    @property
+    def capabilities(self) -> "Collection[Model.Capability.ValueType]":
+        """The capabilities of models that it has a method for."""
+        ...
+
+    def transcribe(self, request: TranscribeRequest, model: str) -> AsyncGenerator[TranscribeResponse, None]:
+        """Write down what is said."""
+        ...
+
+    async def translate(self, request: TranslateRequest, model: str) -> tuple[TranscriptionFinished, Sequence[str]]:
+        """Write down in English what is said; with the fields that were left out."""
+        ...
+
+    def speak(self, request: SpeakRequest, model: str) -> AsyncGenerator[SpeakResponse, None]:
+        """Speak a text."""
+        ...
+
+    def draw(
+        self, request: GenerateImageRequest | EditImageRequest, model: str
+    ) -> AsyncGenerator[GenerateImageResponse, None]:
+        """Make pictures, or change them."""
+        ...
+
+    async def moderate(self, request: ModerateRequest, model: str) -> ModerateResponse:
+        """Judge texts and pictures."""
+        ...
+
+    async def rerank(self, request: RerankRequest, model: str) -> RerankResponse:
+        """Sort documents, the best first."""
+        ...
+
+
+@runtime_checkable
+class HasMethods(Protocol):
+    """A provider with such methods."""
+
+    @property
+    def methods(self) -> Methods:
+        """Its methods."""
         ...

@@ -19,6 +19,10 @@ from soma.model.v1.model_service_pb2 import (
     GenerateResponse,
     InferRequest,
     InferResponse,
+    ModerateRequest,
+    ModerateResponse,
+    RerankRequest,
+    RerankResponse,
 )
 from soma.model.v1.options_pb2 import Completion, GenerationOptions, Sampling, ToolChoice
 
@@ -30,9 +34,11 @@ from services.model.allowed_tools import require_known
 from services.model.catalogue import Catalogue, Route
 from services.model.completion import WITHOUT_METHOD, require_prompt
 from services.model.generation import Generations, answer_of
+from services.model.judging import Judging
 from services.model.native_params import is_native, settled
 from services.model.parameters import supported_request
 from services.model.provider import Completes, Counts, Excludes
+from services.model.specialists import Specialists
 from services.model.store import UsageStore
 from services.model.tokens import estimated_prompt
 from services.model.vectors import Vectors, require_texts
@@ -44,10 +50,14 @@ _PAGE_SIZE = 50
 class ModelService(model_service_pb2_grpc.ModelServiceServicer):
     """Chooses who answers each request: a provider or, for vectors, the model of this process."""
 
-    def __init__(self, catalogue: Catalogue, generations: Generations, vectors: Vectors, completer: str) -> None:
+    def __init__(
+        self, catalogue: Catalogue, generations: Generations, vectors: Vectors, judging: Judging, completer: str
+    ) -> None:
         self._catalogue = catalogue
+        self._specialists = Specialists(catalogue)
         self._generations = generations
         self._vectors = vectors
+        self._judging = judging
         self._completer = completer
 
     async def Generate(self, request: GenerateRequest, context: Context) -> AsyncGenerator[GenerateResponse, None]:
@@ -115,6 +125,14 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
         if route.model.name == self._vectors.model and route.provider.name == LocalProvider.name:
             return await self._vectors.local(request)
         return await self._vectors.remote(principal(), route, request)
+
+    async def Moderate(self, request: ModerateRequest, context: Context) -> ModerateResponse:
+        route = await self._specialists.find(request.model, Model.CAPABILITY_MODERATION, "judge texts")
+        return await self._judging.moderate(principal(), route, request)
+
+    async def Rerank(self, request: RerankRequest, context: Context) -> RerankResponse:
+        route = await self._specialists.find(request.model, Model.CAPABILITY_RERANK, "sort texts")
+        return await self._judging.rerank(principal(), route, request)
 
 
 class CatalogService(catalog_service_pb2_grpc.CatalogServiceServicer):

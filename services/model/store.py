@@ -29,11 +29,12 @@ _INSERT = """
     WITH new AS (
         INSERT INTO model.usage (generation_id, tenant_id, subject, model, provider, outcome, error_reason,
             prompt_tokens, completion_tokens, conversation_id, start_time, duration_seconds,
-            time_to_first_token_seconds, cached_prompt_tokens, cache_write_prompt_tokens, reasoning_tokens, estimated)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
+            time_to_first_token_seconds, cached_prompt_tokens, cache_write_prompt_tokens, reasoning_tokens, estimated,
+            audio_seconds, images, characters, search_units)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21)
         ON CONFLICT (generation_id) DO NOTHING RETURNING tenant_id
     )
-    INSERT INTO model.outbox (tenant_id, aggregate, event) SELECT tenant_id, tenant_id, $18 FROM new
+    INSERT INTO model.outbox (tenant_id, aggregate, event) SELECT tenant_id, tenant_id, $22 FROM new
 """
 _LIST = """
     SELECT * FROM model.usage
@@ -117,6 +118,10 @@ def _row(entry: Entry) -> tuple[Any, ...]:
         usage.cache_write_prompt_tokens,
         usage.reasoning_tokens,
         usage.estimated,
+        usage.audio_seconds,
+        usage.images,
+        usage.characters,
+        usage.search_units,
         usage_event(entry).SerializeToString(),
     )
 
@@ -153,6 +158,10 @@ def _record(row: "asyncpg.Record") -> UsageRecord:
             cache_write_prompt_tokens=row["cache_write_prompt_tokens"],
             reasoning_tokens=row["reasoning_tokens"],
             estimated=row["estimated"],
+            audio_seconds=row["audio_seconds"],
+            images=row["images"],
+            characters=row["characters"],
+            search_units=row["search_units"],
         ),
         conversation_id=row["conversation_id"],
         duration_seconds=row["duration_seconds"],

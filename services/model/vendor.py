@@ -10,18 +10,19 @@ from fnmatch import fnmatchcase
 from typing import Annotated, Any, Literal, TypeAlias
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, ConfigDict, Field
+from pydantic import AfterValidator, Field
 from pydantic.dataclasses import dataclass
 
 from services.mesh.transport.url import http_url
 from services.model.known_models import Known, Modality, ModelFacts
 from services.model.media.contents import Kind as MediaKind
+from services.model.methods import STRICT as _STRICT
+from services.model.methods import Images, Moderations, Rerank, Speech, Transcriptions, UrlPath
 from services.model.parameters import MEMBERS, PARAMETERS
 
 # The date at the end of a model's name, which names one version of the model.
 _DATED = re.compile(r"-(\d{4}-\d{2}-\d{2}|20\d{6})$")
 
-_STRICT = ConfigDict(extra="forbid")
 # The purposes of models. The purpose is known from the vendor's list or from the model's name.
 Kind: TypeAlias = Literal[
     "chat", "completion", "embedding", "rerank", "image", "video", "speech", "transcription", "moderation", "other"
@@ -36,9 +37,6 @@ def _known(names: frozenset[str]) -> frozenset[str]:
 
 def _maybe_url(text: str) -> str:
     return http_url(text) if text else ""
-
-
-UrlPath = Annotated[str, Field(pattern=r"^(/.*)?$")]
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -280,6 +278,11 @@ class Vendor:
     completions: Completions | None = None
     embeddings: Embeddings | None = None
     counting: Counting | None = None
+    moderations: Moderations | None = None
+    rerank: Rerank | None = None
+    transcriptions: Transcriptions | None = None
+    speech: Speech | None = None
+    images: Images | None = None
     models: Models = Field(default_factory=Models)
     limits: tuple[Limit, ...] = ()
     known: Known | None = None

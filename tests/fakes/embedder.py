@@ -73,6 +73,14 @@ class FakeEmbedder(Fake, ModelServiceServicer):
             model=request.model, provider="local", input_tokens=tokens, estimated=self.estimates
         )
 
+    async def Moderate(self, request: pb.ModerateRequest, context: Any) -> pb.ModerateResponse:
+        """It judges nothing."""
+        raise errors.Unimplemented("this model only embeds")
+
+    async def Rerank(self, request: pb.RerankRequest, context: Any) -> pb.RerankResponse:
+        """It sorts nothing."""
+        raise errors.Unimplemented("this model only embeds")
+
     async def Embed(self, request: pb.EmbedRequest, context: Any) -> pb.EmbedResponse:
         self.requests.append(request)
         self.callers.append((principal().tenant_id, principal().subject))

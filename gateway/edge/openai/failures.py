@@ -40,6 +40,13 @@ NAMES = {
     "sampling.stop_sequences": "stop",
     "sampling.top_logprobs": "logprobs",
     "options.reasoning.effort": "reasoning_effort",
+    "inputs": "input",
+    "audio": "file",
+    "format": "response_format",
+    "options.count": "n",
+    "options.detail": "response_format",
+    "options.timestamps": "timestamp_granularities",
+    "options.urls": "response_format",
 }
 
 

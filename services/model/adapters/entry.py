@@ -55,7 +55,7 @@ _READ: Mapping[str, Modality] = {
 _CONTEXTS = ("max_model_len", "context_length", "context_window", "max_context_length", "max_input_tokens")
 _CONTEXTS_WITHIN = (("meta", "n_ctx"), ("meta", "n_ctx_train"), ("top_provider", "context_length"))
 _PRICES = ("input", "output", "cached_read", "cache_write", "reasoning", "image")
-_FACTS = (*_PRICES, "minute", "request")
+_FACTS = (*_PRICES, "minute", "request", "characters", "search")
 _TIERS = ("input", "output", "cached_read", "cache_write")
 _MILLION = 1_000_000
 

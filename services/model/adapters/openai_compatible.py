@@ -23,6 +23,7 @@ from services.model.adapters.listing import models_of
 from services.model.adapters.openai_answer import ChatAnswer
 from services.model.adapters.openai_completion import CompletionAnswer, completion_body
 from services.model.adapters.openai_request import chat_body
+from services.model.adapters.specialists.methods import Methods
 from services.model.adapters.upstream import Upstream
 from services.model.media.reader import MediaReader
 from services.model.provider import ProviderEvent
@@ -48,6 +49,9 @@ class OpenAICompatible:
 
     Args:
         names: the models that are offered if the server cannot list them.
+
+    Attributes:
+        methods: its methods beside chat and vectors.
     """
 
     def __init__(
@@ -61,6 +65,7 @@ class OpenAICompatible:
         # The models that think, according to the server's list.
         self._thinkers: set[str] = set()
         self._version = ""
+        self.methods = Methods(upstream, vendor, media, self._path)
         # Whether the path of the server's list is known, and whether the server has been asked.
         self._settled = self._asked = bool(_VERSIONED.search(upstream.path)) or _is_known(vendor, upstream.path)
 
@@ -114,9 +119,13 @@ class OpenAICompatible:
         if method is None:
             said = f"{self._vendor.title} has no method for vectors"
             raise InvalidArgument(said, reason=reasons.MODEL_CAPABILITY_MISSING, metadata={"model": model})
+        return await embedded(self._upstream, method, await self._path(method.path, model), request, model)
+
+    async def _path(self, path: str, model: str) -> str:
+        """The path for a request, from that of the vendor's file."""
         if not self._asked:
             await self._look()
-        return await embedded(self._upstream, method, path_of(f"{self._version}{method.path}", model), request, model)
+        return path_of(f"{self._version}{path}", model)
 
     async def count_tokens(self, request: GenerateRequest, model: str) -> int | None:
         """The tokens of a conversation without media; None if the server does not count them.

@@ -40,11 +40,11 @@ const (
 	Model_CAPABILITY_EMBEDDING Model_Capability = 3
 	// Asks for tool calls.
 	Model_CAPABILITY_TOOLS Model_Capability = 4
-	// Sorts texts by how well they fit a question. No method of the mesh asks for it, as for all that follow.
+	// Sorts texts by how well they fit a question.
 	Model_CAPABILITY_RERANK Model_Capability = 5
 	// Makes images.
 	Model_CAPABILITY_IMAGE Model_Capability = 6
-	// Makes videos.
+	// Makes videos. No method of the mesh asks for it.
 	Model_CAPABILITY_VIDEO Model_Capability = 7
 	// Speaks a text.
 	Model_CAPABILITY_SPEECH Model_Capability = 8
@@ -404,6 +404,10 @@ type Price struct {
 	Minute *float64 `protobuf:"fixed64,7,opt,name=minute,proto3,oneof" json:"minute,omitempty"`
 	// One request, beside its tokens.
 	Request *float64 `protobuf:"fixed64,8,opt,name=request,proto3,oneof" json:"request,omitempty"`
+	// A million characters of text that are spoken.
+	Characters *float64 `protobuf:"fixed64,11,opt,name=characters,proto3,oneof" json:"characters,omitempty"`
+	// One search of a model that sorts.
+	Search *float64 `protobuf:"fixed64,12,opt,name=search,proto3,oneof" json:"search,omitempty"`
 	// Prices of requests with long input, by `above_tokens`, the lowest first.
 	Tiers []*Price_PriceTier `protobuf:"bytes,9,rep,name=tiers,proto3" json:"tiers,omitempty"`
 	// The day (YYYY-MM-DD) of the price list; empty when the provider's own list of models says the price.
@@ -494,6 +498,20 @@ func (x *Price) GetMinute() float64 {
 func (x *Price) GetRequest() float64 {
 	if x != nil && x.Request != nil {
 		return *x.Request
+	}
+	return 0
+}
+
+func (x *Price) GetCharacters() float64 {
+	if x != nil && x.Characters != nil {
+		return *x.Characters
+	}
+	return 0
+}
+
+func (x *Price) GetSearch() float64 {
+	if x != nil && x.Search != nil {
+		return *x.Search
 	}
 	return 0
 }
@@ -808,7 +826,7 @@ const file_soma_model_v1_catalog_service_proto_rawDesc = "" +
 	"\x0eMODALITY_IMAGE\x10\x02\x12\x12\n" +
 	"\x0eMODALITY_AUDIO\x10\x03\x12\x11\n" +
 	"\rMODALITY_FILE\x10\x04\x12\x12\n" +
-	"\x0eMODALITY_VIDEO\x10\x05\"\x9e\x05\n" +
+	"\x0eMODALITY_VIDEO\x10\x05\"\xfa\x05\n" +
 	"\x05Price\x12\x19\n" +
 	"\x05input\x18\x01 \x01(\x01H\x00R\x05input\x88\x01\x01\x12\x1b\n" +
 	"\x06output\x18\x02 \x01(\x01H\x01R\x06output\x88\x01\x01\x12$\n" +
@@ -819,7 +837,11 @@ const file_soma_model_v1_catalog_service_proto_rawDesc = "" +
 	"\treasoning\x18\x05 \x01(\x01H\x04R\treasoning\x88\x01\x01\x12\x19\n" +
 	"\x05image\x18\x06 \x01(\x01H\x05R\x05image\x88\x01\x01\x12\x1b\n" +
 	"\x06minute\x18\a \x01(\x01H\x06R\x06minute\x88\x01\x01\x12\x1d\n" +
-	"\arequest\x18\b \x01(\x01H\aR\arequest\x88\x01\x01\x124\n" +
+	"\arequest\x18\b \x01(\x01H\aR\arequest\x88\x01\x01\x12#\n" +
+	"\n" +
+	"characters\x18\v \x01(\x01H\bR\n" +
+	"characters\x88\x01\x01\x12\x1b\n" +
+	"\x06search\x18\f \x01(\x01H\tR\x06search\x88\x01\x01\x124\n" +
 	"\x05tiers\x18\t \x03(\v2\x1e.soma.model.v1.Price.PriceTierR\x05tiers\x12\x13\n" +
 	"\x05as_of\x18\n" +
 	" \x01(\tR\x04asOf\x1a\xe7\x01\n" +
@@ -844,7 +866,9 @@ const file_soma_model_v1_catalog_service_proto_rawDesc = "" +
 	"\x06_imageB\t\n" +
 	"\a_minuteB\n" +
 	"\n" +
-	"\b_request\"\xb3\x02\n" +
+	"\b_requestB\r\n" +
+	"\v_charactersB\t\n" +
+	"\a_search\"\xb3\x02\n" +
 	"\bProvider\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05title\x18\x02 \x01(\tR\x05title\x123\n" +

@@ -1053,7 +1053,7 @@ func (x *TokenLogprob) GetTop() []*TokenLogprob {
 	return nil
 }
 
-// Usage counts the tokens of a generation.
+// Usage counts what a generation took: tokens, or what else the provider is paid for.
 type Usage struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Tokens read.
@@ -1069,7 +1069,15 @@ type Usage struct {
 	// How many of the tokens read were written to the provider's cache; 0 when the provider does not report it.
 	CacheWritePromptTokens int32 `protobuf:"varint,6,opt,name=cache_write_prompt_tokens,json=cacheWritePromptTokens,proto3" json:"cache_write_prompt_tokens,omitempty"`
 	// Whether a number is estimated, because the provider did not report it.
-	Estimated     bool `protobuf:"varint,7,opt,name=estimated,proto3" json:"estimated,omitempty"`
+	Estimated bool `protobuf:"varint,7,opt,name=estimated,proto3" json:"estimated,omitempty"`
+	// Seconds of sound that were read.
+	AudioSeconds float64 `protobuf:"fixed64,8,opt,name=audio_seconds,json=audioSeconds,proto3" json:"audio_seconds,omitempty"`
+	// Pictures made.
+	Images int32 `protobuf:"varint,9,opt,name=images,proto3" json:"images,omitempty"`
+	// Characters spoken.
+	Characters int32 `protobuf:"varint,10,opt,name=characters,proto3" json:"characters,omitempty"`
+	// Searches, as providers of sorting count them.
+	SearchUnits   int32 `protobuf:"varint,11,opt,name=search_units,json=searchUnits,proto3" json:"search_units,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1151,6 +1159,34 @@ func (x *Usage) GetEstimated() bool {
 		return x.Estimated
 	}
 	return false
+}
+
+func (x *Usage) GetAudioSeconds() float64 {
+	if x != nil {
+		return x.AudioSeconds
+	}
+	return 0
+}
+
+func (x *Usage) GetImages() int32 {
+	if x != nil {
+		return x.Images
+	}
+	return 0
+}
+
+func (x *Usage) GetCharacters() int32 {
+	if x != nil {
+		return x.Characters
+	}
+	return 0
+}
+
+func (x *Usage) GetSearchUnits() int32 {
+	if x != nil {
+		return x.SearchUnits
+	}
+	return 0
 }
 
 // ToolCallDelta is a piece of a tool call as it streams.
@@ -1478,7 +1514,7 @@ const file_soma_model_v1_message_proto_rawDesc = "" +
 	"\x05token\x18\x01 \x01(\tR\x05token\x12\x18\n" +
 	"\alogprob\x18\x02 \x01(\x01R\alogprob\x12\x12\n" +
 	"\x04utf8\x18\x03 \x01(\fR\x04utf8\x12-\n" +
-	"\x03top\x18\x04 \x03(\v2\x1b.soma.model.v1.TokenLogprobR\x03top\"\xb2\x02\n" +
+	"\x03top\x18\x04 \x03(\v2\x1b.soma.model.v1.TokenLogprobR\x03top\"\xb2\x03\n" +
 	"\x05Usage\x12#\n" +
 	"\rprompt_tokens\x18\x01 \x01(\x05R\fpromptTokens\x12+\n" +
 	"\x11completion_tokens\x18\x02 \x01(\x05R\x10completionTokens\x12!\n" +
@@ -1486,7 +1522,14 @@ const file_soma_model_v1_message_proto_rawDesc = "" +
 	"\x14cached_prompt_tokens\x18\x04 \x01(\x05R\x12cachedPromptTokens\x12)\n" +
 	"\x10reasoning_tokens\x18\x05 \x01(\x05R\x0freasoningTokens\x129\n" +
 	"\x19cache_write_prompt_tokens\x18\x06 \x01(\x05R\x16cacheWritePromptTokens\x12\x1c\n" +
-	"\testimated\x18\a \x01(\bR\testimated\"\x8e\x01\n" +
+	"\testimated\x18\a \x01(\bR\testimated\x12#\n" +
+	"\raudio_seconds\x18\b \x01(\x01R\faudioSeconds\x12\x16\n" +
+	"\x06images\x18\t \x01(\x05R\x06images\x12\x1e\n" +
+	"\n" +
+	"characters\x18\n" +
+	" \x01(\x05R\n" +
+	"characters\x12!\n" +
+	"\fsearch_units\x18\v \x01(\x05R\vsearchUnits\"\x8e\x01\n" +
 	"\rToolCallDelta\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\x05R\x05index\x12\x17\n" +
 	"\acall_id\x18\x02 \x01(\tR\x06callId\x12\x12\n" +

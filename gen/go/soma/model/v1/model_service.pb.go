@@ -1159,6 +1159,564 @@ func (x *CountTokensResponse) GetEstimated() bool {
 	return false
 }
 
+// ModerationInput is one thing to judge.
+type ModerationInput struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its texts and pictures, which are judged together.
+	Parts         []*Part `protobuf:"bytes,1,rep,name=parts,proto3" json:"parts,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ModerationInput) Reset() {
+	*x = ModerationInput{}
+	mi := &file_soma_model_v1_model_service_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ModerationInput) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ModerationInput) ProtoMessage() {}
+
+func (x *ModerationInput) ProtoReflect() protoreflect.Message {
+	mi := &file_soma_model_v1_model_service_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ModerationInput.ProtoReflect.Descriptor instead.
+func (*ModerationInput) Descriptor() ([]byte, []int) {
+	return file_soma_model_v1_model_service_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *ModerationInput) GetParts() []*Part {
+	if x != nil {
+		return x.Parts
+	}
+	return nil
+}
+
+// ModerateRequest asks a model whether texts and pictures may be shown.
+type ModerateRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Name of the model as the catalogue lists it; empty for the first that can.
+	Model string `protobuf:"bytes,1,opt,name=model,proto3" json:"model,omitempty"`
+	// What is to be judged. Each has a result of its own.
+	Inputs []*ModerationInput `protobuf:"bytes,2,rep,name=inputs,proto3" json:"inputs,omitempty"`
+	// Parameters that this contract has no field for, as a JSON object; its members reach the provider as they are.
+	ProviderParams string `protobuf:"bytes,3,opt,name=provider_params,json=providerParams,proto3" json:"provider_params,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *ModerateRequest) Reset() {
+	*x = ModerateRequest{}
+	mi := &file_soma_model_v1_model_service_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ModerateRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ModerateRequest) ProtoMessage() {}
+
+func (x *ModerateRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_soma_model_v1_model_service_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ModerateRequest.ProtoReflect.Descriptor instead.
+func (*ModerateRequest) Descriptor() ([]byte, []int) {
+	return file_soma_model_v1_model_service_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *ModerateRequest) GetModel() string {
+	if x != nil {
+		return x.Model
+	}
+	return ""
+}
+
+func (x *ModerateRequest) GetInputs() []*ModerationInput {
+	if x != nil {
+		return x.Inputs
+	}
+	return nil
+}
+
+func (x *ModerateRequest) GetProviderParams() string {
+	if x != nil {
+		return x.ProviderParams
+	}
+	return ""
+}
+
+// ModerationCategory is what a model found of one kind.
+type ModerationCategory struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The kind, as the provider names it, such as `violence`.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Whether the provider considers it found.
+	Flagged bool `protobuf:"varint,2,opt,name=flagged,proto3" json:"flagged,omitempty"`
+	// How sure the model is, 0 to 1.
+	Score float64 `protobuf:"fixed64,3,opt,name=score,proto3" json:"score,omitempty"`
+	// What the score comes from: `text`, `image`; empty when the provider does not say.
+	AppliedTo     []string `protobuf:"bytes,4,rep,name=applied_to,json=appliedTo,proto3" json:"applied_to,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ModerationCategory) Reset() {
+	*x = ModerationCategory{}
+	mi := &file_soma_model_v1_model_service_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ModerationCategory) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ModerationCategory) ProtoMessage() {}
+
+func (x *ModerationCategory) ProtoReflect() protoreflect.Message {
+	mi := &file_soma_model_v1_model_service_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ModerationCategory.ProtoReflect.Descriptor instead.
+func (*ModerationCategory) Descriptor() ([]byte, []int) {
+	return file_soma_model_v1_model_service_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *ModerationCategory) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *ModerationCategory) GetFlagged() bool {
+	if x != nil {
+		return x.Flagged
+	}
+	return false
+}
+
+func (x *ModerationCategory) GetScore() float64 {
+	if x != nil {
+		return x.Score
+	}
+	return 0
+}
+
+func (x *ModerationCategory) GetAppliedTo() []string {
+	if x != nil {
+		return x.AppliedTo
+	}
+	return nil
+}
+
+// ModerationResult is the judgement of one input.
+type ModerationResult struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Whether any kind is found.
+	Flagged bool `protobuf:"varint,1,opt,name=flagged,proto3" json:"flagged,omitempty"`
+	// Every kind that the model knows.
+	Categories    []*ModerationCategory `protobuf:"bytes,2,rep,name=categories,proto3" json:"categories,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ModerationResult) Reset() {
+	*x = ModerationResult{}
+	mi := &file_soma_model_v1_model_service_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ModerationResult) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ModerationResult) ProtoMessage() {}
+
+func (x *ModerationResult) ProtoReflect() protoreflect.Message {
+	mi := &file_soma_model_v1_model_service_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ModerationResult.ProtoReflect.Descriptor instead.
+func (*ModerationResult) Descriptor() ([]byte, []int) {
+	return file_soma_model_v1_model_service_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *ModerationResult) GetFlagged() bool {
+	if x != nil {
+		return x.Flagged
+	}
+	return false
+}
+
+func (x *ModerationResult) GetCategories() []*ModerationCategory {
+	if x != nil {
+		return x.Categories
+	}
+	return nil
+}
+
+// ModerateResponse is the results, in the request's order.
+type ModerateResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Id of the call, and of its usage record.
+	GenerationId string `protobuf:"bytes,1,opt,name=generation_id,json=generationId,proto3" json:"generation_id,omitempty"`
+	// The model that judged.
+	Model string `protobuf:"bytes,2,opt,name=model,proto3" json:"model,omitempty"`
+	// The provider that serves it.
+	Provider string `protobuf:"bytes,3,opt,name=provider,proto3" json:"provider,omitempty"`
+	// One result for each input.
+	Results []*ModerationResult `protobuf:"bytes,4,rep,name=results,proto3" json:"results,omitempty"`
+	// Tokens read, as far as the provider counts them.
+	Usage *Usage `protobuf:"bytes,5,opt,name=usage,proto3" json:"usage,omitempty"`
+	// How long the call took, in milliseconds.
+	LatencyMs     float64 `protobuf:"fixed64,6,opt,name=latency_ms,json=latencyMs,proto3" json:"latency_ms,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ModerateResponse) Reset() {
+	*x = ModerateResponse{}
+	mi := &file_soma_model_v1_model_service_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ModerateResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ModerateResponse) ProtoMessage() {}
+
+func (x *ModerateResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_soma_model_v1_model_service_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ModerateResponse.ProtoReflect.Descriptor instead.
+func (*ModerateResponse) Descriptor() ([]byte, []int) {
+	return file_soma_model_v1_model_service_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *ModerateResponse) GetGenerationId() string {
+	if x != nil {
+		return x.GenerationId
+	}
+	return ""
+}
+
+func (x *ModerateResponse) GetModel() string {
+	if x != nil {
+		return x.Model
+	}
+	return ""
+}
+
+func (x *ModerateResponse) GetProvider() string {
+	if x != nil {
+		return x.Provider
+	}
+	return ""
+}
+
+func (x *ModerateResponse) GetResults() []*ModerationResult {
+	if x != nil {
+		return x.Results
+	}
+	return nil
+}
+
+func (x *ModerateResponse) GetUsage() *Usage {
+	if x != nil {
+		return x.Usage
+	}
+	return nil
+}
+
+func (x *ModerateResponse) GetLatencyMs() float64 {
+	if x != nil {
+		return x.LatencyMs
+	}
+	return 0
+}
+
+// RerankRequest asks a model how well documents fit a question.
+type RerankRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Name of the model as the catalogue lists it; empty for the first that can.
+	Model string `protobuf:"bytes,1,opt,name=model,proto3" json:"model,omitempty"`
+	// The question.
+	Query string `protobuf:"bytes,2,opt,name=query,proto3" json:"query,omitempty"`
+	// The documents.
+	Documents []string `protobuf:"bytes,3,rep,name=documents,proto3" json:"documents,omitempty"`
+	// How many of the best are wanted; all when unset.
+	TopN *int32 `protobuf:"varint,4,opt,name=top_n,json=topN,proto3,oneof" json:"top_n,omitempty"`
+	// Parameters that this contract has no field for, as a JSON object; its members reach the provider as they are, such
+	// as `max_tokens_per_doc`. A member that the contract has a field for is refused.
+	ProviderParams string `protobuf:"bytes,5,opt,name=provider_params,json=providerParams,proto3" json:"provider_params,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *RerankRequest) Reset() {
+	*x = RerankRequest{}
+	mi := &file_soma_model_v1_model_service_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RerankRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RerankRequest) ProtoMessage() {}
+
+func (x *RerankRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_soma_model_v1_model_service_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RerankRequest.ProtoReflect.Descriptor instead.
+func (*RerankRequest) Descriptor() ([]byte, []int) {
+	return file_soma_model_v1_model_service_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *RerankRequest) GetModel() string {
+	if x != nil {
+		return x.Model
+	}
+	return ""
+}
+
+func (x *RerankRequest) GetQuery() string {
+	if x != nil {
+		return x.Query
+	}
+	return ""
+}
+
+func (x *RerankRequest) GetDocuments() []string {
+	if x != nil {
+		return x.Documents
+	}
+	return nil
+}
+
+func (x *RerankRequest) GetTopN() int32 {
+	if x != nil && x.TopN != nil {
+		return *x.TopN
+	}
+	return 0
+}
+
+func (x *RerankRequest) GetProviderParams() string {
+	if x != nil {
+		return x.ProviderParams
+	}
+	return ""
+}
+
+// RerankResult says how well one document fits.
+type RerankResult struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Position of the document in the request, from 0.
+	Index int32 `protobuf:"varint,1,opt,name=index,proto3" json:"index,omitempty"`
+	// How well it fits: a higher score is better. The scale is the model's.
+	RelevanceScore float64 `protobuf:"fixed64,2,opt,name=relevance_score,json=relevanceScore,proto3" json:"relevance_score,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *RerankResult) Reset() {
+	*x = RerankResult{}
+	mi := &file_soma_model_v1_model_service_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RerankResult) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RerankResult) ProtoMessage() {}
+
+func (x *RerankResult) ProtoReflect() protoreflect.Message {
+	mi := &file_soma_model_v1_model_service_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RerankResult.ProtoReflect.Descriptor instead.
+func (*RerankResult) Descriptor() ([]byte, []int) {
+	return file_soma_model_v1_model_service_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *RerankResult) GetIndex() int32 {
+	if x != nil {
+		return x.Index
+	}
+	return 0
+}
+
+func (x *RerankResult) GetRelevanceScore() float64 {
+	if x != nil {
+		return x.RelevanceScore
+	}
+	return 0
+}
+
+// RerankResponse is the documents, the best first.
+type RerankResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Id of the call, and of its usage record.
+	GenerationId string `protobuf:"bytes,1,opt,name=generation_id,json=generationId,proto3" json:"generation_id,omitempty"`
+	// The model that sorted.
+	Model string `protobuf:"bytes,2,opt,name=model,proto3" json:"model,omitempty"`
+	// The provider that serves it.
+	Provider string `protobuf:"bytes,3,opt,name=provider,proto3" json:"provider,omitempty"`
+	// The documents, the best first.
+	Results []*RerankResult `protobuf:"bytes,4,rep,name=results,proto3" json:"results,omitempty"`
+	// What the provider counts: tokens, or searches.
+	Usage *Usage `protobuf:"bytes,5,opt,name=usage,proto3" json:"usage,omitempty"`
+	// How long the call took, in milliseconds.
+	LatencyMs     float64 `protobuf:"fixed64,6,opt,name=latency_ms,json=latencyMs,proto3" json:"latency_ms,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RerankResponse) Reset() {
+	*x = RerankResponse{}
+	mi := &file_soma_model_v1_model_service_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RerankResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RerankResponse) ProtoMessage() {}
+
+func (x *RerankResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_soma_model_v1_model_service_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RerankResponse.ProtoReflect.Descriptor instead.
+func (*RerankResponse) Descriptor() ([]byte, []int) {
+	return file_soma_model_v1_model_service_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *RerankResponse) GetGenerationId() string {
+	if x != nil {
+		return x.GenerationId
+	}
+	return ""
+}
+
+func (x *RerankResponse) GetModel() string {
+	if x != nil {
+		return x.Model
+	}
+	return ""
+}
+
+func (x *RerankResponse) GetProvider() string {
+	if x != nil {
+		return x.Provider
+	}
+	return ""
+}
+
+func (x *RerankResponse) GetResults() []*RerankResult {
+	if x != nil {
+		return x.Results
+	}
+	return nil
+}
+
+func (x *RerankResponse) GetUsage() *Usage {
+	if x != nil {
+		return x.Usage
+	}
+	return nil
+}
+
+func (x *RerankResponse) GetLatencyMs() float64 {
+	if x != nil {
+		return x.LatencyMs
+	}
+	return 0
+}
+
 var File_soma_model_v1_model_service_proto protoreflect.FileDescriptor
 
 const file_soma_model_v1_model_service_proto_rawDesc = "" +
@@ -1265,7 +1823,51 @@ const file_soma_model_v1_model_service_proto_rawDesc = "" +
 	"\x05model\x18\x01 \x01(\tR\x05model\x12\x1a\n" +
 	"\bprovider\x18\x02 \x01(\tR\bprovider\x12!\n" +
 	"\finput_tokens\x18\x03 \x01(\x05R\vinputTokens\x12\x1c\n" +
-	"\testimated\x18\x04 \x01(\bR\testimated2\xff\x03\n" +
+	"\testimated\x18\x04 \x01(\bR\testimated\"H\n" +
+	"\x0fModerationInput\x125\n" +
+	"\x05parts\x18\x01 \x03(\v2\x13.soma.model.v1.PartB\n" +
+	"\xbaH\a\x92\x01\x04\b\x01\x10@R\x05parts\"\xaa\x01\n" +
+	"\x0fModerateRequest\x12\x1e\n" +
+	"\x05model\x18\x01 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\x05model\x12C\n" +
+	"\x06inputs\x18\x02 \x03(\v2\x1e.soma.model.v1.ModerationInputB\v\xbaH\b\x92\x01\x05\b\x01\x10\x80\bR\x06inputs\x122\n" +
+	"\x0fprovider_params\x18\x03 \x01(\tB\t\xbaH\x06r\x04(\x80\x80@R\x0eproviderParams\"w\n" +
+	"\x12ModerationCategory\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
+	"\aflagged\x18\x02 \x01(\bR\aflagged\x12\x14\n" +
+	"\x05score\x18\x03 \x01(\x01R\x05score\x12\x1d\n" +
+	"\n" +
+	"applied_to\x18\x04 \x03(\tR\tappliedTo\"o\n" +
+	"\x10ModerationResult\x12\x18\n" +
+	"\aflagged\x18\x01 \x01(\bR\aflagged\x12A\n" +
+	"\n" +
+	"categories\x18\x02 \x03(\v2!.soma.model.v1.ModerationCategoryR\n" +
+	"categories\"\xef\x01\n" +
+	"\x10ModerateResponse\x12#\n" +
+	"\rgeneration_id\x18\x01 \x01(\tR\fgenerationId\x12\x14\n" +
+	"\x05model\x18\x02 \x01(\tR\x05model\x12\x1a\n" +
+	"\bprovider\x18\x03 \x01(\tR\bprovider\x129\n" +
+	"\aresults\x18\x04 \x03(\v2\x1f.soma.model.v1.ModerationResultR\aresults\x12*\n" +
+	"\x05usage\x18\x05 \x01(\v2\x14.soma.model.v1.UsageR\x05usage\x12\x1d\n" +
+	"\n" +
+	"latency_ms\x18\x06 \x01(\x01R\tlatencyMs\"\xde\x01\n" +
+	"\rRerankRequest\x12\x1e\n" +
+	"\x05model\x18\x01 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\x05model\x12!\n" +
+	"\x05query\x18\x02 \x01(\tB\v\xbaH\br\x06\x10\x01\x18\x80\x80\bR\x05query\x12)\n" +
+	"\tdocuments\x18\x03 \x03(\tB\v\xbaH\b\x92\x01\x05\b\x01\x10\x90NR\tdocuments\x12!\n" +
+	"\x05top_n\x18\x04 \x01(\x05B\a\xbaH\x04\x1a\x02(\x01H\x00R\x04topN\x88\x01\x01\x122\n" +
+	"\x0fprovider_params\x18\x05 \x01(\tB\t\xbaH\x06r\x04(\x80\x80@R\x0eproviderParamsB\b\n" +
+	"\x06_top_n\"M\n" +
+	"\fRerankResult\x12\x14\n" +
+	"\x05index\x18\x01 \x01(\x05R\x05index\x12'\n" +
+	"\x0frelevance_score\x18\x02 \x01(\x01R\x0erelevanceScore\"\xe9\x01\n" +
+	"\x0eRerankResponse\x12#\n" +
+	"\rgeneration_id\x18\x01 \x01(\tR\fgenerationId\x12\x14\n" +
+	"\x05model\x18\x02 \x01(\tR\x05model\x12\x1a\n" +
+	"\bprovider\x18\x03 \x01(\tR\bprovider\x125\n" +
+	"\aresults\x18\x04 \x03(\v2\x1b.soma.model.v1.RerankResultR\aresults\x12*\n" +
+	"\x05usage\x18\x05 \x01(\v2\x14.soma.model.v1.UsageR\x05usage\x12\x1d\n" +
+	"\n" +
+	"latency_ms\x18\x06 \x01(\x01R\tlatencyMs2\xf6\x05\n" +
 	"\fModelService\x12z\n" +
 	"\bGenerate\x12\x1e.soma.model.v1.GenerateRequest\x1a\x1f.soma.model.v1.GenerateResponse\"+\x8a\xe7\x18\x10\n" +
 	"\x0eexecute:models\x82\xd3\xe4\x93\x02\x11:\x01*\"\f/v1/generate0\x01\x12q\n" +
@@ -1274,7 +1876,11 @@ const file_soma_model_v1_model_service_proto_rawDesc = "" +
 	"\x05Embed\x12\x1b.soma.model.v1.EmbedRequest\x1a\x1c.soma.model.v1.EmbedResponse\"1\x8a\xe7\x18\x10\n" +
 	"\x0eexecute:models\x82\xd3\xe4\x93\x02\x17:\x01*\"\x12/slm/v1/embeddings\x12\x88\x01\n" +
 	"\vCountTokens\x12!.soma.model.v1.CountTokensRequest\x1a\".soma.model.v1.CountTokensResponse\"2\x8a\xe7\x18\x10\n" +
-	"\x0eexecute:models\x82\xd3\xe4\x93\x02\x15:\x01*\"\x10/v1/tokens/count\x90\x02\x01B\xa6\x01\n" +
+	"\x0eexecute:models\x82\xd3\xe4\x93\x02\x15:\x01*\"\x10/v1/tokens/count\x90\x02\x01\x12\x7f\n" +
+	"\bModerate\x12\x1e.soma.model.v1.ModerateRequest\x1a\x1f.soma.model.v1.ModerateResponse\"2\x8a\xe7\x18\x10\n" +
+	"\x0eexecute:models\x82\xd3\xe4\x93\x02\x18:\x01*\"\x13/slm/v1/moderations\x12t\n" +
+	"\x06Rerank\x12\x1c.soma.model.v1.RerankRequest\x1a\x1d.soma.model.v1.RerankResponse\"-\x8a\xe7\x18\x10\n" +
+	"\x0eexecute:models\x82\xd3\xe4\x93\x02\x13:\x01*\"\x0e/slm/v1/rerankB\xa6\x01\n" +
 	"\x11com.soma.model.v1B\x11ModelServiceProtoP\x01Z(somamesh/contracts/soma/model/v1;modelv1\xa2\x02\x03SMX\xaa\x02\rSoma.Model.V1\xca\x02\rSoma\\Model\\V1\xe2\x02\x19Soma\\Model\\V1\\GPBMetadata\xea\x02\x0fSoma::Model::V1b\x06proto3"
 
 var (
@@ -1289,7 +1895,7 @@ func file_soma_model_v1_model_service_proto_rawDescGZIP() []byte {
 	return file_soma_model_v1_model_service_proto_rawDescData
 }
 
-var file_soma_model_v1_model_service_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
+var file_soma_model_v1_model_service_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
 var file_soma_model_v1_model_service_proto_goTypes = []any{
 	(*GenerateRequest)(nil),     // 0: soma.model.v1.GenerateRequest
 	(*GenerationStarted)(nil),   // 1: soma.model.v1.GenerationStarted
@@ -1305,50 +1911,70 @@ var file_soma_model_v1_model_service_proto_goTypes = []any{
 	(*EmbedResponse)(nil),       // 11: soma.model.v1.EmbedResponse
 	(*CountTokensRequest)(nil),  // 12: soma.model.v1.CountTokensRequest
 	(*CountTokensResponse)(nil), // 13: soma.model.v1.CountTokensResponse
-	(*Message)(nil),             // 14: soma.model.v1.Message
-	(*Source)(nil),              // 15: soma.model.v1.Source
-	(*GenerationOptions)(nil),   // 16: soma.model.v1.GenerationOptions
-	(FinishReason)(0),           // 17: soma.model.v1.FinishReason
-	(*Usage)(nil),               // 18: soma.model.v1.Usage
-	(*Delta)(nil),               // 19: soma.model.v1.Delta
-	(*v1.StreamError)(nil),      // 20: soma.mesh.v1.StreamError
-	(*v1.Heartbeat)(nil),        // 21: soma.mesh.v1.Heartbeat
+	(*ModerationInput)(nil),     // 14: soma.model.v1.ModerationInput
+	(*ModerateRequest)(nil),     // 15: soma.model.v1.ModerateRequest
+	(*ModerationCategory)(nil),  // 16: soma.model.v1.ModerationCategory
+	(*ModerationResult)(nil),    // 17: soma.model.v1.ModerationResult
+	(*ModerateResponse)(nil),    // 18: soma.model.v1.ModerateResponse
+	(*RerankRequest)(nil),       // 19: soma.model.v1.RerankRequest
+	(*RerankResult)(nil),        // 20: soma.model.v1.RerankResult
+	(*RerankResponse)(nil),      // 21: soma.model.v1.RerankResponse
+	(*Message)(nil),             // 22: soma.model.v1.Message
+	(*Source)(nil),              // 23: soma.model.v1.Source
+	(*GenerationOptions)(nil),   // 24: soma.model.v1.GenerationOptions
+	(FinishReason)(0),           // 25: soma.model.v1.FinishReason
+	(*Usage)(nil),               // 26: soma.model.v1.Usage
+	(*Delta)(nil),               // 27: soma.model.v1.Delta
+	(*v1.StreamError)(nil),      // 28: soma.mesh.v1.StreamError
+	(*v1.Heartbeat)(nil),        // 29: soma.mesh.v1.Heartbeat
+	(*Part)(nil),                // 30: soma.model.v1.Part
 }
 var file_soma_model_v1_model_service_proto_depIdxs = []int32{
-	14, // 0: soma.model.v1.GenerateRequest.messages:type_name -> soma.model.v1.Message
-	15, // 1: soma.model.v1.GenerateRequest.sources:type_name -> soma.model.v1.Source
-	16, // 2: soma.model.v1.GenerateRequest.options:type_name -> soma.model.v1.GenerationOptions
-	17, // 3: soma.model.v1.GenerationFinished.finish_reason:type_name -> soma.model.v1.FinishReason
-	18, // 4: soma.model.v1.GenerationFinished.usage:type_name -> soma.model.v1.Usage
-	15, // 5: soma.model.v1.GenerationFinished.sources:type_name -> soma.model.v1.Source
+	22, // 0: soma.model.v1.GenerateRequest.messages:type_name -> soma.model.v1.Message
+	23, // 1: soma.model.v1.GenerateRequest.sources:type_name -> soma.model.v1.Source
+	24, // 2: soma.model.v1.GenerateRequest.options:type_name -> soma.model.v1.GenerationOptions
+	25, // 3: soma.model.v1.GenerationFinished.finish_reason:type_name -> soma.model.v1.FinishReason
+	26, // 4: soma.model.v1.GenerationFinished.usage:type_name -> soma.model.v1.Usage
+	23, // 5: soma.model.v1.GenerationFinished.sources:type_name -> soma.model.v1.Source
 	1,  // 6: soma.model.v1.GenerationAnswer.started:type_name -> soma.model.v1.GenerationStarted
-	19, // 7: soma.model.v1.GenerationAnswer.delta:type_name -> soma.model.v1.Delta
+	27, // 7: soma.model.v1.GenerationAnswer.delta:type_name -> soma.model.v1.Delta
 	2,  // 8: soma.model.v1.GenerationAnswer.finished:type_name -> soma.model.v1.GenerationFinished
 	1,  // 9: soma.model.v1.GenerateResponse.started:type_name -> soma.model.v1.GenerationStarted
-	19, // 10: soma.model.v1.GenerateResponse.delta:type_name -> soma.model.v1.Delta
+	27, // 10: soma.model.v1.GenerateResponse.delta:type_name -> soma.model.v1.Delta
 	2,  // 11: soma.model.v1.GenerateResponse.finished:type_name -> soma.model.v1.GenerationFinished
-	20, // 12: soma.model.v1.GenerateResponse.error:type_name -> soma.mesh.v1.StreamError
-	21, // 13: soma.model.v1.GenerateResponse.heartbeat:type_name -> soma.mesh.v1.Heartbeat
+	28, // 12: soma.model.v1.GenerateResponse.error:type_name -> soma.mesh.v1.StreamError
+	29, // 13: soma.model.v1.GenerateResponse.heartbeat:type_name -> soma.mesh.v1.Heartbeat
 	3,  // 14: soma.model.v1.GenerateResponse.answer:type_name -> soma.model.v1.GenerationAnswer
-	18, // 15: soma.model.v1.InferResponse.usage:type_name -> soma.model.v1.Usage
+	26, // 15: soma.model.v1.InferResponse.usage:type_name -> soma.model.v1.Usage
 	7,  // 16: soma.model.v1.EmbedRequest.tokens:type_name -> soma.model.v1.TokenNumbers
 	9,  // 17: soma.model.v1.EmbedResponse.vectors:type_name -> soma.model.v1.Vector
 	10, // 18: soma.model.v1.EmbedResponse.usage:type_name -> soma.model.v1.EmbeddingUsage
-	14, // 19: soma.model.v1.CountTokensRequest.messages:type_name -> soma.model.v1.Message
-	16, // 20: soma.model.v1.CountTokensRequest.options:type_name -> soma.model.v1.GenerationOptions
-	0,  // 21: soma.model.v1.ModelService.Generate:input_type -> soma.model.v1.GenerateRequest
-	5,  // 22: soma.model.v1.ModelService.Infer:input_type -> soma.model.v1.InferRequest
-	8,  // 23: soma.model.v1.ModelService.Embed:input_type -> soma.model.v1.EmbedRequest
-	12, // 24: soma.model.v1.ModelService.CountTokens:input_type -> soma.model.v1.CountTokensRequest
-	4,  // 25: soma.model.v1.ModelService.Generate:output_type -> soma.model.v1.GenerateResponse
-	6,  // 26: soma.model.v1.ModelService.Infer:output_type -> soma.model.v1.InferResponse
-	11, // 27: soma.model.v1.ModelService.Embed:output_type -> soma.model.v1.EmbedResponse
-	13, // 28: soma.model.v1.ModelService.CountTokens:output_type -> soma.model.v1.CountTokensResponse
-	25, // [25:29] is the sub-list for method output_type
-	21, // [21:25] is the sub-list for method input_type
-	21, // [21:21] is the sub-list for extension type_name
-	21, // [21:21] is the sub-list for extension extendee
-	0,  // [0:21] is the sub-list for field type_name
+	22, // 19: soma.model.v1.CountTokensRequest.messages:type_name -> soma.model.v1.Message
+	24, // 20: soma.model.v1.CountTokensRequest.options:type_name -> soma.model.v1.GenerationOptions
+	30, // 21: soma.model.v1.ModerationInput.parts:type_name -> soma.model.v1.Part
+	14, // 22: soma.model.v1.ModerateRequest.inputs:type_name -> soma.model.v1.ModerationInput
+	16, // 23: soma.model.v1.ModerationResult.categories:type_name -> soma.model.v1.ModerationCategory
+	17, // 24: soma.model.v1.ModerateResponse.results:type_name -> soma.model.v1.ModerationResult
+	26, // 25: soma.model.v1.ModerateResponse.usage:type_name -> soma.model.v1.Usage
+	20, // 26: soma.model.v1.RerankResponse.results:type_name -> soma.model.v1.RerankResult
+	26, // 27: soma.model.v1.RerankResponse.usage:type_name -> soma.model.v1.Usage
+	0,  // 28: soma.model.v1.ModelService.Generate:input_type -> soma.model.v1.GenerateRequest
+	5,  // 29: soma.model.v1.ModelService.Infer:input_type -> soma.model.v1.InferRequest
+	8,  // 30: soma.model.v1.ModelService.Embed:input_type -> soma.model.v1.EmbedRequest
+	12, // 31: soma.model.v1.ModelService.CountTokens:input_type -> soma.model.v1.CountTokensRequest
+	15, // 32: soma.model.v1.ModelService.Moderate:input_type -> soma.model.v1.ModerateRequest
+	19, // 33: soma.model.v1.ModelService.Rerank:input_type -> soma.model.v1.RerankRequest
+	4,  // 34: soma.model.v1.ModelService.Generate:output_type -> soma.model.v1.GenerateResponse
+	6,  // 35: soma.model.v1.ModelService.Infer:output_type -> soma.model.v1.InferResponse
+	11, // 36: soma.model.v1.ModelService.Embed:output_type -> soma.model.v1.EmbedResponse
+	13, // 37: soma.model.v1.ModelService.CountTokens:output_type -> soma.model.v1.CountTokensResponse
+	18, // 38: soma.model.v1.ModelService.Moderate:output_type -> soma.model.v1.ModerateResponse
+	21, // 39: soma.model.v1.ModelService.Rerank:output_type -> soma.model.v1.RerankResponse
+	34, // [34:40] is the sub-list for method output_type
+	28, // [28:34] is the sub-list for method input_type
+	28, // [28:28] is the sub-list for extension type_name
+	28, // [28:28] is the sub-list for extension extendee
+	0,  // [0:28] is the sub-list for field type_name
 }
 
 func init() { file_soma_model_v1_model_service_proto_init() }
@@ -1368,13 +1994,14 @@ func file_soma_model_v1_model_service_proto_init() {
 	}
 	file_soma_model_v1_model_service_proto_msgTypes[5].OneofWrappers = []any{}
 	file_soma_model_v1_model_service_proto_msgTypes[8].OneofWrappers = []any{}
+	file_soma_model_v1_model_service_proto_msgTypes[19].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_soma_model_v1_model_service_proto_rawDesc), len(file_soma_model_v1_model_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   14,
+			NumMessages:   22,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

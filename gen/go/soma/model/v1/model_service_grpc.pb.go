@@ -25,13 +25,15 @@ const (
 	ModelService_Infer_FullMethodName       = "/soma.model.v1.ModelService/Infer"
 	ModelService_Embed_FullMethodName       = "/soma.model.v1.ModelService/Embed"
 	ModelService_CountTokens_FullMethodName = "/soma.model.v1.ModelService/CountTokens"
+	ModelService_Moderate_FullMethodName    = "/soma.model.v1.ModelService/Moderate"
+	ModelService_Rerank_FullMethodName      = "/soma.model.v1.ModelService/Rerank"
 )
 
 // ModelServiceClient is the client API for ModelService service.
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// ModelService generates text, makes vectors and counts tokens.
+// ModelService generates text, makes vectors, counts tokens, and judges and sorts texts.
 type ModelServiceClient interface {
 	// Generate streams a model's continuation of a conversation.
 	Generate(ctx context.Context, in *GenerateRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[GenerateResponse], error)
@@ -42,6 +44,10 @@ type ModelServiceClient interface {
 	// CountTokens returns how many tokens a model would read of a conversation. It asks the provider, or estimates the
 	// number if the provider does not count.
 	CountTokens(ctx context.Context, in *CountTokensRequest, opts ...grpc.CallOption) (*CountTokensResponse, error)
+	// Moderate says whether texts and pictures may be shown.
+	Moderate(ctx context.Context, in *ModerateRequest, opts ...grpc.CallOption) (*ModerateResponse, error)
+	// Rerank sorts documents by how well they fit a question.
+	Rerank(ctx context.Context, in *RerankRequest, opts ...grpc.CallOption) (*RerankResponse, error)
 }
 
 type modelServiceClient struct {
@@ -101,11 +107,31 @@ func (c *modelServiceClient) CountTokens(ctx context.Context, in *CountTokensReq
 	return out, nil
 }
 
+func (c *modelServiceClient) Moderate(ctx context.Context, in *ModerateRequest, opts ...grpc.CallOption) (*ModerateResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ModerateResponse)
+	err := c.cc.Invoke(ctx, ModelService_Moderate_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *modelServiceClient) Rerank(ctx context.Context, in *RerankRequest, opts ...grpc.CallOption) (*RerankResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RerankResponse)
+	err := c.cc.Invoke(ctx, ModelService_Rerank_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // ModelServiceServer is the server API for ModelService service.
 // All implementations must embed UnimplementedModelServiceServer
 // for forward compatibility.
 //
-// ModelService generates text, makes vectors and counts tokens.
+// ModelService generates text, makes vectors, counts tokens, and judges and sorts texts.
 type ModelServiceServer interface {
 	// Generate streams a model's continuation of a conversation.
 	Generate(*GenerateRequest, grpc.ServerStreamingServer[GenerateResponse]) error
@@ -116,6 +142,10 @@ type ModelServiceServer interface {
 	// CountTokens returns how many tokens a model would read of a conversation. It asks the provider, or estimates the
 	// number if the provider does not count.
 	CountTokens(context.Context, *CountTokensRequest) (*CountTokensResponse, error)
+	// Moderate says whether texts and pictures may be shown.
+	Moderate(context.Context, *ModerateRequest) (*ModerateResponse, error)
+	// Rerank sorts documents by how well they fit a question.
+	Rerank(context.Context, *RerankRequest) (*RerankResponse, error)
 	mustEmbedUnimplementedModelServiceServer()
 }
 
@@ -137,6 +167,12 @@ func (UnimplementedModelServiceServer) Embed(context.Context, *EmbedRequest) (*E
 }
 func (UnimplementedModelServiceServer) CountTokens(context.Context, *CountTokensRequest) (*CountTokensResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method CountTokens not implemented")
+}
+func (UnimplementedModelServiceServer) Moderate(context.Context, *ModerateRequest) (*ModerateResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Moderate not implemented")
+}
+func (UnimplementedModelServiceServer) Rerank(context.Context, *RerankRequest) (*RerankResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Rerank not implemented")
 }
 func (UnimplementedModelServiceServer) mustEmbedUnimplementedModelServiceServer() {}
 func (UnimplementedModelServiceServer) testEmbeddedByValue()                      {}
@@ -224,6 +260,42 @@ func _ModelService_CountTokens_Handler(srv interface{}, ctx context.Context, dec
 	return interceptor(ctx, in, info, handler)
 }
 
+func _ModelService_Moderate_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ModerateRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ModelServiceServer).Moderate(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ModelService_Moderate_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ModelServiceServer).Moderate(ctx, req.(*ModerateRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ModelService_Rerank_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RerankRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ModelServiceServer).Rerank(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ModelService_Rerank_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ModelServiceServer).Rerank(ctx, req.(*RerankRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // ModelService_ServiceDesc is the grpc.ServiceDesc for ModelService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -242,6 +314,14 @@ var ModelService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "CountTokens",
 			Handler:    _ModelService_CountTokens_Handler,
+		},
+		{
+			MethodName: "Moderate",
+			Handler:    _ModelService_Moderate_Handler,
+		},
+		{
+			MethodName: "Rerank",
+			Handler:    _ModelService_Rerank_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{

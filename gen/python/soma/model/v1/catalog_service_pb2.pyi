@@ -43,11 +43,11 @@ class Model(_message.Message):
         CAPABILITY_TOOLS: Model._Capability.ValueType  # 4
         """Asks for tool calls."""
         CAPABILITY_RERANK: Model._Capability.ValueType  # 5
-        """Sorts texts by how well they fit a question. No method of the mesh asks for it, as for all that follow."""
+        """Sorts texts by how well they fit a question."""
         CAPABILITY_IMAGE: Model._Capability.ValueType  # 6
         """Makes images."""
         CAPABILITY_VIDEO: Model._Capability.ValueType  # 7
-        """Makes videos."""
+        """Makes videos. No method of the mesh asks for it."""
         CAPABILITY_SPEECH: Model._Capability.ValueType  # 8
         """Speaks a text."""
         CAPABILITY_TRANSCRIPTION: Model._Capability.ValueType  # 9
@@ -71,11 +71,11 @@ class Model(_message.Message):
     CAPABILITY_TOOLS: Model.Capability.ValueType  # 4
     """Asks for tool calls."""
     CAPABILITY_RERANK: Model.Capability.ValueType  # 5
-    """Sorts texts by how well they fit a question. No method of the mesh asks for it, as for all that follow."""
+    """Sorts texts by how well they fit a question."""
     CAPABILITY_IMAGE: Model.Capability.ValueType  # 6
     """Makes images."""
     CAPABILITY_VIDEO: Model.Capability.ValueType  # 7
-    """Makes videos."""
+    """Makes videos. No method of the mesh asks for it."""
     CAPABILITY_SPEECH: Model.Capability.ValueType  # 8
     """Speaks a text."""
     CAPABILITY_TRANSCRIPTION: Model.Capability.ValueType  # 9
@@ -249,6 +249,8 @@ class Price(_message.Message):
     IMAGE_FIELD_NUMBER: _builtins.int
     MINUTE_FIELD_NUMBER: _builtins.int
     REQUEST_FIELD_NUMBER: _builtins.int
+    CHARACTERS_FIELD_NUMBER: _builtins.int
+    SEARCH_FIELD_NUMBER: _builtins.int
     TIERS_FIELD_NUMBER: _builtins.int
     AS_OF_FIELD_NUMBER: _builtins.int
     input: _builtins.float
@@ -267,6 +269,10 @@ class Price(_message.Message):
     """One minute of sound."""
     request: _builtins.float
     """One request, beside its tokens."""
+    characters: _builtins.float
+    """A million characters of text that are spoken."""
+    search: _builtins.float
+    """One search of a model that sorts."""
     as_of: _builtins.str
     """The day (YYYY-MM-DD) of the price list; empty when the provider's own list of models says the price."""
     @_builtins.property
@@ -284,17 +290,21 @@ class Price(_message.Message):
         image: _builtins.float | None = ...,
         minute: _builtins.float | None = ...,
         request: _builtins.float | None = ...,
+        characters: _builtins.float | None = ...,
+        search: _builtins.float | None = ...,
         tiers: _abc.Iterable[Global___Price.PriceTier] | None = ...,
         as_of: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_cache_write", b"_cache_write", "_cached_read", b"_cached_read", "_image", b"_image", "_input", b"_input", "_minute", b"_minute", "_output", b"_output", "_reasoning", b"_reasoning", "_request", b"_request", "cache_write", b"cache_write", "cached_read", b"cached_read", "image", b"image", "input", b"input", "minute", b"minute", "output", b"output", "reasoning", b"reasoning", "request", b"request"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_cache_write", b"_cache_write", "_cached_read", b"_cached_read", "_characters", b"_characters", "_image", b"_image", "_input", b"_input", "_minute", b"_minute", "_output", b"_output", "_reasoning", b"_reasoning", "_request", b"_request", "_search", b"_search", "cache_write", b"cache_write", "cached_read", b"cached_read", "characters", b"characters", "image", b"image", "input", b"input", "minute", b"minute", "output", b"output", "reasoning", b"reasoning", "request", b"request", "search", b"search"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cache_write", b"_cache_write", "_cached_read", b"_cached_read", "_image", b"_image", "_input", b"_input", "_minute", b"_minute", "_output", b"_output", "_reasoning", b"_reasoning", "_request", b"_request", "as_of", b"as_of", "cache_write", b"cache_write", "cached_read", b"cached_read", "image", b"image", "input", b"input", "minute", b"minute", "output", b"output", "reasoning", b"reasoning", "request", b"request", "tiers", b"tiers"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cache_write", b"_cache_write", "_cached_read", b"_cached_read", "_characters", b"_characters", "_image", b"_image", "_input", b"_input", "_minute", b"_minute", "_output", b"_output", "_reasoning", b"_reasoning", "_request", b"_request", "_search", b"_search", "as_of", b"as_of", "cache_write", b"cache_write", "cached_read", b"cached_read", "characters", b"characters", "image", b"image", "input", b"input", "minute", b"minute", "output", b"output", "reasoning", b"reasoning", "request", b"request", "search", b"search", "tiers", b"tiers"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__cache_write: _TypeAlias = _typing.Literal["cache_write"]  # noqa: Y015
     _WhichOneofArgType__cache_write: _TypeAlias = _typing.Literal["_cache_write", b"_cache_write"]  # noqa: Y015
     _WhichOneofReturnType__cached_read: _TypeAlias = _typing.Literal["cached_read"]  # noqa: Y015
     _WhichOneofArgType__cached_read: _TypeAlias = _typing.Literal["_cached_read", b"_cached_read"]  # noqa: Y015
+    _WhichOneofReturnType__characters: _TypeAlias = _typing.Literal["characters"]  # noqa: Y015
+    _WhichOneofArgType__characters: _TypeAlias = _typing.Literal["_characters", b"_characters"]  # noqa: Y015
     _WhichOneofReturnType__image: _TypeAlias = _typing.Literal["image"]  # noqa: Y015
     _WhichOneofArgType__image: _TypeAlias = _typing.Literal["_image", b"_image"]  # noqa: Y015
     _WhichOneofReturnType__input: _TypeAlias = _typing.Literal["input"]  # noqa: Y015
@@ -307,10 +317,14 @@ class Price(_message.Message):
     _WhichOneofArgType__reasoning: _TypeAlias = _typing.Literal["_reasoning", b"_reasoning"]  # noqa: Y015
     _WhichOneofReturnType__request: _TypeAlias = _typing.Literal["request"]  # noqa: Y015
     _WhichOneofArgType__request: _TypeAlias = _typing.Literal["_request", b"_request"]  # noqa: Y015
+    _WhichOneofReturnType__search: _TypeAlias = _typing.Literal["search"]  # noqa: Y015
+    _WhichOneofArgType__search: _TypeAlias = _typing.Literal["_search", b"_search"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__cache_write) -> _WhichOneofReturnType__cache_write | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__cached_read) -> _WhichOneofReturnType__cached_read | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__characters) -> _WhichOneofReturnType__characters | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__image) -> _WhichOneofReturnType__image | None: ...
     @_typing.overload
@@ -323,6 +337,8 @@ class Price(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__reasoning) -> _WhichOneofReturnType__reasoning | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__request) -> _WhichOneofReturnType__request | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__search) -> _WhichOneofReturnType__search | None: ...
 
 Global___Price: _TypeAlias = Price  # noqa: Y015
 

@@ -484,7 +484,7 @@ Global___TokenLogprob: _TypeAlias = TokenLogprob  # noqa: Y015
 
 @_typing.final
 class Usage(_message.Message):
-    """Usage counts the tokens of a generation."""
+    """Usage counts what a generation took: tokens, or what else the provider is paid for."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -495,6 +495,10 @@ class Usage(_message.Message):
     REASONING_TOKENS_FIELD_NUMBER: _builtins.int
     CACHE_WRITE_PROMPT_TOKENS_FIELD_NUMBER: _builtins.int
     ESTIMATED_FIELD_NUMBER: _builtins.int
+    AUDIO_SECONDS_FIELD_NUMBER: _builtins.int
+    IMAGES_FIELD_NUMBER: _builtins.int
+    CHARACTERS_FIELD_NUMBER: _builtins.int
+    SEARCH_UNITS_FIELD_NUMBER: _builtins.int
     prompt_tokens: _builtins.int
     """Tokens read."""
     completion_tokens: _builtins.int
@@ -509,6 +513,14 @@ class Usage(_message.Message):
     """How many of the tokens read were written to the provider's cache; 0 when the provider does not report it."""
     estimated: _builtins.bool
     """Whether a number is estimated, because the provider did not report it."""
+    audio_seconds: _builtins.float
+    """Seconds of sound that were read."""
+    images: _builtins.int
+    """Pictures made."""
+    characters: _builtins.int
+    """Characters spoken."""
+    search_units: _builtins.int
+    """Searches, as providers of sorting count them."""
     def __init__(
         self,
         *,
@@ -519,10 +531,14 @@ class Usage(_message.Message):
         reasoning_tokens: _builtins.int = ...,
         cache_write_prompt_tokens: _builtins.int = ...,
         estimated: _builtins.bool = ...,
+        audio_seconds: _builtins.float = ...,
+        images: _builtins.int = ...,
+        characters: _builtins.int = ...,
+        search_units: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cache_write_prompt_tokens", b"cache_write_prompt_tokens", "cached_prompt_tokens", b"cached_prompt_tokens", "completion_tokens", b"completion_tokens", "estimated", b"estimated", "prompt_tokens", b"prompt_tokens", "reasoning_tokens", b"reasoning_tokens", "total_tokens", b"total_tokens"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["audio_seconds", b"audio_seconds", "cache_write_prompt_tokens", b"cache_write_prompt_tokens", "cached_prompt_tokens", b"cached_prompt_tokens", "characters", b"characters", "completion_tokens", b"completion_tokens", "estimated", b"estimated", "images", b"images", "prompt_tokens", b"prompt_tokens", "reasoning_tokens", b"reasoning_tokens", "search_units", b"search_units", "total_tokens", b"total_tokens"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -600,3 +600,285 @@ class CountTokensResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CountTokensResponse: _TypeAlias = CountTokensResponse  # noqa: Y015
+
+@_typing.final
+class ModerationInput(_message.Message):
+    """ModerationInput is one thing to judge."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def parts(self) -> _containers.RepeatedCompositeFieldContainer[_message_pb2.Part]:
+        """Its texts and pictures, which are judged together."""
+
+    def __init__(
+        self,
+        *,
+        parts: _abc.Iterable[_message_pb2.Part] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["parts", b"parts"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ModerationInput: _TypeAlias = ModerationInput  # noqa: Y015
+
+@_typing.final
+class ModerateRequest(_message.Message):
+    """ModerateRequest asks a model whether texts and pictures may be shown."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODEL_FIELD_NUMBER: _builtins.int
+    INPUTS_FIELD_NUMBER: _builtins.int
+    PROVIDER_PARAMS_FIELD_NUMBER: _builtins.int
+    model: _builtins.str
+    """Name of the model as the catalogue lists it; empty for the first that can."""
+    provider_params: _builtins.str
+    """Parameters that this contract has no field for, as a JSON object; its members reach the provider as they are."""
+    @_builtins.property
+    def inputs(self) -> _containers.RepeatedCompositeFieldContainer[Global___ModerationInput]:
+        """What is to be judged. Each has a result of its own."""
+
+    def __init__(
+        self,
+        *,
+        model: _builtins.str = ...,
+        inputs: _abc.Iterable[Global___ModerationInput] | None = ...,
+        provider_params: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["inputs", b"inputs", "model", b"model", "provider_params", b"provider_params"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ModerateRequest: _TypeAlias = ModerateRequest  # noqa: Y015
+
+@_typing.final
+class ModerationCategory(_message.Message):
+    """ModerationCategory is what a model found of one kind."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    FLAGGED_FIELD_NUMBER: _builtins.int
+    SCORE_FIELD_NUMBER: _builtins.int
+    APPLIED_TO_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """The kind, as the provider names it, such as `violence`."""
+    flagged: _builtins.bool
+    """Whether the provider considers it found."""
+    score: _builtins.float
+    """How sure the model is, 0 to 1."""
+    @_builtins.property
+    def applied_to(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What the score comes from: `text`, `image`; empty when the provider does not say."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        flagged: _builtins.bool = ...,
+        score: _builtins.float = ...,
+        applied_to: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["applied_to", b"applied_to", "flagged", b"flagged", "name", b"name", "score", b"score"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ModerationCategory: _TypeAlias = ModerationCategory  # noqa: Y015
+
+@_typing.final
+class ModerationResult(_message.Message):
+    """ModerationResult is the judgement of one input."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FLAGGED_FIELD_NUMBER: _builtins.int
+    CATEGORIES_FIELD_NUMBER: _builtins.int
+    flagged: _builtins.bool
+    """Whether any kind is found."""
+    @_builtins.property
+    def categories(self) -> _containers.RepeatedCompositeFieldContainer[Global___ModerationCategory]:
+        """Every kind that the model knows."""
+
+    def __init__(
+        self,
+        *,
+        flagged: _builtins.bool = ...,
+        categories: _abc.Iterable[Global___ModerationCategory] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["categories", b"categories", "flagged", b"flagged"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ModerationResult: _TypeAlias = ModerationResult  # noqa: Y015
+
+@_typing.final
+class ModerateResponse(_message.Message):
+    """ModerateResponse is the results, in the request's order."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GENERATION_ID_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    PROVIDER_FIELD_NUMBER: _builtins.int
+    RESULTS_FIELD_NUMBER: _builtins.int
+    USAGE_FIELD_NUMBER: _builtins.int
+    LATENCY_MS_FIELD_NUMBER: _builtins.int
+    generation_id: _builtins.str
+    """Id of the call, and of its usage record."""
+    model: _builtins.str
+    """The model that judged."""
+    provider: _builtins.str
+    """The provider that serves it."""
+    latency_ms: _builtins.float
+    """How long the call took, in milliseconds."""
+    @_builtins.property
+    def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___ModerationResult]:
+        """One result for each input."""
+
+    @_builtins.property
+    def usage(self) -> _message_pb2.Usage:
+        """Tokens read, as far as the provider counts them."""
+
+    def __init__(
+        self,
+        *,
+        generation_id: _builtins.str = ...,
+        model: _builtins.str = ...,
+        provider: _builtins.str = ...,
+        results: _abc.Iterable[Global___ModerationResult] | None = ...,
+        usage: _message_pb2.Usage | None = ...,
+        latency_ms: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["usage", b"usage"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["generation_id", b"generation_id", "latency_ms", b"latency_ms", "model", b"model", "provider", b"provider", "results", b"results", "usage", b"usage"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ModerateResponse: _TypeAlias = ModerateResponse  # noqa: Y015
+
+@_typing.final
+class RerankRequest(_message.Message):
+    """RerankRequest asks a model how well documents fit a question."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODEL_FIELD_NUMBER: _builtins.int
+    QUERY_FIELD_NUMBER: _builtins.int
+    DOCUMENTS_FIELD_NUMBER: _builtins.int
+    TOP_N_FIELD_NUMBER: _builtins.int
+    PROVIDER_PARAMS_FIELD_NUMBER: _builtins.int
+    model: _builtins.str
+    """Name of the model as the catalogue lists it; empty for the first that can."""
+    query: _builtins.str
+    """The question."""
+    top_n: _builtins.int
+    """How many of the best are wanted; all when unset."""
+    provider_params: _builtins.str
+    """Parameters that this contract has no field for, as a JSON object; its members reach the provider as they are, such
+    as `max_tokens_per_doc`. A member that the contract has a field for is refused.
+    """
+    @_builtins.property
+    def documents(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The documents."""
+
+    def __init__(
+        self,
+        *,
+        model: _builtins.str = ...,
+        query: _builtins.str = ...,
+        documents: _abc.Iterable[_builtins.str] | None = ...,
+        top_n: _builtins.int | None = ...,
+        provider_params: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_top_n", b"_top_n", "top_n", b"top_n"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_top_n", b"_top_n", "documents", b"documents", "model", b"model", "provider_params", b"provider_params", "query", b"query", "top_n", b"top_n"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__top_n: _TypeAlias = _typing.Literal["top_n"]  # noqa: Y015
+    _WhichOneofArgType__top_n: _TypeAlias = _typing.Literal["_top_n", b"_top_n"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__top_n) -> _WhichOneofReturnType__top_n | None: ...
+
+Global___RerankRequest: _TypeAlias = RerankRequest  # noqa: Y015
+
+@_typing.final
+class RerankResult(_message.Message):
+    """RerankResult says how well one document fits."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INDEX_FIELD_NUMBER: _builtins.int
+    RELEVANCE_SCORE_FIELD_NUMBER: _builtins.int
+    index: _builtins.int
+    """Position of the document in the request, from 0."""
+    relevance_score: _builtins.float
+    """How well it fits: a higher score is better. The scale is the model's."""
+    def __init__(
+        self,
+        *,
+        index: _builtins.int = ...,
+        relevance_score: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["index", b"index", "relevance_score", b"relevance_score"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RerankResult: _TypeAlias = RerankResult  # noqa: Y015
+
+@_typing.final
+class RerankResponse(_message.Message):
+    """RerankResponse is the documents, the best first."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GENERATION_ID_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    PROVIDER_FIELD_NUMBER: _builtins.int
+    RESULTS_FIELD_NUMBER: _builtins.int
+    USAGE_FIELD_NUMBER: _builtins.int
+    LATENCY_MS_FIELD_NUMBER: _builtins.int
+    generation_id: _builtins.str
+    """Id of the call, and of its usage record."""
+    model: _builtins.str
+    """The model that sorted."""
+    provider: _builtins.str
+    """The provider that serves it."""
+    latency_ms: _builtins.float
+    """How long the call took, in milliseconds."""
+    @_builtins.property
+    def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___RerankResult]:
+        """The documents, the best first."""
+
+    @_builtins.property
+    def usage(self) -> _message_pb2.Usage:
+        """What the provider counts: tokens, or searches."""
+
+    def __init__(
+        self,
+        *,
+        generation_id: _builtins.str = ...,
+        model: _builtins.str = ...,
+        provider: _builtins.str = ...,
+        results: _abc.Iterable[Global___RerankResult] | None = ...,
+        usage: _message_pb2.Usage | None = ...,
+        latency_ms: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["usage", b"usage"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["generation_id", b"generation_id", "latency_ms", b"latency_ms", "model", b"model", "provider", b"provider", "results", b"results", "usage", b"usage"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RerankResponse: _TypeAlias = RerankResponse  # noqa: Y015

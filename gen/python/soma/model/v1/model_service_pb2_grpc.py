@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class ModelServiceStub:
-    """ModelService generates text, makes vectors and counts tokens.
+    """ModelService generates text, makes vectors, counts tokens, and judges and sorts texts.
     """
 
     def __init__(self, channel):
@@ -55,10 +55,20 @@ class ModelServiceStub:
                 request_serializer=soma_dot_model_dot_v1_dot_model__service__pb2.CountTokensRequest.SerializeToString,
                 response_deserializer=soma_dot_model_dot_v1_dot_model__service__pb2.CountTokensResponse.FromString,
                 _registered_method=True)
+        self.Moderate = channel.unary_unary(
+                '/soma.model.v1.ModelService/Moderate',
+                request_serializer=soma_dot_model_dot_v1_dot_model__service__pb2.ModerateRequest.SerializeToString,
+                response_deserializer=soma_dot_model_dot_v1_dot_model__service__pb2.ModerateResponse.FromString,
+                _registered_method=True)
+        self.Rerank = channel.unary_unary(
+                '/soma.model.v1.ModelService/Rerank',
+                request_serializer=soma_dot_model_dot_v1_dot_model__service__pb2.RerankRequest.SerializeToString,
+                response_deserializer=soma_dot_model_dot_v1_dot_model__service__pb2.RerankResponse.FromString,
+                _registered_method=True)
 
 
 class ModelServiceServicer:
-    """ModelService generates text, makes vectors and counts tokens.
+    """ModelService generates text, makes vectors, counts tokens, and judges and sorts texts.
     """
 
     def Generate(self, request, context):
@@ -90,6 +100,20 @@ class ModelServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Moderate(self, request, context):
+        """Moderate says whether texts and pictures may be shown.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Rerank(self, request, context):
+        """Rerank sorts documents by how well they fit a question.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ModelServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -113,6 +137,16 @@ def add_ModelServiceServicer_to_server(servicer, server):
                     request_deserializer=soma_dot_model_dot_v1_dot_model__service__pb2.CountTokensRequest.FromString,
                     response_serializer=soma_dot_model_dot_v1_dot_model__service__pb2.CountTokensResponse.SerializeToString,
             ),
+            'Moderate': grpc.unary_unary_rpc_method_handler(
+                    servicer.Moderate,
+                    request_deserializer=soma_dot_model_dot_v1_dot_model__service__pb2.ModerateRequest.FromString,
+                    response_serializer=soma_dot_model_dot_v1_dot_model__service__pb2.ModerateResponse.SerializeToString,
+            ),
+            'Rerank': grpc.unary_unary_rpc_method_handler(
+                    servicer.Rerank,
+                    request_deserializer=soma_dot_model_dot_v1_dot_model__service__pb2.RerankRequest.FromString,
+                    response_serializer=soma_dot_model_dot_v1_dot_model__service__pb2.RerankResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'soma.model.v1.ModelService', rpc_method_handlers)
@@ -122,7 +156,7 @@ def add_ModelServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class ModelService:
-    """ModelService generates text, makes vectors and counts tokens.
+    """ModelService generates text, makes vectors, counts tokens, and judges and sorts texts.
     """
 
     @staticmethod
@@ -223,6 +257,60 @@ class ModelService:
             '/soma.model.v1.ModelService/CountTokens',
             soma_dot_model_dot_v1_dot_model__service__pb2.CountTokensRequest.SerializeToString,
             soma_dot_model_dot_v1_dot_model__service__pb2.CountTokensResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Moderate(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/soma.model.v1.ModelService/Moderate',
+            soma_dot_model_dot_v1_dot_model__service__pb2.ModerateRequest.SerializeToString,
+            soma_dot_model_dot_v1_dot_model__service__pb2.ModerateResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Rerank(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/soma.model.v1.ModelService/Rerank',
+            soma_dot_model_dot_v1_dot_model__service__pb2.RerankRequest.SerializeToString,
+            soma_dot_model_dot_v1_dot_model__service__pb2.RerankResponse.FromString,
             options,
             channel_credentials,
             insecure,

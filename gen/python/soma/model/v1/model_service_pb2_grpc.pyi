@@ -27,7 +27,7 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class ModelServiceStub:
-    """ModelService generates text, makes vectors and counts tokens."""
+    """ModelService generates text, makes vectors, counts tokens, and judges and sorts texts."""
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
@@ -43,10 +43,14 @@ class ModelServiceStub:
     """CountTokens returns how many tokens a model would read of a conversation. It asks the provider, or estimates the
     number if the provider does not count.
     """
+    Moderate: _grpc.UnaryUnaryMultiCallable[_model_service_pb2.ModerateRequest, _model_service_pb2.ModerateResponse]
+    """Moderate says whether texts and pictures may be shown."""
+    Rerank: _grpc.UnaryUnaryMultiCallable[_model_service_pb2.RerankRequest, _model_service_pb2.RerankResponse]
+    """Rerank sorts documents by how well they fit a question."""
 
 @_typing.type_check_only
 class ModelServiceAsyncStub(ModelServiceStub):
-    """ModelService generates text, makes vectors and counts tokens."""
+    """ModelService generates text, makes vectors, counts tokens, and judges and sorts texts."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     Generate: _aio.UnaryStreamMultiCallable[_model_service_pb2.GenerateRequest, _model_service_pb2.GenerateResponse]  # type: ignore[assignment]
@@ -59,9 +63,13 @@ class ModelServiceAsyncStub(ModelServiceStub):
     """CountTokens returns how many tokens a model would read of a conversation. It asks the provider, or estimates the
     number if the provider does not count.
     """
+    Moderate: _aio.UnaryUnaryMultiCallable[_model_service_pb2.ModerateRequest, _model_service_pb2.ModerateResponse]  # type: ignore[assignment]
+    """Moderate says whether texts and pictures may be shown."""
+    Rerank: _aio.UnaryUnaryMultiCallable[_model_service_pb2.RerankRequest, _model_service_pb2.RerankResponse]  # type: ignore[assignment]
+    """Rerank sorts documents by how well they fit a question."""
 
 class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
-    """ModelService generates text, makes vectors and counts tokens."""
+    """ModelService generates text, makes vectors, counts tokens, and judges and sorts texts."""
 
     @_abc_1.abstractmethod
     def Generate(
@@ -96,5 +104,21 @@ class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
         """CountTokens returns how many tokens a model would read of a conversation. It asks the provider, or estimates the
         number if the provider does not count.
         """
+
+    @_abc_1.abstractmethod
+    def Moderate(
+        self,
+        request: _model_service_pb2.ModerateRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_model_service_pb2.ModerateResponse, _abc.Awaitable[_model_service_pb2.ModerateResponse]]:
+        """Moderate says whether texts and pictures may be shown."""
+
+    @_abc_1.abstractmethod
+    def Rerank(
+        self,
+        request: _model_service_pb2.RerankRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_model_service_pb2.RerankResponse, _abc.Awaitable[_model_service_pb2.RerankResponse]]:
+        """Rerank sorts documents by how well they fit a question."""
 
 def add_ModelServiceServicer_to_server(servicer: ModelServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -7,6 +7,7 @@ from somamesh.generated import (
     cost_service,
     event_service,
     log_service,
+    media_service,
     memory_service,
     model_service,
     policy_service,
@@ -35,6 +36,11 @@ class Methods(Connection):
     replay_dead_letter = calling(event_service.replay_dead_letter)
     list_logs = listing(log_service.list_logs)
     tail_logs = following(log_service.tail_logs)
+    edit_image = following(media_service.edit_image)
+    generate_image = following(media_service.generate_image)
+    speak = following(media_service.speak)
+    transcribe = following(media_service.transcribe)
+    translate = calling(media_service.translate)
     delete_conversation = calling(memory_service.delete_conversation)
     forget = calling(memory_service.forget)
     get_context = calling(memory_service.get_context)
@@ -47,6 +53,8 @@ class Methods(Connection):
     retrieve = calling(memory_service.retrieve)
     embed = calling(model_service.embed)
     infer = calling(model_service.infer)
+    moderate = calling(model_service.moderate)
+    rerank = calling(model_service.rerank)
     evaluate_policy = calling(policy_service.evaluate_policy)
     cancel_response = calling(response_service.cancel_response)
     compact_response = calling(response_service.compact_response)

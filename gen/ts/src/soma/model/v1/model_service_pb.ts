@@ -11,7 +11,7 @@ import { file_google_api_annotations } from "../../../google/api/annotations_pb"
 import { file_soma_authz_v1_authz } from "../../authz/v1/authz_pb";
 import type { Heartbeat, StreamError } from "../../mesh/v1/stream_pb";
 import { file_soma_mesh_v1_stream } from "../../mesh/v1/stream_pb";
-import type { Delta, FinishReason, Message as Message$1, Source, Usage } from "./message_pb";
+import type { Delta, FinishReason, Message as Message$1, Part, Source, Usage } from "./message_pb";
 import { file_soma_model_v1_message } from "./message_pb";
 import type { GenerationOptions } from "./options_pb";
 import { file_soma_model_v1_options } from "./options_pb";
@@ -21,7 +21,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file soma/model/v1/model_service.proto.
  */
 export const file_soma_model_v1_model_service: GenFile = /*@__PURE__*/
-  fileDesc("CiFzb21hL21vZGVsL3YxL21vZGVsX3NlcnZpY2UucHJvdG8SDXNvbWEubW9kZWwudjEiiAIKD0dlbmVyYXRlUmVxdWVzdBIXCgVtb2RlbBgBIAEoCUIIukgFcgMYgAISNQoIbWVzc2FnZXMYAiADKAsyFi5zb21hLm1vZGVsLnYxLk1lc3NhZ2VCC7pICJIBBQgBEIAgEjEKB3NvdXJjZXMYCCADKAsyFS5zb21hLm1vZGVsLnYxLlNvdXJjZUIJukgGkgEDEIACEi0KD2NvbnZlcnNhdGlvbl9pZBgJIAEoCUIUukgRcg8YgAIyCl5bXlx4MDBdKiQSMQoHb3B0aW9ucxgMIAEoCzIgLnNvbWEubW9kZWwudjEuR2VuZXJhdGlvbk9wdGlvbnNKBAgDEAhKBAgKEAtKBAgLEAwiYwoRR2VuZXJhdGlvblN0YXJ0ZWQSFQoNZ2VuZXJhdGlvbl9pZBgBIAEoCRINCgVtb2RlbBgCIAEoCRIQCghwcm92aWRlchgDIAEoCRIWCg5kcm9wcGVkX3BhcmFtcxgEIAMoCSLrAQoSR2VuZXJhdGlvbkZpbmlzaGVkEjIKDWZpbmlzaF9yZWFzb24YASABKA4yGy5zb21hLm1vZGVsLnYxLkZpbmlzaFJlYXNvbhIjCgV1c2FnZRgCIAEoCzIULnNvbWEubW9kZWwudjEuVXNhZ2USIwobdGltZV90b19maXJzdF90b2tlbl9zZWNvbmRzGAMgASgBEhgKEGR1cmF0aW9uX3NlY29uZHMYBCABKAESJgoHc291cmNlcxgFIAMoCzIVLnNvbWEubW9kZWwudjEuU291cmNlEhUKDXN0b3Bfc2VxdWVuY2UYBiABKAkinwEKEEdlbmVyYXRpb25BbnN3ZXISMQoHc3RhcnRlZBgBIAEoCzIgLnNvbWEubW9kZWwudjEuR2VuZXJhdGlvblN0YXJ0ZWQSIwoFZGVsdGEYAiABKAsyFC5zb21hLm1vZGVsLnYxLkRlbHRhEjMKCGZpbmlzaGVkGAMgASgLMiEuc29tYS5tb2RlbC52MS5HZW5lcmF0aW9uRmluaXNoZWQi1QIKEEdlbmVyYXRlUmVzcG9uc2USEAoIc2VxdWVuY2UYASABKAUSMwoHc3RhcnRlZBgCIAEoCzIgLnNvbWEubW9kZWwudjEuR2VuZXJhdGlvblN0YXJ0ZWRIABIlCgVkZWx0YRgDIAEoCzIULnNvbWEubW9kZWwudjEuRGVsdGFIABI1CghmaW5pc2hlZBgFIAEoCzIhLnNvbWEubW9kZWwudjEuR2VuZXJhdGlvbkZpbmlzaGVkSAASKgoFZXJyb3IYBiABKAsyGS5zb21hLm1lc2gudjEuU3RyZWFtRXJyb3JIABIsCgloZWFydGJlYXQYByABKAsyFy5zb21hLm1lc2gudjEuSGVhcnRiZWF0SAASMQoGYW5zd2VyGAggASgLMh8uc29tYS5tb2RlbC52MS5HZW5lcmF0aW9uQW5zd2VySABCCQoHcGF5bG9hZEoECAQQBSKaAwoMSW5mZXJSZXF1ZXN0EhoKBnByb21wdBgBIAEoCUIKukgHcgUQARiAEBIjCgptYXhfdG9rZW5zGAIgASgFQgq6SAcaBRiAAigBSACIAQESKQoLdGVtcGVyYXR1cmUYAyABKAJCD7pIDAoKHQAAAEAtAAAAAEgBiAEBEiMKBXRvcF9wGAQgASgCQg+6SAwKCh0AAIA/LQAAAABIAogBARIdCgV0b3BfaxgFIAEoBUIJukgGGgQYZCgBSAOIAQESMAoScmVwZXRpdGlvbl9wZW5hbHR5GAYgASgCQg+6SAwKCh0AAABALQAAAABIBIgBARIpCg5zdG9wX3NlcXVlbmNlcxgHIAMoCUIRukgOkgELEBAiB3IFEAEYgAISEQoEc2VlZBgIIAEoBUgFiAEBEhcKBW1vZGVsGAkgASgJQgi6SAVyAxiAAkINCgtfbWF4X3Rva2Vuc0IOCgxfdGVtcGVyYXR1cmVCCAoGX3RvcF9wQggKBl90b3Bfa0IVChNfcmVwZXRpdGlvbl9wZW5hbHR5QgcKBV9zZWVkIoIBCg1JbmZlclJlc3BvbnNlEg0KBW1vZGVsGAEgASgJEhIKCmNvbXBsZXRpb24YAiABKAkSIwoFdXNhZ2UYAyABKAsyFC5zb21hLm1vZGVsLnYxLlVzYWdlEhUKDWZpbmlzaF9yZWFzb24YBCABKAkSEgoKbGF0ZW5jeV9tcxgFIAEoASIzCgxUb2tlbk51bWJlcnMSIwoHbnVtYmVycxgBIAMoBUISukgPkgEMCAEQgIAIIgQaAigAItwBCgxFbWJlZFJlcXVlc3QSIQoFaW5wdXQYASADKAlCErpID5IBDBBkIghyBhABGICACBIXCgVtb2RlbBgCIAEoCUIIukgFcgMYgAISFgoJbm9ybWFsaXplGAMgASgISACIAQESNQoGdG9rZW5zGAQgAygLMhsuc29tYS5tb2RlbC52MS5Ub2tlbk51bWJlcnNCCLpIBZIBAhBkEiQKCmRpbWVuc2lvbnMYBSABKAVCC7pICBoGGMCEPSgBSAGIAQFCDAoKX25vcm1hbGl6ZUINCgtfZGltZW5zaW9ucyI7CgZWZWN0b3ISEQoJZW1iZWRkaW5nGAEgAygCEg0KBWluZGV4GAIgASgFEg8KB3dpbmRvd3MYAyABKAUiJgoORW1iZWRkaW5nVXNhZ2USFAoMdG90YWxfdG9rZW5zGAEgASgFIp8BCg1FbWJlZFJlc3BvbnNlEg0KBW1vZGVsGAEgASgJEiYKB3ZlY3RvcnMYAiADKAsyFS5zb21hLm1vZGVsLnYxLlZlY3RvchIVCg12ZWN0b3JfbGVuZ3RoGAMgASgFEiwKBXVzYWdlGAQgASgLMh0uc29tYS5tb2RlbC52MS5FbWJlZGRpbmdVc2FnZRISCgpsYXRlbmN5X21zGAUgASgBIpcBChJDb3VudFRva2Vuc1JlcXVlc3QSFwoFbW9kZWwYASABKAlCCLpIBXIDGIACEjUKCG1lc3NhZ2VzGAIgAygLMhYuc29tYS5tb2RlbC52MS5NZXNzYWdlQgu6SAiSAQUIARCAIBIxCgdvcHRpb25zGAMgASgLMiAuc29tYS5tb2RlbC52MS5HZW5lcmF0aW9uT3B0aW9ucyJfChNDb3VudFRva2Vuc1Jlc3BvbnNlEg0KBW1vZGVsGAEgASgJEhAKCHByb3ZpZGVyGAIgASgJEhQKDGlucHV0X3Rva2VucxgDIAEoBRIRCgllc3RpbWF0ZWQYBCABKAgy/wMKDE1vZGVsU2VydmljZRJ6CghHZW5lcmF0ZRIeLnNvbWEubW9kZWwudjEuR2VuZXJhdGVSZXF1ZXN0Gh8uc29tYS5tb2RlbC52MS5HZW5lcmF0ZVJlc3BvbnNlIiuK5xgQCg5leGVjdXRlOm1vZGVsc4LT5JMCEToBKiIML3YxL2dlbmVyYXRlMAEScQoFSW5mZXISGy5zb21hLm1vZGVsLnYxLkluZmVyUmVxdWVzdBocLnNvbWEubW9kZWwudjEuSW5mZXJSZXNwb25zZSItiucYEAoOZXhlY3V0ZTptb2RlbHOC0+STAhM6ASoiDi92MS9pbmZlci9zeW5jEnUKBUVtYmVkEhsuc29tYS5tb2RlbC52MS5FbWJlZFJlcXVlc3QaHC5zb21hLm1vZGVsLnYxLkVtYmVkUmVzcG9uc2UiMYrnGBAKDmV4ZWN1dGU6bW9kZWxzgtPkkwIXOgEqIhIvc2xtL3YxL2VtYmVkZGluZ3MSiAEKC0NvdW50VG9rZW5zEiEuc29tYS5tb2RlbC52MS5Db3VudFRva2Vuc1JlcXVlc3QaIi5zb21hLm1vZGVsLnYxLkNvdW50VG9rZW5zUmVzcG9uc2UiMpACAYrnGBAKDmV4ZWN1dGU6bW9kZWxzgtPkkwIVOgEqIhAvdjEvdG9rZW5zL2NvdW50QqYBChFjb20uc29tYS5tb2RlbC52MUIRTW9kZWxTZXJ2aWNlUHJvdG9QAVooc29tYW1lc2gvY29udHJhY3RzL3NvbWEvbW9kZWwvdjE7bW9kZWx2MaICA1NNWKoCDVNvbWEuTW9kZWwuVjHKAg1Tb21hXE1vZGVsXFYx4gIZU29tYVxNb2RlbFxWMVxHUEJNZXRhZGF0YeoCD1NvbWE6Ok1vZGVsOjpWMWIGcHJvdG8z", [file_buf_validate_validate, file_google_api_annotations, file_soma_authz_v1_authz, file_soma_mesh_v1_stream, file_soma_model_v1_message, file_soma_model_v1_options]);
+  fileDesc("CiFzb21hL21vZGVsL3YxL21vZGVsX3NlcnZpY2UucHJvdG8SDXNvbWEubW9kZWwudjEiiAIKD0dlbmVyYXRlUmVxdWVzdBIXCgVtb2RlbBgBIAEoCUIIukgFcgMYgAISNQoIbWVzc2FnZXMYAiADKAsyFi5zb21hLm1vZGVsLnYxLk1lc3NhZ2VCC7pICJIBBQgBEIAgEjEKB3NvdXJjZXMYCCADKAsyFS5zb21hLm1vZGVsLnYxLlNvdXJjZUIJukgGkgEDEIACEi0KD2NvbnZlcnNhdGlvbl9pZBgJIAEoCUIUukgRcg8YgAIyCl5bXlx4MDBdKiQSMQoHb3B0aW9ucxgMIAEoCzIgLnNvbWEubW9kZWwudjEuR2VuZXJhdGlvbk9wdGlvbnNKBAgDEAhKBAgKEAtKBAgLEAwiYwoRR2VuZXJhdGlvblN0YXJ0ZWQSFQoNZ2VuZXJhdGlvbl9pZBgBIAEoCRINCgVtb2RlbBgCIAEoCRIQCghwcm92aWRlchgDIAEoCRIWCg5kcm9wcGVkX3BhcmFtcxgEIAMoCSLrAQoSR2VuZXJhdGlvbkZpbmlzaGVkEjIKDWZpbmlzaF9yZWFzb24YASABKA4yGy5zb21hLm1vZGVsLnYxLkZpbmlzaFJlYXNvbhIjCgV1c2FnZRgCIAEoCzIULnNvbWEubW9kZWwudjEuVXNhZ2USIwobdGltZV90b19maXJzdF90b2tlbl9zZWNvbmRzGAMgASgBEhgKEGR1cmF0aW9uX3NlY29uZHMYBCABKAESJgoHc291cmNlcxgFIAMoCzIVLnNvbWEubW9kZWwudjEuU291cmNlEhUKDXN0b3Bfc2VxdWVuY2UYBiABKAkinwEKEEdlbmVyYXRpb25BbnN3ZXISMQoHc3RhcnRlZBgBIAEoCzIgLnNvbWEubW9kZWwudjEuR2VuZXJhdGlvblN0YXJ0ZWQSIwoFZGVsdGEYAiABKAsyFC5zb21hLm1vZGVsLnYxLkRlbHRhEjMKCGZpbmlzaGVkGAMgASgLMiEuc29tYS5tb2RlbC52MS5HZW5lcmF0aW9uRmluaXNoZWQi1QIKEEdlbmVyYXRlUmVzcG9uc2USEAoIc2VxdWVuY2UYASABKAUSMwoHc3RhcnRlZBgCIAEoCzIgLnNvbWEubW9kZWwudjEuR2VuZXJhdGlvblN0YXJ0ZWRIABIlCgVkZWx0YRgDIAEoCzIULnNvbWEubW9kZWwudjEuRGVsdGFIABI1CghmaW5pc2hlZBgFIAEoCzIhLnNvbWEubW9kZWwudjEuR2VuZXJhdGlvbkZpbmlzaGVkSAASKgoFZXJyb3IYBiABKAsyGS5zb21hLm1lc2gudjEuU3RyZWFtRXJyb3JIABIsCgloZWFydGJlYXQYByABKAsyFy5zb21hLm1lc2gudjEuSGVhcnRiZWF0SAASMQoGYW5zd2VyGAggASgLMh8uc29tYS5tb2RlbC52MS5HZW5lcmF0aW9uQW5zd2VySABCCQoHcGF5bG9hZEoECAQQBSKaAwoMSW5mZXJSZXF1ZXN0EhoKBnByb21wdBgBIAEoCUIKukgHcgUQARiAEBIjCgptYXhfdG9rZW5zGAIgASgFQgq6SAcaBRiAAigBSACIAQESKQoLdGVtcGVyYXR1cmUYAyABKAJCD7pIDAoKHQAAAEAtAAAAAEgBiAEBEiMKBXRvcF9wGAQgASgCQg+6SAwKCh0AAIA/LQAAAABIAogBARIdCgV0b3BfaxgFIAEoBUIJukgGGgQYZCgBSAOIAQESMAoScmVwZXRpdGlvbl9wZW5hbHR5GAYgASgCQg+6SAwKCh0AAABALQAAAABIBIgBARIpCg5zdG9wX3NlcXVlbmNlcxgHIAMoCUIRukgOkgELEBAiB3IFEAEYgAISEQoEc2VlZBgIIAEoBUgFiAEBEhcKBW1vZGVsGAkgASgJQgi6SAVyAxiAAkINCgtfbWF4X3Rva2Vuc0IOCgxfdGVtcGVyYXR1cmVCCAoGX3RvcF9wQggKBl90b3Bfa0IVChNfcmVwZXRpdGlvbl9wZW5hbHR5QgcKBV9zZWVkIoIBCg1JbmZlclJlc3BvbnNlEg0KBW1vZGVsGAEgASgJEhIKCmNvbXBsZXRpb24YAiABKAkSIwoFdXNhZ2UYAyABKAsyFC5zb21hLm1vZGVsLnYxLlVzYWdlEhUKDWZpbmlzaF9yZWFzb24YBCABKAkSEgoKbGF0ZW5jeV9tcxgFIAEoASIzCgxUb2tlbk51bWJlcnMSIwoHbnVtYmVycxgBIAMoBUISukgPkgEMCAEQgIAIIgQaAigAItwBCgxFbWJlZFJlcXVlc3QSIQoFaW5wdXQYASADKAlCErpID5IBDBBkIghyBhABGICACBIXCgVtb2RlbBgCIAEoCUIIukgFcgMYgAISFgoJbm9ybWFsaXplGAMgASgISACIAQESNQoGdG9rZW5zGAQgAygLMhsuc29tYS5tb2RlbC52MS5Ub2tlbk51bWJlcnNCCLpIBZIBAhBkEiQKCmRpbWVuc2lvbnMYBSABKAVCC7pICBoGGMCEPSgBSAGIAQFCDAoKX25vcm1hbGl6ZUINCgtfZGltZW5zaW9ucyI7CgZWZWN0b3ISEQoJZW1iZWRkaW5nGAEgAygCEg0KBWluZGV4GAIgASgFEg8KB3dpbmRvd3MYAyABKAUiJgoORW1iZWRkaW5nVXNhZ2USFAoMdG90YWxfdG9rZW5zGAEgASgFIp8BCg1FbWJlZFJlc3BvbnNlEg0KBW1vZGVsGAEgASgJEiYKB3ZlY3RvcnMYAiADKAsyFS5zb21hLm1vZGVsLnYxLlZlY3RvchIVCg12ZWN0b3JfbGVuZ3RoGAMgASgFEiwKBXVzYWdlGAQgASgLMh0uc29tYS5tb2RlbC52MS5FbWJlZGRpbmdVc2FnZRISCgpsYXRlbmN5X21zGAUgASgBIpcBChJDb3VudFRva2Vuc1JlcXVlc3QSFwoFbW9kZWwYASABKAlCCLpIBXIDGIACEjUKCG1lc3NhZ2VzGAIgAygLMhYuc29tYS5tb2RlbC52MS5NZXNzYWdlQgu6SAiSAQUIARCAIBIxCgdvcHRpb25zGAMgASgLMiAuc29tYS5tb2RlbC52MS5HZW5lcmF0aW9uT3B0aW9ucyJfChNDb3VudFRva2Vuc1Jlc3BvbnNlEg0KBW1vZGVsGAEgASgJEhAKCHByb3ZpZGVyGAIgASgJEhQKDGlucHV0X3Rva2VucxgDIAEoBRIRCgllc3RpbWF0ZWQYBCABKAgiQQoPTW9kZXJhdGlvbklucHV0Ei4KBXBhcnRzGAEgAygLMhMuc29tYS5tb2RlbC52MS5QYXJ0Qgq6SAeSAQQIARBAIosBCg9Nb2RlcmF0ZVJlcXVlc3QSFwoFbW9kZWwYASABKAlCCLpIBXIDGIACEjsKBmlucHV0cxgCIAMoCzIeLnNvbWEubW9kZWwudjEuTW9kZXJhdGlvbklucHV0Qgu6SAiSAQUIARCACBIiCg9wcm92aWRlcl9wYXJhbXMYAyABKAlCCbpIBnIEKICAQCJWChJNb2RlcmF0aW9uQ2F0ZWdvcnkSDAoEbmFtZRgBIAEoCRIPCgdmbGFnZ2VkGAIgASgIEg0KBXNjb3JlGAMgASgBEhIKCmFwcGxpZWRfdG8YBCADKAkiWgoQTW9kZXJhdGlvblJlc3VsdBIPCgdmbGFnZ2VkGAEgASgIEjUKCmNhdGVnb3JpZXMYAiADKAsyIS5zb21hLm1vZGVsLnYxLk1vZGVyYXRpb25DYXRlZ29yeSK1AQoQTW9kZXJhdGVSZXNwb25zZRIVCg1nZW5lcmF0aW9uX2lkGAEgASgJEg0KBW1vZGVsGAIgASgJEhAKCHByb3ZpZGVyGAMgASgJEjAKB3Jlc3VsdHMYBCADKAsyHy5zb21hLm1vZGVsLnYxLk1vZGVyYXRpb25SZXN1bHQSIwoFdXNhZ2UYBSABKAsyFC5zb21hLm1vZGVsLnYxLlVzYWdlEhIKCmxhdGVuY3lfbXMYBiABKAEirwEKDVJlcmFua1JlcXVlc3QSFwoFbW9kZWwYASABKAlCCLpIBXIDGIACEhoKBXF1ZXJ5GAIgASgJQgu6SAhyBhABGICACBIeCglkb2N1bWVudHMYAyADKAlCC7pICJIBBQgBEJBOEhsKBXRvcF9uGAQgASgFQge6SAQaAigBSACIAQESIgoPcHJvdmlkZXJfcGFyYW1zGAUgASgJQgm6SAZyBCiAgEBCCAoGX3RvcF9uIjYKDFJlcmFua1Jlc3VsdBINCgVpbmRleBgBIAEoBRIXCg9yZWxldmFuY2Vfc2NvcmUYAiABKAEirwEKDlJlcmFua1Jlc3BvbnNlEhUKDWdlbmVyYXRpb25faWQYASABKAkSDQoFbW9kZWwYAiABKAkSEAoIcHJvdmlkZXIYAyABKAkSLAoHcmVzdWx0cxgEIAMoCzIbLnNvbWEubW9kZWwudjEuUmVyYW5rUmVzdWx0EiMKBXVzYWdlGAUgASgLMhQuc29tYS5tb2RlbC52MS5Vc2FnZRISCgpsYXRlbmN5X21zGAYgASgBMvYFCgxNb2RlbFNlcnZpY2USegoIR2VuZXJhdGUSHi5zb21hLm1vZGVsLnYxLkdlbmVyYXRlUmVxdWVzdBofLnNvbWEubW9kZWwudjEuR2VuZXJhdGVSZXNwb25zZSIriucYEAoOZXhlY3V0ZTptb2RlbHOC0+STAhE6ASoiDC92MS9nZW5lcmF0ZTABEnEKBUluZmVyEhsuc29tYS5tb2RlbC52MS5JbmZlclJlcXVlc3QaHC5zb21hLm1vZGVsLnYxLkluZmVyUmVzcG9uc2UiLYrnGBAKDmV4ZWN1dGU6bW9kZWxzgtPkkwITOgEqIg4vdjEvaW5mZXIvc3luYxJ1CgVFbWJlZBIbLnNvbWEubW9kZWwudjEuRW1iZWRSZXF1ZXN0Ghwuc29tYS5tb2RlbC52MS5FbWJlZFJlc3BvbnNlIjGK5xgQCg5leGVjdXRlOm1vZGVsc4LT5JMCFzoBKiISL3NsbS92MS9lbWJlZGRpbmdzEogBCgtDb3VudFRva2VucxIhLnNvbWEubW9kZWwudjEuQ291bnRUb2tlbnNSZXF1ZXN0GiIuc29tYS5tb2RlbC52MS5Db3VudFRva2Vuc1Jlc3BvbnNlIjKQAgGK5xgQCg5leGVjdXRlOm1vZGVsc4LT5JMCFToBKiIQL3YxL3Rva2Vucy9jb3VudBJ/CghNb2RlcmF0ZRIeLnNvbWEubW9kZWwudjEuTW9kZXJhdGVSZXF1ZXN0Gh8uc29tYS5tb2RlbC52MS5Nb2RlcmF0ZVJlc3BvbnNlIjKK5xgQCg5leGVjdXRlOm1vZGVsc4LT5JMCGDoBKiITL3NsbS92MS9tb2RlcmF0aW9ucxJ0CgZSZXJhbmsSHC5zb21hLm1vZGVsLnYxLlJlcmFua1JlcXVlc3QaHS5zb21hLm1vZGVsLnYxLlJlcmFua1Jlc3BvbnNlIi2K5xgQCg5leGVjdXRlOm1vZGVsc4LT5JMCEzoBKiIOL3NsbS92MS9yZXJhbmtCpgEKEWNvbS5zb21hLm1vZGVsLnYxQhFNb2RlbFNlcnZpY2VQcm90b1ABWihzb21hbWVzaC9jb250cmFjdHMvc29tYS9tb2RlbC92MTttb2RlbHYxogIDU01YqgINU29tYS5Nb2RlbC5WMcoCDVNvbWFcTW9kZWxcVjHiAhlTb21hXE1vZGVsXFYxXEdQQk1ldGFkYXRh6gIPU29tYTo6TW9kZWw6OlYxYgZwcm90bzM", [file_buf_validate_validate, file_google_api_annotations, file_soma_authz_v1_authz, file_soma_mesh_v1_stream, file_soma_model_v1_message, file_soma_model_v1_options]);
 
 /**
  * GenerateRequest asks a model to continue a conversation.
@@ -661,7 +661,323 @@ export const CountTokensResponseSchema: GenMessage<CountTokensResponse> = /*@__P
   messageDesc(file_soma_model_v1_model_service, 13);
 
 /**
- * ModelService generates text, makes vectors and counts tokens.
+ * ModerationInput is one thing to judge.
+ *
+ * @generated from message soma.model.v1.ModerationInput
+ */
+export type ModerationInput = Message<"soma.model.v1.ModerationInput"> & {
+  /**
+   * Its texts and pictures, which are judged together.
+   *
+   * @generated from field: repeated soma.model.v1.Part parts = 1;
+   */
+  parts: Part[];
+};
+
+/**
+ * Describes the message soma.model.v1.ModerationInput.
+ * Use `create(ModerationInputSchema)` to create a new message.
+ */
+export const ModerationInputSchema: GenMessage<ModerationInput> = /*@__PURE__*/
+  messageDesc(file_soma_model_v1_model_service, 14);
+
+/**
+ * ModerateRequest asks a model whether texts and pictures may be shown.
+ *
+ * @generated from message soma.model.v1.ModerateRequest
+ */
+export type ModerateRequest = Message<"soma.model.v1.ModerateRequest"> & {
+  /**
+   * Name of the model as the catalogue lists it; empty for the first that can.
+   *
+   * @generated from field: string model = 1;
+   */
+  model: string;
+
+  /**
+   * What is to be judged. Each has a result of its own.
+   *
+   * @generated from field: repeated soma.model.v1.ModerationInput inputs = 2;
+   */
+  inputs: ModerationInput[];
+
+  /**
+   * Parameters that this contract has no field for, as a JSON object; its members reach the provider as they are.
+   *
+   * @generated from field: string provider_params = 3;
+   */
+  providerParams: string;
+};
+
+/**
+ * Describes the message soma.model.v1.ModerateRequest.
+ * Use `create(ModerateRequestSchema)` to create a new message.
+ */
+export const ModerateRequestSchema: GenMessage<ModerateRequest> = /*@__PURE__*/
+  messageDesc(file_soma_model_v1_model_service, 15);
+
+/**
+ * ModerationCategory is what a model found of one kind.
+ *
+ * @generated from message soma.model.v1.ModerationCategory
+ */
+export type ModerationCategory = Message<"soma.model.v1.ModerationCategory"> & {
+  /**
+   * The kind, as the provider names it, such as `violence`.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * Whether the provider considers it found.
+   *
+   * @generated from field: bool flagged = 2;
+   */
+  flagged: boolean;
+
+  /**
+   * How sure the model is, 0 to 1.
+   *
+   * @generated from field: double score = 3;
+   */
+  score: number;
+
+  /**
+   * What the score comes from: `text`, `image`; empty when the provider does not say.
+   *
+   * @generated from field: repeated string applied_to = 4;
+   */
+  appliedTo: string[];
+};
+
+/**
+ * Describes the message soma.model.v1.ModerationCategory.
+ * Use `create(ModerationCategorySchema)` to create a new message.
+ */
+export const ModerationCategorySchema: GenMessage<ModerationCategory> = /*@__PURE__*/
+  messageDesc(file_soma_model_v1_model_service, 16);
+
+/**
+ * ModerationResult is the judgement of one input.
+ *
+ * @generated from message soma.model.v1.ModerationResult
+ */
+export type ModerationResult = Message<"soma.model.v1.ModerationResult"> & {
+  /**
+   * Whether any kind is found.
+   *
+   * @generated from field: bool flagged = 1;
+   */
+  flagged: boolean;
+
+  /**
+   * Every kind that the model knows.
+   *
+   * @generated from field: repeated soma.model.v1.ModerationCategory categories = 2;
+   */
+  categories: ModerationCategory[];
+};
+
+/**
+ * Describes the message soma.model.v1.ModerationResult.
+ * Use `create(ModerationResultSchema)` to create a new message.
+ */
+export const ModerationResultSchema: GenMessage<ModerationResult> = /*@__PURE__*/
+  messageDesc(file_soma_model_v1_model_service, 17);
+
+/**
+ * ModerateResponse is the results, in the request's order.
+ *
+ * @generated from message soma.model.v1.ModerateResponse
+ */
+export type ModerateResponse = Message<"soma.model.v1.ModerateResponse"> & {
+  /**
+   * Id of the call, and of its usage record.
+   *
+   * @generated from field: string generation_id = 1;
+   */
+  generationId: string;
+
+  /**
+   * The model that judged.
+   *
+   * @generated from field: string model = 2;
+   */
+  model: string;
+
+  /**
+   * The provider that serves it.
+   *
+   * @generated from field: string provider = 3;
+   */
+  provider: string;
+
+  /**
+   * One result for each input.
+   *
+   * @generated from field: repeated soma.model.v1.ModerationResult results = 4;
+   */
+  results: ModerationResult[];
+
+  /**
+   * Tokens read, as far as the provider counts them.
+   *
+   * @generated from field: soma.model.v1.Usage usage = 5;
+   */
+  usage?: Usage | undefined;
+
+  /**
+   * How long the call took, in milliseconds.
+   *
+   * @generated from field: double latency_ms = 6;
+   */
+  latencyMs: number;
+};
+
+/**
+ * Describes the message soma.model.v1.ModerateResponse.
+ * Use `create(ModerateResponseSchema)` to create a new message.
+ */
+export const ModerateResponseSchema: GenMessage<ModerateResponse> = /*@__PURE__*/
+  messageDesc(file_soma_model_v1_model_service, 18);
+
+/**
+ * RerankRequest asks a model how well documents fit a question.
+ *
+ * @generated from message soma.model.v1.RerankRequest
+ */
+export type RerankRequest = Message<"soma.model.v1.RerankRequest"> & {
+  /**
+   * Name of the model as the catalogue lists it; empty for the first that can.
+   *
+   * @generated from field: string model = 1;
+   */
+  model: string;
+
+  /**
+   * The question.
+   *
+   * @generated from field: string query = 2;
+   */
+  query: string;
+
+  /**
+   * The documents.
+   *
+   * @generated from field: repeated string documents = 3;
+   */
+  documents: string[];
+
+  /**
+   * How many of the best are wanted; all when unset.
+   *
+   * @generated from field: optional int32 top_n = 4;
+   */
+  topN?: number | undefined;
+
+  /**
+   * Parameters that this contract has no field for, as a JSON object; its members reach the provider as they are, such
+   * as `max_tokens_per_doc`. A member that the contract has a field for is refused.
+   *
+   * @generated from field: string provider_params = 5;
+   */
+  providerParams: string;
+};
+
+/**
+ * Describes the message soma.model.v1.RerankRequest.
+ * Use `create(RerankRequestSchema)` to create a new message.
+ */
+export const RerankRequestSchema: GenMessage<RerankRequest> = /*@__PURE__*/
+  messageDesc(file_soma_model_v1_model_service, 19);
+
+/**
+ * RerankResult says how well one document fits.
+ *
+ * @generated from message soma.model.v1.RerankResult
+ */
+export type RerankResult = Message<"soma.model.v1.RerankResult"> & {
+  /**
+   * Position of the document in the request, from 0.
+   *
+   * @generated from field: int32 index = 1;
+   */
+  index: number;
+
+  /**
+   * How well it fits: a higher score is better. The scale is the model's.
+   *
+   * @generated from field: double relevance_score = 2;
+   */
+  relevanceScore: number;
+};
+
+/**
+ * Describes the message soma.model.v1.RerankResult.
+ * Use `create(RerankResultSchema)` to create a new message.
+ */
+export const RerankResultSchema: GenMessage<RerankResult> = /*@__PURE__*/
+  messageDesc(file_soma_model_v1_model_service, 20);
+
+/**
+ * RerankResponse is the documents, the best first.
+ *
+ * @generated from message soma.model.v1.RerankResponse
+ */
+export type RerankResponse = Message<"soma.model.v1.RerankResponse"> & {
+  /**
+   * Id of the call, and of its usage record.
+   *
+   * @generated from field: string generation_id = 1;
+   */
+  generationId: string;
+
+  /**
+   * The model that sorted.
+   *
+   * @generated from field: string model = 2;
+   */
+  model: string;
+
+  /**
+   * The provider that serves it.
+   *
+   * @generated from field: string provider = 3;
+   */
+  provider: string;
+
+  /**
+   * The documents, the best first.
+   *
+   * @generated from field: repeated soma.model.v1.RerankResult results = 4;
+   */
+  results: RerankResult[];
+
+  /**
+   * What the provider counts: tokens, or searches.
+   *
+   * @generated from field: soma.model.v1.Usage usage = 5;
+   */
+  usage?: Usage | undefined;
+
+  /**
+   * How long the call took, in milliseconds.
+   *
+   * @generated from field: double latency_ms = 6;
+   */
+  latencyMs: number;
+};
+
+/**
+ * Describes the message soma.model.v1.RerankResponse.
+ * Use `create(RerankResponseSchema)` to create a new message.
+ */
+export const RerankResponseSchema: GenMessage<RerankResponse> = /*@__PURE__*/
+  messageDesc(file_soma_model_v1_model_service, 21);
+
+/**
+ * ModelService generates text, makes vectors, counts tokens, and judges and sorts texts.
  *
  * @generated from service soma.model.v1.ModelService
  */
@@ -706,6 +1022,26 @@ export const ModelService: GenService<{
     methodKind: "unary";
     input: typeof CountTokensRequestSchema;
     output: typeof CountTokensResponseSchema;
+  },
+  /**
+   * Moderate says whether texts and pictures may be shown.
+   *
+   * @generated from rpc soma.model.v1.ModelService.Moderate
+   */
+  moderate: {
+    methodKind: "unary";
+    input: typeof ModerateRequestSchema;
+    output: typeof ModerateResponseSchema;
+  },
+  /**
+   * Rerank sorts documents by how well they fit a question.
+   *
+   * @generated from rpc soma.model.v1.ModelService.Rerank
+   */
+  rerank: {
+    methodKind: "unary";
+    input: typeof RerankRequestSchema;
+    output: typeof RerankResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_soma_model_v1_model_service, 0);
