@@ -32,16 +32,14 @@ async def serve(descriptor: int) -> None:
     logs.configure(settings.log_level, settings.log_format)
     folder = settings.data_dir / FOLDER
     listener = socket.socket(fileno=descriptor)
-    server = Server(
-        listener, read_key(folder / "key"), Files(folder, own.gguf), Loaded(own.engine()), own.idle_seconds
-    )
+    server = Server(listener, read_key(folder / "key"), Files(folder, own.gguf), Loaded(own.engine()), own.idle_seconds)
     _log.info("serving", port=listener.getsockname()[1], idle_seconds=own.idle_seconds)
     await server.run()
     _log.info("idle")
 
 
 def main() -> None:
-    """Serve, and end without freeing anything: the system does it faster, and llama.cpp's threads need not end first."""
+    """Serve, and end without freeing anything, because the system does it faster than llama.cpp."""
     # llama.cpp sets handlers of its own when it loads a model, which end the process as well.
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     asyncio.run(serve(int(sys.argv[sys.argv.index("--socket") + 1])))

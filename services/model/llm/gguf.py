@@ -1,4 +1,4 @@
-"""Reads the header of a GGUF file (https://github.com/ggml-org/ggml/blob/master/docs/gguf.md): its facts and its size."""
+"""Reads the header of a GGUF file, and checks its size (https://github.com/ggml-org/ggml/blob/master/docs/gguf.md)."""
 
 import math
 import os
@@ -21,10 +21,27 @@ _READ_BYTES = (4 * 1024 * 1024, 64 * 1024 * 1024, 512 * 1024 * 1024)
 _ALIGNMENT = 32
 _DAMAGED = "its header is damaged or cut off"
 # Elements and bytes of a block, by the number of the tensor's type. Of other types only the begin is checked.
-_BLOCKS = {
-    **{0: (1, 4), 1: (1, 2), 2: (32, 18), 3: (32, 20), 6: (32, 22), 7: (32, 24), 8: (32, 34), 9: (32, 36)},
-    **{10: (256, 84), 11: (256, 110), 12: (256, 144), 13: (256, 176), 14: (256, 210), 15: (256, 292)},
-    **{24: (1, 1), 25: (1, 2), 26: (1, 4), 27: (1, 8), 28: (1, 8), 30: (1, 2)},
+_BLOCKS: dict[int, tuple[int, int]] = {
+    0: (1, 4),
+    1: (1, 2),
+    2: (32, 18),
+    3: (32, 20),
+    6: (32, 22),
+    7: (32, 24),
+    8: (32, 34),
+    9: (32, 36),
+    10: (256, 84),
+    11: (256, 110),
+    12: (256, 144),
+    13: (256, 176),
+    14: (256, 210),
+    15: (256, 292),
+    24: (1, 1),
+    25: (1, 2),
+    26: (1, 4),
+    27: (1, 8),
+    28: (1, 8),
+    30: (1, 2),
 }
 
 

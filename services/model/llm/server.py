@@ -3,7 +3,7 @@
 import asyncio
 import hmac
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
 from typing import Any
 
@@ -25,7 +25,16 @@ _REQUEST_SECONDS = 30.0
 # A stream that waits shows that it is alive, long before its reader gives up.
 _ALIVE_SECONDS = 5.0
 # Members of a request that the part sets itself, or whose answers it could not read.
-_OWN = ("stream", "stream_options", "grammar", "grammar_lazy", "grammar_triggers", "json_schema", "return_progress", "n")
+_OWN = (
+    "stream",
+    "stream_options",
+    "grammar",
+    "grammar_lazy",
+    "grammar_triggers",
+    "json_schema",
+    "return_progress",
+    "n",
+)
 
 
 class Server:
@@ -160,7 +169,7 @@ class Server:
         else:
             await answer.document(200, completion.whole())
 
-    async def _chunks(self, own: Constrained, file: Any) -> AsyncIterator[dict[str, Any] | None]:
+    async def _chunks(self, own: Constrained, file: Any) -> AsyncGenerator[dict[str, Any] | None, None]:
         """llama.cpp's chunks; None now and then while there is none."""
         loop = asyncio.get_running_loop()
         queue: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
