@@ -138,9 +138,10 @@ class CatalogueEntry:
         for name in names:
             model = Model()
             model.CopyFrom(self.find(name) or Model(name=name, provider=self.provider.name))
-            if self.problem or name not in self.models:
-                model.available = False
-                model.unavailable_reason = self.problem or f"{self.provider.name} does not list it"
+            model.available = not self.problem and name in self.models and not model.unavailable_reason
+            if not model.available:
+                own = model.unavailable_reason
+                model.unavailable_reason = self.problem or own or f"{self.provider.name} does not list it"
             found.append(model)
         return found
 

@@ -74,6 +74,8 @@ class Engine:
             self._server: Any = xllamacpp.Server(params)
         except RuntimeError as error:
             raise EngineError(500, f"llama.cpp cannot load {path.name}") from error
+        # A server that is closed before its loop has begun never ends. This also reads the weights for the first time.
+        self._server.handle_completions({"prompt": "a", "max_tokens": 1})
 
     def answer(self, body: Mapping[str, Any], take: Callable[[dict[str, Any]], bool]) -> None:
         """Answer a chat completion request as a stream; `take` gets each chunk and returns whether to stop.
