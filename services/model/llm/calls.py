@@ -32,6 +32,7 @@ class CallReader:
         self._tools = tools
         self._held = ""
         self._inside = False
+        self._called = False
 
     def read(self, piece: str) -> tuple[str, list[Call]]:
         """The text and the complete calls that a piece adds. What may be the begin of a call is held back."""
@@ -46,21 +47,22 @@ class CallReader:
                 break
             if self._inside:
                 calls.append(self._call(before))
-            else:
-                # Between calls there is white space, which is no part of the answer.
-                text += before.rstrip() if before.strip() else ""
+                self._called = True
+            elif before.strip() or not self._called:
+                text += before
             self._inside = not self._inside
             self._held = after
         if not self._inside:
-            kept = _beginning(self._held)
-            cut = len(self._held) - kept
-            text, self._held = text + self._held[:cut], self._held[cut:]
+            cut = len(self._held) - _beginning(self._held)
+            # White space around calls is no part of the answer.
+            if self._held[:cut].strip() or not self._called:
+                text, self._held = text + self._held[:cut], self._held[cut:]
         return text, calls
 
     def end(self) -> tuple[str, list[Call]]:
         """The rest: text that was held back, and a call that was cut off."""
         if not self._inside:
-            return self._held, []
+            return "" if self._called and not self._held.strip() else self._held, []
         cut = _CUT.fullmatch(self._held)
         return "", [Call(json.loads(cut[1]), cut[2])] if cut is not None else []
 
