@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 # Prompts are read in batches of so many tokens. Between two batches, a reader that left is noticed.
-_BATCH = 64
+_BATCH = 32
 
 
 @dataclass(frozen=True)
