@@ -52,9 +52,7 @@ def add(
     size = added.facts.size / 2**20
     how = "linked, so it takes no further space" if added.linked else "copied"
     typer.echo(f"{added.name}: {added.facts.architecture}, {size:.0f} MiB, {how}")
-    typer.echo(
-        f"It answers requests that name it. For all others too: SOMA_MODEL_DEFAULT={added.name}, set when the stack starts"
-    )
+    typer.echo(f"It answers requests that name it. To make it the default, start with SOMA_MODEL_DEFAULT={added.name}")
 
 
 @models.command()
