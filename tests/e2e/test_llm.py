@@ -96,7 +96,7 @@ async def test_a_stream_that_was_cut_ends_with_a_typed_error_and_the_next_reques
     offline: Stack, client: AsyncOpenAI
 ) -> None:
     body = {"model": MODEL, "messages": HELLO, "max_tokens": 900, "stream": True, "ignore_eos": True}
-    lines = []
+    lines = list[str]()
     async with offline.http() as http, http.stream("POST", "/v1/chat/completions", json=body, timeout=60) as answer:
         async for line in answer.aiter_lines():
             if '"content"' in line and len(lines) == 0:
