@@ -16,6 +16,7 @@ from bench import (
     chat,
     deltas,
     idle,
+    llm,
     local_channel,
     messages,
     native,
@@ -47,6 +48,7 @@ FIGURES: dict[str, Figure] = {
     "idle": idle.measure,
     "startup": startup.measure,
     "texts": texts.measure,
+    "llm": llm.measure,
     "soak": soak.measure,
 }
 BY_NAME_ONLY = ("soak",)

@@ -55,7 +55,6 @@ for command in (
     restart,
     status,
     chat,
-    models,
     call,
     logs,
     demo,
@@ -68,6 +67,7 @@ for command in (
     app.command()(command)
 app.add_typer(certs, name="certs")
 app.add_typer(events, name="events")
+app.add_typer(models, name="models")
 
 
 if __name__ == "__main__":
