@@ -252,6 +252,7 @@ type ResponseInput struct {
 	//	*ResponseInput_Message
 	//	*ResponseInput_ItemId
 	//	*ResponseInput_Compaction
+	//	*ResponseInput_Item
 	Input isResponseInput_Input `protobuf_oneof:"input"`
 	// The id of a thought of an earlier response that `message` repeats with its text alone. If that response is stored and
 	// the text is the same, the thought also has what its provider signed or encrypted.
@@ -324,6 +325,15 @@ func (x *ResponseInput) GetCompaction() string {
 	return ""
 }
 
+func (x *ResponseInput) GetItem() *ResponseItem {
+	if x != nil {
+		if x, ok := x.Input.(*ResponseInput_Item); ok {
+			return x.Item
+		}
+	}
+	return nil
+}
+
 func (x *ResponseInput) GetRepeatedItemId() string {
 	if x != nil {
 		return x.RepeatedItemId
@@ -351,11 +361,18 @@ type ResponseInput_Compaction struct {
 	Compaction string `protobuf:"bytes,4,opt,name=compaction,proto3,oneof"`
 }
 
+type ResponseInput_Item struct {
+	// An item of the output of an earlier response, whole: for a caller that keeps responses itself. Its id is not read.
+	Item *ResponseItem `protobuf:"bytes,5,opt,name=item,proto3,oneof"`
+}
+
 func (*ResponseInput_Message) isResponseInput_Input() {}
 
 func (*ResponseInput_ItemId) isResponseInput_Input() {}
 
 func (*ResponseInput_Compaction) isResponseInput_Input() {}
+
+func (*ResponseInput_Item) isResponseInput_Input() {}
 
 // ResponseText is a text of an answer.
 type ResponseText struct {
@@ -2241,14 +2258,15 @@ const file_soma_orchestrator_v1_response_service_proto_rawDesc = "" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01B\v\n" +
 	"\t_strategyB\b\n" +
 	"\x06_storeB\x11\n" +
-	"\x0f_max_tool_callsJ\x04\b\x02\x10\bJ\x04\b\x0e\x10\x0f\"\xdd\x01\n" +
+	"\x0f_max_tool_callsJ\x04\b\x02\x10\bJ\x04\b\x0e\x10\x0f\"\x97\x02\n" +
 	"\rResponseInput\x122\n" +
 	"\amessage\x18\x01 \x01(\v2\x16.soma.model.v1.MessageH\x00R\amessage\x12%\n" +
 	"\aitem_id\x18\x02 \x01(\tB\n" +
 	"\xbaH\ar\x05\x10\x01\x18\x80\x01H\x00R\x06itemId\x12-\n" +
 	"\n" +
 	"compaction\x18\x04 \x01(\tB\v\xbaH\br\x06\x10\x01(\x80\x80@H\x00R\n" +
-	"compaction\x122\n" +
+	"compaction\x128\n" +
+	"\x04item\x18\x05 \x01(\v2\".soma.orchestrator.v1.ResponseItemH\x00R\x04item\x122\n" +
 	"\x10repeated_item_id\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x01R\x0erepeatedItemIdB\x0e\n" +
 	"\x05input\x12\x05\xbaH\x02\b\x01\"\xd8\x01\n" +
 	"\fResponseText\x12\x12\n" +
@@ -2479,72 +2497,73 @@ var file_soma_orchestrator_v1_response_service_proto_depIdxs = []int32{
 	27, // 1: soma.orchestrator.v1.ResponseSettings.strategy:type_name -> soma.memory.v1.Strategy
 	28, // 2: soma.orchestrator.v1.ResponseSettings.options:type_name -> soma.model.v1.GenerationOptions
 	29, // 3: soma.orchestrator.v1.ResponseInput.message:type_name -> soma.model.v1.Message
-	30, // 4: soma.orchestrator.v1.ResponseText.logprobs:type_name -> soma.model.v1.TokenLogprob
-	31, // 5: soma.orchestrator.v1.ResponseText.citations:type_name -> soma.model.v1.Citation
-	32, // 6: soma.orchestrator.v1.ResponseText.phase:type_name -> soma.model.v1.Phase
-	3,  // 7: soma.orchestrator.v1.ResponseItem.text:type_name -> soma.orchestrator.v1.ResponseText
-	33, // 8: soma.orchestrator.v1.ResponseItem.tool_call:type_name -> soma.model.v1.ToolCall
-	34, // 9: soma.orchestrator.v1.ResponseItem.reasoning:type_name -> soma.model.v1.Reasoning
-	0,  // 10: soma.orchestrator.v1.Response.state:type_name -> soma.orchestrator.v1.Response.State
-	35, // 11: soma.orchestrator.v1.Response.create_time:type_name -> google.protobuf.Timestamp
-	35, // 12: soma.orchestrator.v1.Response.end_time:type_name -> google.protobuf.Timestamp
-	1,  // 13: soma.orchestrator.v1.Response.settings:type_name -> soma.orchestrator.v1.ResponseSettings
-	4,  // 14: soma.orchestrator.v1.Response.output:type_name -> soma.orchestrator.v1.ResponseItem
-	36, // 15: soma.orchestrator.v1.Response.finish_reason:type_name -> soma.model.v1.FinishReason
-	37, // 16: soma.orchestrator.v1.Response.usage:type_name -> soma.model.v1.Usage
-	38, // 17: soma.orchestrator.v1.Response.error:type_name -> soma.mesh.v1.StreamError
-	39, // 18: soma.orchestrator.v1.Response.sources:type_name -> soma.model.v1.Source
-	2,  // 19: soma.orchestrator.v1.CreateResponseRequest.input:type_name -> soma.orchestrator.v1.ResponseInput
-	1,  // 20: soma.orchestrator.v1.CreateResponseRequest.settings:type_name -> soma.orchestrator.v1.ResponseSettings
-	4,  // 21: soma.orchestrator.v1.ResponseItemEvent.item:type_name -> soma.orchestrator.v1.ResponseItem
-	30, // 22: soma.orchestrator.v1.ResponseTextDelta.logprobs:type_name -> soma.model.v1.TokenLogprob
-	5,  // 23: soma.orchestrator.v1.CreateResponseResponse.created:type_name -> soma.orchestrator.v1.Response
-	7,  // 24: soma.orchestrator.v1.CreateResponseResponse.item_begun:type_name -> soma.orchestrator.v1.ResponseItemEvent
-	8,  // 25: soma.orchestrator.v1.CreateResponseResponse.delta:type_name -> soma.orchestrator.v1.ResponseTextDelta
-	9,  // 26: soma.orchestrator.v1.CreateResponseResponse.arguments:type_name -> soma.orchestrator.v1.ResponseArgumentsDelta
-	7,  // 27: soma.orchestrator.v1.CreateResponseResponse.item_done:type_name -> soma.orchestrator.v1.ResponseItemEvent
-	40, // 28: soma.orchestrator.v1.CreateResponseResponse.policy:type_name -> soma.orchestrator.v1.PolicyNotice
-	5,  // 29: soma.orchestrator.v1.CreateResponseResponse.finished:type_name -> soma.orchestrator.v1.Response
-	38, // 30: soma.orchestrator.v1.CreateResponseResponse.error:type_name -> soma.mesh.v1.StreamError
-	41, // 31: soma.orchestrator.v1.CreateResponseResponse.heartbeat:type_name -> soma.mesh.v1.Heartbeat
-	10, // 32: soma.orchestrator.v1.CreateResponseResponse.reasoning:type_name -> soma.orchestrator.v1.ResponseReasoningDelta
-	5,  // 33: soma.orchestrator.v1.WatchResponseResponse.created:type_name -> soma.orchestrator.v1.Response
-	7,  // 34: soma.orchestrator.v1.WatchResponseResponse.item_begun:type_name -> soma.orchestrator.v1.ResponseItemEvent
-	8,  // 35: soma.orchestrator.v1.WatchResponseResponse.delta:type_name -> soma.orchestrator.v1.ResponseTextDelta
-	9,  // 36: soma.orchestrator.v1.WatchResponseResponse.arguments:type_name -> soma.orchestrator.v1.ResponseArgumentsDelta
-	7,  // 37: soma.orchestrator.v1.WatchResponseResponse.item_done:type_name -> soma.orchestrator.v1.ResponseItemEvent
-	5,  // 38: soma.orchestrator.v1.WatchResponseResponse.finished:type_name -> soma.orchestrator.v1.Response
-	38, // 39: soma.orchestrator.v1.WatchResponseResponse.error:type_name -> soma.mesh.v1.StreamError
-	41, // 40: soma.orchestrator.v1.WatchResponseResponse.heartbeat:type_name -> soma.mesh.v1.Heartbeat
-	10, // 41: soma.orchestrator.v1.WatchResponseResponse.reasoning:type_name -> soma.orchestrator.v1.ResponseReasoningDelta
-	5,  // 42: soma.orchestrator.v1.GetResponseResponse.response:type_name -> soma.orchestrator.v1.Response
-	29, // 43: soma.orchestrator.v1.ResponseInputItem.message:type_name -> soma.model.v1.Message
-	19, // 44: soma.orchestrator.v1.ListResponseInputItemsResponse.items:type_name -> soma.orchestrator.v1.ResponseInputItem
-	5,  // 45: soma.orchestrator.v1.CancelResponseResponse.response:type_name -> soma.orchestrator.v1.Response
-	2,  // 46: soma.orchestrator.v1.CompactResponseRequest.input:type_name -> soma.orchestrator.v1.ResponseInput
-	35, // 47: soma.orchestrator.v1.CompactResponseResponse.create_time:type_name -> google.protobuf.Timestamp
-	19, // 48: soma.orchestrator.v1.CompactResponseResponse.items:type_name -> soma.orchestrator.v1.ResponseInputItem
-	24, // 49: soma.orchestrator.v1.CompactResponseResponse.compaction:type_name -> soma.orchestrator.v1.Compaction
-	37, // 50: soma.orchestrator.v1.CompactResponseResponse.usage:type_name -> soma.model.v1.Usage
-	6,  // 51: soma.orchestrator.v1.ResponseService.CreateResponse:input_type -> soma.orchestrator.v1.CreateResponseRequest
-	12, // 52: soma.orchestrator.v1.ResponseService.WatchResponse:input_type -> soma.orchestrator.v1.WatchResponseRequest
-	14, // 53: soma.orchestrator.v1.ResponseService.GetResponse:input_type -> soma.orchestrator.v1.GetResponseRequest
-	18, // 54: soma.orchestrator.v1.ResponseService.ListResponseInputItems:input_type -> soma.orchestrator.v1.ListResponseInputItemsRequest
-	16, // 55: soma.orchestrator.v1.ResponseService.DeleteResponse:input_type -> soma.orchestrator.v1.DeleteResponseRequest
-	21, // 56: soma.orchestrator.v1.ResponseService.CancelResponse:input_type -> soma.orchestrator.v1.CancelResponseRequest
-	23, // 57: soma.orchestrator.v1.ResponseService.CompactResponse:input_type -> soma.orchestrator.v1.CompactResponseRequest
-	11, // 58: soma.orchestrator.v1.ResponseService.CreateResponse:output_type -> soma.orchestrator.v1.CreateResponseResponse
-	13, // 59: soma.orchestrator.v1.ResponseService.WatchResponse:output_type -> soma.orchestrator.v1.WatchResponseResponse
-	15, // 60: soma.orchestrator.v1.ResponseService.GetResponse:output_type -> soma.orchestrator.v1.GetResponseResponse
-	20, // 61: soma.orchestrator.v1.ResponseService.ListResponseInputItems:output_type -> soma.orchestrator.v1.ListResponseInputItemsResponse
-	17, // 62: soma.orchestrator.v1.ResponseService.DeleteResponse:output_type -> soma.orchestrator.v1.DeleteResponseResponse
-	22, // 63: soma.orchestrator.v1.ResponseService.CancelResponse:output_type -> soma.orchestrator.v1.CancelResponseResponse
-	25, // 64: soma.orchestrator.v1.ResponseService.CompactResponse:output_type -> soma.orchestrator.v1.CompactResponseResponse
-	58, // [58:65] is the sub-list for method output_type
-	51, // [51:58] is the sub-list for method input_type
-	51, // [51:51] is the sub-list for extension type_name
-	51, // [51:51] is the sub-list for extension extendee
-	0,  // [0:51] is the sub-list for field type_name
+	4,  // 4: soma.orchestrator.v1.ResponseInput.item:type_name -> soma.orchestrator.v1.ResponseItem
+	30, // 5: soma.orchestrator.v1.ResponseText.logprobs:type_name -> soma.model.v1.TokenLogprob
+	31, // 6: soma.orchestrator.v1.ResponseText.citations:type_name -> soma.model.v1.Citation
+	32, // 7: soma.orchestrator.v1.ResponseText.phase:type_name -> soma.model.v1.Phase
+	3,  // 8: soma.orchestrator.v1.ResponseItem.text:type_name -> soma.orchestrator.v1.ResponseText
+	33, // 9: soma.orchestrator.v1.ResponseItem.tool_call:type_name -> soma.model.v1.ToolCall
+	34, // 10: soma.orchestrator.v1.ResponseItem.reasoning:type_name -> soma.model.v1.Reasoning
+	0,  // 11: soma.orchestrator.v1.Response.state:type_name -> soma.orchestrator.v1.Response.State
+	35, // 12: soma.orchestrator.v1.Response.create_time:type_name -> google.protobuf.Timestamp
+	35, // 13: soma.orchestrator.v1.Response.end_time:type_name -> google.protobuf.Timestamp
+	1,  // 14: soma.orchestrator.v1.Response.settings:type_name -> soma.orchestrator.v1.ResponseSettings
+	4,  // 15: soma.orchestrator.v1.Response.output:type_name -> soma.orchestrator.v1.ResponseItem
+	36, // 16: soma.orchestrator.v1.Response.finish_reason:type_name -> soma.model.v1.FinishReason
+	37, // 17: soma.orchestrator.v1.Response.usage:type_name -> soma.model.v1.Usage
+	38, // 18: soma.orchestrator.v1.Response.error:type_name -> soma.mesh.v1.StreamError
+	39, // 19: soma.orchestrator.v1.Response.sources:type_name -> soma.model.v1.Source
+	2,  // 20: soma.orchestrator.v1.CreateResponseRequest.input:type_name -> soma.orchestrator.v1.ResponseInput
+	1,  // 21: soma.orchestrator.v1.CreateResponseRequest.settings:type_name -> soma.orchestrator.v1.ResponseSettings
+	4,  // 22: soma.orchestrator.v1.ResponseItemEvent.item:type_name -> soma.orchestrator.v1.ResponseItem
+	30, // 23: soma.orchestrator.v1.ResponseTextDelta.logprobs:type_name -> soma.model.v1.TokenLogprob
+	5,  // 24: soma.orchestrator.v1.CreateResponseResponse.created:type_name -> soma.orchestrator.v1.Response
+	7,  // 25: soma.orchestrator.v1.CreateResponseResponse.item_begun:type_name -> soma.orchestrator.v1.ResponseItemEvent
+	8,  // 26: soma.orchestrator.v1.CreateResponseResponse.delta:type_name -> soma.orchestrator.v1.ResponseTextDelta
+	9,  // 27: soma.orchestrator.v1.CreateResponseResponse.arguments:type_name -> soma.orchestrator.v1.ResponseArgumentsDelta
+	7,  // 28: soma.orchestrator.v1.CreateResponseResponse.item_done:type_name -> soma.orchestrator.v1.ResponseItemEvent
+	40, // 29: soma.orchestrator.v1.CreateResponseResponse.policy:type_name -> soma.orchestrator.v1.PolicyNotice
+	5,  // 30: soma.orchestrator.v1.CreateResponseResponse.finished:type_name -> soma.orchestrator.v1.Response
+	38, // 31: soma.orchestrator.v1.CreateResponseResponse.error:type_name -> soma.mesh.v1.StreamError
+	41, // 32: soma.orchestrator.v1.CreateResponseResponse.heartbeat:type_name -> soma.mesh.v1.Heartbeat
+	10, // 33: soma.orchestrator.v1.CreateResponseResponse.reasoning:type_name -> soma.orchestrator.v1.ResponseReasoningDelta
+	5,  // 34: soma.orchestrator.v1.WatchResponseResponse.created:type_name -> soma.orchestrator.v1.Response
+	7,  // 35: soma.orchestrator.v1.WatchResponseResponse.item_begun:type_name -> soma.orchestrator.v1.ResponseItemEvent
+	8,  // 36: soma.orchestrator.v1.WatchResponseResponse.delta:type_name -> soma.orchestrator.v1.ResponseTextDelta
+	9,  // 37: soma.orchestrator.v1.WatchResponseResponse.arguments:type_name -> soma.orchestrator.v1.ResponseArgumentsDelta
+	7,  // 38: soma.orchestrator.v1.WatchResponseResponse.item_done:type_name -> soma.orchestrator.v1.ResponseItemEvent
+	5,  // 39: soma.orchestrator.v1.WatchResponseResponse.finished:type_name -> soma.orchestrator.v1.Response
+	38, // 40: soma.orchestrator.v1.WatchResponseResponse.error:type_name -> soma.mesh.v1.StreamError
+	41, // 41: soma.orchestrator.v1.WatchResponseResponse.heartbeat:type_name -> soma.mesh.v1.Heartbeat
+	10, // 42: soma.orchestrator.v1.WatchResponseResponse.reasoning:type_name -> soma.orchestrator.v1.ResponseReasoningDelta
+	5,  // 43: soma.orchestrator.v1.GetResponseResponse.response:type_name -> soma.orchestrator.v1.Response
+	29, // 44: soma.orchestrator.v1.ResponseInputItem.message:type_name -> soma.model.v1.Message
+	19, // 45: soma.orchestrator.v1.ListResponseInputItemsResponse.items:type_name -> soma.orchestrator.v1.ResponseInputItem
+	5,  // 46: soma.orchestrator.v1.CancelResponseResponse.response:type_name -> soma.orchestrator.v1.Response
+	2,  // 47: soma.orchestrator.v1.CompactResponseRequest.input:type_name -> soma.orchestrator.v1.ResponseInput
+	35, // 48: soma.orchestrator.v1.CompactResponseResponse.create_time:type_name -> google.protobuf.Timestamp
+	19, // 49: soma.orchestrator.v1.CompactResponseResponse.items:type_name -> soma.orchestrator.v1.ResponseInputItem
+	24, // 50: soma.orchestrator.v1.CompactResponseResponse.compaction:type_name -> soma.orchestrator.v1.Compaction
+	37, // 51: soma.orchestrator.v1.CompactResponseResponse.usage:type_name -> soma.model.v1.Usage
+	6,  // 52: soma.orchestrator.v1.ResponseService.CreateResponse:input_type -> soma.orchestrator.v1.CreateResponseRequest
+	12, // 53: soma.orchestrator.v1.ResponseService.WatchResponse:input_type -> soma.orchestrator.v1.WatchResponseRequest
+	14, // 54: soma.orchestrator.v1.ResponseService.GetResponse:input_type -> soma.orchestrator.v1.GetResponseRequest
+	18, // 55: soma.orchestrator.v1.ResponseService.ListResponseInputItems:input_type -> soma.orchestrator.v1.ListResponseInputItemsRequest
+	16, // 56: soma.orchestrator.v1.ResponseService.DeleteResponse:input_type -> soma.orchestrator.v1.DeleteResponseRequest
+	21, // 57: soma.orchestrator.v1.ResponseService.CancelResponse:input_type -> soma.orchestrator.v1.CancelResponseRequest
+	23, // 58: soma.orchestrator.v1.ResponseService.CompactResponse:input_type -> soma.orchestrator.v1.CompactResponseRequest
+	11, // 59: soma.orchestrator.v1.ResponseService.CreateResponse:output_type -> soma.orchestrator.v1.CreateResponseResponse
+	13, // 60: soma.orchestrator.v1.ResponseService.WatchResponse:output_type -> soma.orchestrator.v1.WatchResponseResponse
+	15, // 61: soma.orchestrator.v1.ResponseService.GetResponse:output_type -> soma.orchestrator.v1.GetResponseResponse
+	20, // 62: soma.orchestrator.v1.ResponseService.ListResponseInputItems:output_type -> soma.orchestrator.v1.ListResponseInputItemsResponse
+	17, // 63: soma.orchestrator.v1.ResponseService.DeleteResponse:output_type -> soma.orchestrator.v1.DeleteResponseResponse
+	22, // 64: soma.orchestrator.v1.ResponseService.CancelResponse:output_type -> soma.orchestrator.v1.CancelResponseResponse
+	25, // 65: soma.orchestrator.v1.ResponseService.CompactResponse:output_type -> soma.orchestrator.v1.CompactResponseResponse
+	59, // [59:66] is the sub-list for method output_type
+	52, // [52:59] is the sub-list for method input_type
+	52, // [52:52] is the sub-list for extension type_name
+	52, // [52:52] is the sub-list for extension extendee
+	0,  // [0:52] is the sub-list for field type_name
 }
 
 func init() { file_soma_orchestrator_v1_response_service_proto_init() }
@@ -2558,6 +2577,7 @@ func file_soma_orchestrator_v1_response_service_proto_init() {
 		(*ResponseInput_Message)(nil),
 		(*ResponseInput_ItemId)(nil),
 		(*ResponseInput_Compaction)(nil),
+		(*ResponseInput_Item)(nil),
 	}
 	file_soma_orchestrator_v1_response_service_proto_msgTypes[3].OneofWrappers = []any{
 		(*ResponseItem_Text)(nil),
