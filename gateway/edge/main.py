@@ -19,6 +19,8 @@ from gateway.edge.openai.embeddings import Embeddings
 from gateway.edge.openai.failures import ERRORS
 from gateway.edge.openai.input_items import InputItems
 from gateway.edge.openai.models import Models
+from gateway.edge.openai.response_sockets import ResponseSockets
+from gateway.edge.openai.response_turn import ResponseTurns
 from gateway.edge.openai.responses import Responses
 from gateway.edge.settings import EdgeSettings
 from gateway.edge.tracing import RequestTracing
@@ -31,7 +33,7 @@ async def build(mesh: Mesh, settings: EdgeSettings, _stack: AsyncExitStack) -> S
     """The edge over the mesh's orchestrator and model service.
 
     It is ready without them: while they are unavailable, it answers with an error in OpenAI's shape. While Redis is
-    unavailable, clients cannot follow logs, because Redis counts the connections.
+    unavailable, clients cannot open WebSockets, because Redis counts the connections.
     """
     orchestrator, model = mesh.connect("orchestrator"), mesh.connect("model")
     api = Api(
@@ -47,15 +49,17 @@ async def build(mesh: Mesh, settings: EdgeSettings, _stack: AsyncExitStack) -> S
         Models(CatalogServiceStub(model), settings.catalogue_timeout_seconds),
         settings.body_limit_bytes,
     )
-    sockets = LogSockets(mesh.authenticator, Tails(LogServiceStub(orchestrator)), mesh.redis, settings)
+    log_sockets = LogSockets(mesh.authenticator, Tails(LogServiceStub(orchestrator)), mesh.redis, settings)
     tracing = RequestTracing(mesh.spans, mesh.settings.trace_sample_ratio)
+    turns = ResponseTurns(ResponseServiceStub(orchestrator), mesh.blobs, tracing, settings.chat_timeout_seconds)
+    response_sockets = ResponseSockets(mesh.authenticator, turns, mesh.redis, settings)
     openai_app = Application(mesh.authenticator, tracing, api.routes, openai.CONVENTIONS)
     # A plain HTTP request to the path of the WebSocket is answered in the shape that clients of the edge know.
     logs_app = Application(mesh.authenticator, tracing, logs.ROUTES, openai.CONVENTIONS)
     return Service(
         surfaces=(
-            openai.surface(api, openai_app, settings.body_limit_bytes),
-            logs.surface(logs_app, sockets, openai.UNKNOWN, ERRORS),
+            openai.surface(api, openai_app, response_sockets, settings.body_limit_bytes),
+            logs.surface(logs_app, log_sockets, openai.UNKNOWN, ERRORS),
         ),
         wants={"redis": mesh.check_redis},
     )

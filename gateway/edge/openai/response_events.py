@@ -1,6 +1,7 @@
-"""The server-sent events of a response, in the order of OpenAI's API reference ("Streaming events")."""
+"""The events of a streamed response, in the order of OpenAI's API reference ("Streaming events")."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
@@ -26,13 +27,35 @@ LAST: dict[int, str] = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Form:
+    """How events are sent.
+
+    Attributes:
+        event: makes the bytes of an event of its type and its JSON.
+        alive: shows that a silent stream is alive.
+    """
+
+    event: Callable[[str, bytes], bytes]
+    alive: bytes
+
+
+def _sse(kind: str, data: bytes) -> bytes:
+    return b"event: %s\ndata: %s\n\n" % (kind.encode(), data)
+
+
+SSE = Form(_sse, KEEP_ALIVE)
+"""Server-sent events."""
+
+
 class ResponseEvents:
     """Makes the events of one streamed response; events numbered up to `after` are left out.
 
     With `encrypted`, the thoughts of the answer have their `encrypted_content`.
     """
 
-    def __init__(self, findings: Findings, after: int = -1, *, encrypted: bool = False) -> None:
+    def __init__(self, findings: Findings, after: int = -1, *, encrypted: bool = False, form: Form = SSE) -> None:
+        self._form = form
         self._after = after
         self._encrypted = encrypted
         self._findings = findings
@@ -65,7 +88,7 @@ class ResponseEvents:
             last = LAST.get(event.finished.state, "response.incomplete")
             yield self._event(last, response=self._object(event.finished))
         elif kind == "heartbeat":
-            yield KEEP_ALIVE
+            yield self._form.alive
 
     def failed(self, error: MeshError) -> bytes:
         """The last event of a response that failed while it was streamed."""
@@ -154,5 +177,4 @@ class ResponseEvents:
         self._number += 1
         if number <= self._after:
             return b""
-        data = orjson.dumps({"type": kind, "sequence_number": number, **members})
-        return b"event: %s\ndata: %s\n\n" % (kind.encode(), data)
+        return self._form.event(kind, orjson.dumps({"type": kind, "sequence_number": number, **members}))

@@ -1,7 +1,7 @@
 """`/v1/responses`: responses of a ResponseService, as objects or as streams of events."""
 
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, Protocol
 
 import orjson
 from pydantic import Field
@@ -25,7 +25,7 @@ from gateway.edge.openai.response_object import response_object
 from gateway.edge.openai.response_request import ENCRYPTED, ResponseAsk, read_response_request
 from gateway.edge.openai.words import unsupported
 from gateway.edge.relaying import cut, relayed
-from gateway.edge.reply import Reply
+from gateway.edge.reply import FailureEvent, Reply
 from gateway.edge.request_model import strict
 from services.mesh.call.call import principal
 from services.mesh.call.spans import annotate
@@ -95,7 +95,8 @@ class Responses:
         try:
             async with CancelOnDisconnect(departure):
                 if ask.stream:
-                    last = await _stream(aiter(call), ask, findings, reply)
+                    made = ResponseEvents(findings, encrypted=ask.encrypted)
+                    last = await send_events(aiter(call), made, findings, reply)
                 else:
                     whole = await _collect(aiter(call), ask, findings)
         finally:
@@ -162,9 +163,31 @@ async def _send(response: Response, reply: Reply, *, encrypted: bool = False) ->
     await reply.json(200, orjson.dumps(response_object(response, Findings(NOTHING), encrypted=encrypted)))
 
 
-async def _stream(events: Events, ask: ResponseAsk, findings: Findings, reply: Reply) -> bytes:
-    """Send the events as they arrive; return the last one, which the caller sends."""
-    made = ResponseEvents(findings, encrypted=ask.encrypted)
+class EventReply(Protocol):
+    """A reply that may be a stream of events."""
+
+    status: int
+
+    @property
+    def seconds(self) -> float:
+        """Seconds since the request arrived."""
+        ...
+
+    async def begin_events(self, failure_event: FailureEvent) -> None:
+        """Begin a stream; `failure_event` makes its last event if it fails."""
+        ...
+
+    async def event(self, event: bytes) -> None:
+        """Send an event."""
+        ...
+
+
+async def send_events(events: Events, made: ResponseEvents, findings: Findings, reply: EventReply) -> bytes:
+    """Send the events as they arrive; return the last one, which the caller sends.
+
+    Raises:
+        MeshError: the response failed, or it was cut off.
+    """
     waiting = True
     async for event in events:
         kind = event.WhichOneof("payload")

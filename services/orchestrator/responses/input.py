@@ -28,7 +28,7 @@ async def new_messages(store: PostgresResponses, tenant_id: str, items: Iterable
     for each in items:
         item_id = each.item_id or each.repeated_item_id
         if not item_id:
-            messages.append(each.message)
+            messages.append(message_of(each.item) if each.HasField("item") else each.message)
             continue
         response_id = response_of(item_id)
         if response_id not in known:
