@@ -23,6 +23,7 @@ from bench import (
     soak,
     startup,
     texts,
+    websocket,
     whole,
 )
 from bench.environment import Environment
@@ -43,6 +44,7 @@ FIGURES: dict[str, Figure] = {
     "native": native.measure,
     "bidi": bidi.measure,
     "idle": idle.measure,
+    "socket": websocket.measure,
     "startup": startup.measure,
     "texts": texts.measure,
     "soak": soak.measure,

@@ -29,6 +29,9 @@ class EdgeSettings(SomaSettings):
     response_socket_silence_seconds: float = Field(
         default=300.0, gt=0, description="a WebSocket for responses ends after so long without a sign of its client"
     )
+    response_message_seconds: float = Field(
+        default=60.0, gt=0, description="a message over a WebSocket for responses may take so long to arrive"
+    )
     response_sockets_per_user: int = Field(
         default=100, ge=1, description="WebSockets for responses a user may have open, in all processes"
     )

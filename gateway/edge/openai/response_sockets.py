@@ -22,12 +22,12 @@ from services.mesh.call.authenticator import Authenticator
 from services.mesh.call.errors import Code, MeshError
 from services.mesh.call.principal import Principal
 from services.mesh.transport.departure import Departure
-from services.mesh.transport.websocket import EXTENSION, FAULT, LATER, POLICY
+from services.mesh.transport.websocket import EXTENSION, FAULT, LATER, PINGS, POLICY
 
 log = structlog.get_logger("edge")
 
-# A slot expires this long after its connection would have ended for its silence.
-_SLOT_MARGIN_SECONDS = 30
+# A slot is renewed with each ping. It expires when this many were missed, or after the least number of seconds.
+_MISSED_PINGS, _LEAST_SLOT_SECONDS = 3, 10
 
 
 class ResponseSockets:
@@ -44,7 +44,8 @@ class ResponseSockets:
         self._turns = turns
         self._settings = settings
         self._kept = KeptResponses(settings.response_socket_kept_bytes)
-        seconds = round(settings.response_socket_silence_seconds) + _SLOT_MARGIN_SECONDS
+        pause = settings.response_socket_silence_seconds / PINGS
+        seconds = max(_LEAST_SLOT_SECONDS, round(_MISSED_PINGS * pause))
         self._slots = Slots(
             client, "response sockets", settings.response_sockets_per_user, settings.response_sockets, seconds
         )
@@ -84,7 +85,7 @@ class ResponseSockets:
 
     async def _serve(self, connection: Connection, client: Client, slot: Slot) -> tuple[int, str]:
         await connection.accept()
-        connection.wire.permit(self._settings.body_limit_bytes)
+        connection.wire.permit(self._settings.body_limit_bytes, self._settings.response_message_seconds)
         renewing: set[asyncio.Task[None]] = set()
         connection.wire.keep_alive(self._settings.response_socket_silence_seconds, self._renewal(slot, renewing))
         try:

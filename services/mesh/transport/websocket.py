@@ -24,12 +24,10 @@ MOST_FRAGMENTS: Final = 4096
 MOST_BYTES: Final = 128 * 1024 * 1024
 """The most bytes of large messages that all clients of a server together send at the same time."""
 MESSAGE_SECONDS: Final = 60.0
-"""How long a message may take from its first byte to its last one."""
+"""How long a message may take from its first byte to its last one, unless the application says otherwise."""
 
 # So many messages wait for the application before reading pauses.
 _MOST_QUEUED = 4
-# Pings in the time after which a silent client counts as gone.
-_PINGS = 10
 _TEXT, _PING = 0x81, 0x89
 
 
@@ -42,6 +40,9 @@ def text_frame(text: bytes) -> bytes:
         return b"\x81\x7e" + size.to_bytes(2) + text
     return b"\x81\x7f" + size.to_bytes(8) + text
 
+
+PINGS: Final = 10
+"""Pings in the time after which a silent client counts as gone."""
 
 PING_FRAME: Final = bytes((_PING, 0))
 """A ping without a payload. A client answers it, and nobody reads the answer."""
@@ -74,9 +75,12 @@ class Wire:
         self.stopping: Callable[[], None] | None = None
         """Called when the server stops. Without it, the connection is closed then; with it, the application does so."""
 
-    def permit(self, most_bytes: int) -> None:
-        """Let messages have up to `most_bytes`. Texts then come as bytes too, and `taken` has to be told of each."""
-        self._socket.permit(most_bytes)
+    def permit(self, most_bytes: int, seconds: float) -> None:
+        """Let messages have up to `most_bytes`, and take up to `seconds` to arrive.
+
+        Texts then come as bytes, and `taken` has to be told of each message.
+        """
+        self._socket.permit(most_bytes, seconds)
 
     def taken(self, size: int) -> None:
         """A message of this size does not wait any more."""
@@ -103,6 +107,7 @@ class WebSocket(WebSocketsSansIOProtocol):
     def __init__(self, *args: Any, **named: Any) -> None:
         super().__init__(*args, **named)
         self._raw = False
+        self._seconds = MESSAGE_SECONDS
         self._fragments = 0
         self._waiting = 0
         self._incoming = 0
@@ -114,9 +119,10 @@ class WebSocket(WebSocketsSansIOProtocol):
         self._deadline: asyncio.TimerHandle | None = None
         self._wire = Wire(self)
 
-    def permit(self, most_bytes: int) -> None:
-        """Let messages have up to `most_bytes`."""
+    def permit(self, most_bytes: int, seconds: float) -> None:
+        """Let messages have up to `most_bytes`, and take up to `seconds` to arrive."""
         self.conn.max_message_size = most_bytes
+        self._seconds = seconds
         self._raw = True
 
     def taken(self, size: int) -> None:
@@ -127,7 +133,7 @@ class WebSocket(WebSocketsSansIOProtocol):
     def keep_alive(self, silence: float, alive: Callable[[], None]) -> None:
         """Ping the client from now on."""
         self._silence, self._alive = silence, alive
-        self._beat = self.loop.call_later(silence / _PINGS, self._ping)
+        self._beat = self.loop.call_later(silence / PINGS, self._ping)
 
     async def write(self, frames: bytes) -> None:
         """Write whole frames."""
@@ -145,12 +151,14 @@ class WebSocket(WebSocketsSansIOProtocol):
 
     def data_received(self, data: bytes) -> None:
         self._heard = self.loop.time()
+        most = self._incoming + len(data)
         super().data_received(data)
         self._incoming = len(self.conn.reader.buffer) + self._fragments
-        if not self._incoming:
+        if self._incoming < most and not self._fragments:
+            # A frame is complete, and what is left belongs to the next one.
             self._forget_deadline()
-        elif self._deadline is None:
-            self._deadline = self.loop.call_later(MESSAGE_SECONDS, self._late)
+        if self._incoming and self._deadline is None:
+            self._deadline = self.loop.call_later(self._seconds, self._late)
         if not self._count():
             self._fail(LATER, "too many large messages at the same time")
 
@@ -177,7 +185,6 @@ class WebSocket(WebSocketsSansIOProtocol):
             self.conn.data_to_send()
 
     def send_receive_event_to_app(self) -> None:
-        self._forget_deadline()
         if not self._raw:
             super().send_receive_event_to_app()
             return
@@ -215,9 +222,9 @@ class WebSocket(WebSocketsSansIOProtocol):
         self._deadline = None
         if self.read_paused:
             # The client cannot send the rest now.
-            self._deadline = self.loop.call_later(MESSAGE_SECONDS, self._late)
+            self._deadline = self.loop.call_later(self._seconds, self._late)
         else:
-            self._fail(POLICY, f"a message took longer than {MESSAGE_SECONDS:g} seconds")
+            self._fail(POLICY, f"a message took longer than {self._seconds:g} seconds")
 
     def _forget_deadline(self) -> None:
         if self._deadline is not None:
@@ -235,7 +242,7 @@ class WebSocket(WebSocketsSansIOProtocol):
         self._alive()
         if self.writable.is_set():
             self.transport.write(PING_FRAME)
-        self._beat = self.loop.call_later(self._silence / _PINGS, self._ping)
+        self._beat = self.loop.call_later(self._silence / PINGS, self._ping)
 
     def _fail(self, code: int, reason: str) -> None:
         if self.close_sent or self.transport.is_closing():
