@@ -10,6 +10,6 @@ from gateway.edge.openai.failures import ERRORS
 
 NOTHING: Any = None
 API = Api(**dict.fromkeys(signature(Api).parameters, NOTHING))
-OPENAI = openai.surface(API, NOTHING, 4 * 1024 * 1024)
+OPENAI = openai.surface(API, NOTHING, NOTHING, 4 * 1024 * 1024)
 LOGS = logs.surface(NOTHING, NOTHING, openai.UNKNOWN, ERRORS)
 EDGE = tuple(surface.announced("edge") for surface in (OPENAI, LOGS))
