@@ -25,12 +25,11 @@ from services.mesh.call.call import current_call
 from services.mesh.call.principal import Principal
 from services.mesh.wakeup import Wakeup
 from services.messages.answer import is_text, joined
-from services.messages.message import texts_of, thoughts_of
 from services.model import metrics
 from services.model.catalogue import Route
 from services.model.event_buffer import EventBuffer
 from services.model.ledger import Ledger
-from services.model.tokens import estimate
+from services.model.tokens import estimated_prompt
 
 _log = structlog.get_logger(__name__)
 
@@ -67,7 +66,7 @@ class Tally:
 
     def usage(self) -> Usage:
         """The estimated tokens of the request and of the text so far."""
-        prompt = estimate(_texts(self.request))
+        prompt = estimated_prompt(self.request)
         completion = -(-self.written_bytes // 4)
         return Usage(
             prompt_tokens=prompt, completion_tokens=completion, total_tokens=prompt + completion, estimated=True
@@ -257,16 +256,6 @@ def _started(tally: Tally, dropped: Sequence[str]) -> GenerationStarted:
 def _endless(provider: str, largest: int) -> errors.Unavailable:
     message = f"{provider} wrote more than {largest} bytes and did not end"
     return errors.Unavailable(message, reason=reasons.PROVIDER_ENDLESS, metadata={"provider": provider})
-
-
-def _texts(request: GenerateRequest) -> list[str]:
-    texts = [source.text for source in request.sources]
-    for message in request.messages:
-        texts.extend(texts_of(message))
-        texts.extend(thought.text for thought in thoughts_of(message))
-        texts.extend(call.arguments for call in message.tool_calls)
-    texts.extend(tool.parameters + tool.description for tool in request.options.tools)
-    return texts
 
 
 async def answer_of(events: AsyncGenerator[GenerateResponse, None]) -> GenerationAnswer:

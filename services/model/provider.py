@@ -70,6 +70,19 @@ class Excludes(Protocol):
 
 
 @runtime_checkable
+class Counts(Protocol):
+    """A provider that may count the tokens of a conversation without an answer."""
+
+    async def count_tokens(self, request: GenerateRequest, model: str) -> int | None:
+        """The tokens that `model` would read of the request; None if the provider cannot count them.
+
+        Raises:
+            MeshError: the provider failed, or refuses the request.
+        """
+        ...
+
+
+@runtime_checkable
 class Embeds(Protocol):
     """A provider that can also make vectors."""
 

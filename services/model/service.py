@@ -1,4 +1,4 @@
-"""The servicers of soma.model.v1: generations and vectors, the catalogue of models, and the usage records."""
+"""The servicers of soma.model.v1: generations, vectors and tokens, the catalogue of models, and the usage records."""
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
@@ -11,6 +11,8 @@ from soma.model.v1.catalog_service_pb2 import ListModelsRequest, ListModelsRespo
 from soma.model.v1.cost_service_pb2 import ListUsageRequest, ListUsageResponse
 from soma.model.v1.message_pb2 import FINISH_REASON_CONTENT_FILTER, FINISH_REASON_LENGTH, ROLE_USER, Message
 from soma.model.v1.model_service_pb2 import (
+    CountTokensRequest,
+    CountTokensResponse,
     EmbedRequest,
     EmbedResponse,
     GenerateRequest,
@@ -24,11 +26,12 @@ from services.mesh.call import page_token
 from services.mesh.call.call import principal
 from services.mesh.call.pipeline import Context
 from services.model.adapters.local import LocalProvider
-from services.model.catalogue import Catalogue
+from services.model.catalogue import Catalogue, Route
 from services.model.generation import Generations, answer_of
 from services.model.parameters import supported_request
-from services.model.provider import Excludes
+from services.model.provider import Counts, Excludes
 from services.model.store import PageStart, UsageStore
+from services.model.tokens import estimated_prompt
 from services.model.vectors import Vectors, require_texts
 
 # Usage records in a page, if the request does not say.
@@ -45,6 +48,29 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
         self._completer = completer
 
     async def Generate(self, request: GenerateRequest, context: Context) -> AsyncGenerator[GenerateResponse, None]:
+        route, supported, dropped = await self._accepted(request)
+        async with aclosing(self._generations.run(principal(), route, supported, dropped)) as events:
+            async for event in events:
+                yield event
+
+    async def CountTokens(self, request: CountTokensRequest, context: Context) -> CountTokensResponse:
+        asked = GenerateRequest(model=request.model, messages=request.messages, options=request.options)
+        route, supported, _ = await self._accepted(asked)
+        provider, model = route.provider, route.model.name
+        counted = await provider.count_tokens(supported, model) if isinstance(provider, Counts) else None
+        return CountTokensResponse(
+            model=model,
+            provider=provider.name,
+            input_tokens=estimated_prompt(supported) if counted is None else counted,
+            estimated=counted is None,
+        )
+
+    async def _accepted(self, request: GenerateRequest) -> tuple[Route, GenerateRequest, list[str]]:
+        """Who answers, the request as its provider supports it, and the fields that were dropped for that.
+
+        Raises:
+            MeshError: there is no such model, or it cannot do what the request asks for.
+        """
         route = await self._catalogue.find(request.model)
         route.require(Model.CAPABILITY_CHAT, "hold a conversation")
         if request.options.tool_choice.mode in (ToolChoice.MODE_REQUIRED, ToolChoice.MODE_NAMED):
@@ -55,9 +81,7 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
         if _excludes(type(provider)):
             lacks |= set(cast(Excludes, provider).excluded(request, route.model.name))
         supported, dropped = supported_request(request, lacks, provider.name, provider.takes)
-        async with aclosing(self._generations.run(principal(), route, supported, dropped)) as events:
-            async for event in events:
-                yield event
+        return route, supported, dropped
 
     async def Infer(self, request: InferRequest, context: Context) -> InferResponse:
         route = await self._catalogue.find(request.model or self._completer)

@@ -162,6 +162,20 @@ class Embeddings:
 
 
 @dataclass(frozen=True, config=_STRICT)
+class Counting:
+    """The vendor's method that counts the tokens of a conversation.
+
+    Attributes:
+        path: path after the base URL.
+        template: path of the method that writes the conversation as one text, which the method at `path` then counts,
+            as llama.cpp has it; empty if that method reads the conversation itself, as Anthropic's does.
+    """
+
+    path: UrlPath
+    template: UrlPath = ""
+
+
+@dataclass(frozen=True, config=_STRICT)
 class ListedPrices:
     """The prices in an entry of the vendor's list: an object, its members, and the number of tokens of a price."""
 
@@ -277,6 +291,7 @@ class Vendor:
     server: Server = Field(default_factory=Server)
     chat: Chat = Field(default_factory=Chat)
     embeddings: Embeddings | None = None
+    counting: Counting | None = None
     models: Models = Field(default_factory=Models)
     limits: tuple[Limit, ...] = ()
     known: Known | None = None

@@ -33,6 +33,8 @@ from services.orchestrator.logs.service import LogService
 from services.orchestrator.logs.store import RedisLogStore
 from services.orchestrator.logs.turn_log import LoggedTurns
 from services.orchestrator.logs.writer import LogWriter
+from services.orchestrator.responses.compaction import Compactions
+from services.orchestrator.responses.seal import Seal
 from services.orchestrator.responses.service import ResponseService
 from services.orchestrator.responses.store import PostgresResponseEvents, PostgresResponses
 from services.orchestrator.responses.task import ResponseTasks
@@ -79,7 +81,15 @@ async def build(mesh: Mesh, settings: OrchestratorSettings, stack: AsyncExitStac
     tasks = ResponseTasks(response_store)
     stack.push_async_callback(tasks.close)
     responses = ResponseService(
-        turns, response_store, response_events, sequences, tasks, models, mesh.blobs, settings.background_seconds
+        turns,
+        response_store,
+        response_events,
+        sequences,
+        tasks,
+        models,
+        Compactions(Seal(mesh.postgres, "compaction")),
+        mesh.blobs,
+        settings.background_seconds,
     )
     forget = partial(response_store.forget, settings.responses_kept_days)
 

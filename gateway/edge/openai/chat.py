@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 from soma.orchestrator.v1.chat_service_pb2 import ChatAnswer, ChatFinished, ChatStarted
 
 from gateway.edge.disconnect import CancelOnDisconnect
+from gateway.edge.media import Holder, held
 from gateway.edge.metrics import FIRST_DELTA
 from gateway.edge.openai.chat_request import Ask, read_chat_request
 from gateway.edge.openai.choices import Indexed, merged, requests, summed
 from gateway.edge.openai.completion import DONE, KEEP_ALIVE, Chunks, choice, completion
 from gateway.edge.openai.extension import Findings
-from gateway.edge.openai.media import Holder, held
 from gateway.edge.relaying import cut, relayed
 from gateway.edge.reply import Reply
 from services.mesh.call.call import principal

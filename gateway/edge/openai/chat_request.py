@@ -10,13 +10,13 @@ from soma.model.v1.options_pb2 import GenerationOptions, Sampling
 from soma.orchestrator.v1.chat_service_pb2 import ChatRequest
 from typing_extensions import TypedDict
 
+from gateway.edge.media import Attached, Inline
 from gateway.edge.openai import shared
 from gateway.edge.openai.extension import NOTHING, Extension, ExtensionRequest, extension_of
-from gateway.edge.openai.media import Attached, Inline
 from gateway.edge.openai.messages import ChatMessages, add_messages
-from gateway.edge.openai.provider_params import sent
 from gateway.edge.openai.tools import ChatFormat, ChatToolChoice, ChatTools, chat_tool_of, format_of, tool_choice_of
 from gateway.edge.openai.words import BODY, missing, refuse
+from gateway.edge.provider_params import sent
 from gateway.edge.request_model import Reader, TextOr, must, strict
 
 T = TypeVar("T")

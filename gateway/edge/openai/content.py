@@ -9,10 +9,10 @@ from soma.model.v1.message_pb2 import ROLE_ASSISTANT, ROLE_SYSTEM, ROLE_TOOL, RO
 from typing_extensions import TypedDict
 
 from gateway.edge.faults import TEXT_OR_LIST
-from gateway.edge.openai.media import Attached
-from gateway.edge.openai.provider_params import sent
+from gateway.edge.media import Attached
 from gateway.edge.openai.thoughts import RedactedBlock, ThinkingBlock, add_block
 from gateway.edge.openai.words import missing, refuse
+from gateway.edge.provider_params import sent
 from gateway.edge.request_model import TextOr, by_member, strict
 
 # Members of a part that providers have, and the contract has no field for.

@@ -1,7 +1,9 @@
 """Errors of the mesh in the form of OpenAI's API, with the parameter at fault and whether a retry can help."""
 
 from dataclasses import replace
+from typing import Any
 
+import orjson
 from soma.errors.v1 import reasons
 
 from gateway.edge.error_response import ErrorResponse, declared, http_status, in_shape
@@ -61,6 +63,12 @@ def error_response(error: MeshError) -> ErrorResponse:
         message = f"Unsupported parameter{plural}: {named} {verb} not supported with this model."
     failed = in_shape(error, ERRORS, reason=reason, message=message, field=params[0] if params else None)
     return replace(failed, headers=(*failed.headers, NO_RETRY)) if _final(error) else failed
+
+
+def error_object(error: MeshError) -> dict[str, Any]:
+    """The member `error` of the answer to an error: its type, code, message and parameter."""
+    told: dict[str, Any] = orjson.loads(error_response(error).body)["error"]
+    return told
 
 
 def _final(error: MeshError) -> bool:

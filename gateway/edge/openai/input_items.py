@@ -17,10 +17,10 @@ from soma.model.v1.message_pb2 import (
 from soma.orchestrator.v1.response_service_pb2 import ListResponseInputItemsRequest, ResponseInputItem
 from typing_extensions import TypedDict
 
+from gateway.edge.media import kept_id
 from gateway.edge.openai.completion import extra_content
-from gateway.edge.openai.media import kept_id
 from gateway.edge.openai.query import Number, QueryReader, includes
-from gateway.edge.openai.response_object import annotations, reasoning_object
+from gateway.edge.openai.response_object import annotations, phase_member, reasoning_object
 from gateway.edge.openai.response_request import ENCRYPTED
 from gateway.edge.reply import Reply
 from gateway.edge.request_model import strict
@@ -81,6 +81,8 @@ class InputItems:
 
 
 def _item(item: ResponseInputItem, *, encrypted: bool) -> dict[str, Any]:
+    if item.compaction:
+        return {"id": item.item_id, "type": "compaction", "encrypted_content": item.compaction}
     message = item.message
     members: dict[str, Any] = {"id": item.item_id, "status": "completed"}
     if message.role == ROLE_TOOL:
@@ -98,7 +100,8 @@ def _item(item: ResponseInputItem, *, encrypted: bool) -> dict[str, Any]:
     if len(message.parts) == 1 and message.parts[0].HasField("reasoning"):
         return reasoning_object(item.item_id, message.parts[0].reasoning, "completed", encrypted=encrypted)
     if message.role == ROLE_ASSISTANT:
-        return members | {"type": "message", "role": "assistant", "content": _content(message, "output_text")}
+        said = {"type": "message", "role": "assistant", "content": _content(message, "output_text")}
+        return members | said | phase_member(message.phase)
     return members | {"type": "message", "role": ROLES[message.role], "content": _content(message, "input_text")}
 
 

@@ -1,13 +1,15 @@
 """The client's event `response.create`, and the events that answer it over a WebSocket."""
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
 from soma.errors.v1 import reasons
+from soma.orchestrator.v1.response_service_pb2 import CreateResponseResponse
 
 from gateway.edge.openai.failures import error_response
-from gateway.edge.openai.response_events import Form
+from gateway.edge.openai.response_events import ResponseEvents, Typed
 from gateway.edge.openai.response_request import READER, ResponseAsk, response_ask
 from gateway.edge.openai.words import BODY, missing, refuse
 from services.mesh.call.errors import MeshError
@@ -44,13 +46,15 @@ class Creation:
         given["stream"] = True
         return response_ask(READER.members(given))
 
-    @property
-    def form(self) -> Form:
-        """How the events that answer the message are sent."""
-        if self.stream_id is None:
-            return _PLAIN
-        lane = b',"stream_id":%s}' % orjson.dumps(self.stream_id)
-        return Form(lambda _, data: text_frame(data[:-1] + lane), PING_FRAME)
+    def frame(self, data: bytes) -> bytes:
+        """An event that answers the message, of its JSON."""
+        if self.stream_id is not None:
+            data = b'%s,"stream_id":%s}' % (data[:-1], orjson.dumps(self.stream_id))
+        return text_frame(data)
+
+    def events(self, made: ResponseEvents) -> "FramedEvents":
+        """The events of the response, as frames."""
+        return FramedEvents(made, self.frame)
 
     def error(self, error: MeshError) -> bytes:
         """The event for an error before a response has begun."""
@@ -60,8 +64,7 @@ class Creation:
         stated["code"] = stated["code"] or stated["type"]
         if failed.headers:
             stated["headers"] = {name.decode(): value.decode() for name, value in failed.headers}
-        data = orjson.dumps({"type": "error", "status": failed.status, "error": stated})
-        return self.form.event("error", data)
+        return self.frame(orjson.dumps({"type": "error", "status": failed.status, "error": stated}))
 
     def _members(self, message: bytes) -> dict[str, Any]:
         """The parameters of the response; those that only a WebSocket has are left out."""
@@ -92,8 +95,24 @@ class Creation:
         refuse(f"Invalid '{param}': {why}.", param, reasons.INVALID_VALUE)
 
 
-def _frame(_: str, data: bytes) -> bytes:
-    return text_frame(data)
+class FramedEvents:
+    """The events of a response as frames."""
 
+    def __init__(self, made: ResponseEvents, frame: Callable[[bytes], bytes]) -> None:
+        self._made = made
+        self._frame = frame
 
-_PLAIN = Form(_frame, PING_FRAME)
+    def of(self, event: CreateResponseResponse) -> Iterator[bytes]:
+        """The frames for one event of the contract; a ping is the sign that a silent stream is alive."""
+        if event.HasField("heartbeat"):
+            yield PING_FRAME
+        else:
+            yield from self._frames(self._made.typed(event))
+
+    def failed(self, error: MeshError) -> bytes:
+        """The last frame of a response that failed."""
+        return b"".join(self._frames(self._made.failure(error)))
+
+    def _frames(self, events: Iterator[Typed]) -> Iterator[bytes]:
+        # Over a WebSocket an event `error` ends a turn as `response.failed` does, and a turn has one end.
+        return (self._frame(data) for kind, data in events if kind != "error")

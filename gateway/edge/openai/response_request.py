@@ -10,10 +10,9 @@ from soma.model.v1.options_pb2 import GenerationOptions, ReasoningOptions, Sampl
 from soma.orchestrator.v1.response_service_pb2 import CreateResponseRequest, ResponseSettings
 from typing_extensions import TypedDict
 
+from gateway.edge.media import Attached, Inline
 from gateway.edge.openai import shared
 from gateway.edge.openai.extension import NOTHING, Extension, ExtensionRequest, extension_of
-from gateway.edge.openai.media import Attached, Inline
-from gateway.edge.openai.provider_params import sent
 from gateway.edge.openai.response_items import ResponseItems, add_inputs
 from gateway.edge.openai.tools import (
     ResponseTextFormat,
@@ -24,19 +23,21 @@ from gateway.edge.openai.tools import (
     tool_of,
 )
 from gateway.edge.openai.words import BODY, missing, refuse
+from gateway.edge.provider_params import sent
 from gateway.edge.request_model import Reader, strict
 
 # Parameters that are not supported; an empty value has no effect.
 UNSUPPORTED = frozenset({"access_programs", "context_management", "image", "moderation", "prompt"})
 LOGPROBS = "message.output_text.logprobs"
 ENCRYPTED = "reasoning.encrypted_content"
+Penalty = Annotated[float, Field(ge=-2, le=2)]
 
 
 @strict
 class ResponseStreamOptions(TypedDict, total=False):
     """The options of a stream."""
 
-    include_obfuscation: shared.Off
+    include_obfuscation: bool | None
 
 
 @strict
@@ -75,6 +76,8 @@ class ResponseRequest(TypedDict, total=False):
     top_p: shared.Share | None
     top_k: shared.TopK | None
     repetition_penalty: shared.Repetition | None
+    presence_penalty: Penalty | None
+    frequency_penalty: Penalty | None
     top_logprobs: shared.Logprobs | None
     max_output_tokens: shared.Tokens | None
     tools: ResponseTools | None
@@ -113,12 +116,14 @@ class ResponseAsk:
 
     Attributes:
         encrypted: the thoughts of the answer have their `encrypted_content`.
+        obfuscated: the pieces of a stream have a member that hides their lengths.
         inline: the bytes that the request has in itself; they have to be held before the response is asked for.
     """
 
     request: CreateResponseRequest = field(default_factory=CreateResponseRequest)
     stream: bool = False
     encrypted: bool = False
+    obfuscated: bool = False
     extension: Extension = NOTHING
     dropped: list[str] = field(default_factory=list)
     inline: list[Inline] = field(default_factory=list)
@@ -156,6 +161,10 @@ def response_ask(given: ResponseRequest) -> ResponseAsk:
             store=given.get("store"),
             background=bool(given.get("background")),
             options=_options(given, extension),
+            max_tool_calls=given.get("max_tool_calls"),
+            safety_identifier=given.get("safety_identifier") or "",
+            prompt_cache_key=given.get("prompt_cache_key") or "",
+            reasoning_summary=_summary(given.get("reasoning") or {}),
         ),
     )
     attached = Attached()
@@ -164,6 +173,7 @@ def response_ask(given: ResponseRequest) -> ResponseAsk:
         request=request,
         stream=bool(given.get("stream")),
         encrypted=ENCRYPTED in (given.get("include") or ()),
+        obfuscated=bool((given.get("stream_options") or {}).get("include_obfuscation")),
         extension=extension,
         dropped=left_out,
         inline=attached.inline,
@@ -194,6 +204,10 @@ def _check_together(given: ResponseRequest) -> None:
     if not given.get("tools") and given.get("tool_choice") not in (None, "auto", "none"):
         message = "Invalid value for 'tool_choice': 'tool_choice' is only allowed when 'tools' are specified."
         refuse(message, "tool_choice", reasons.INVALID_VALUE)
+
+
+def _summary(reasoning: Reasoning) -> str:
+    return reasoning.get("summary") or reasoning.get("generate_summary") or ""
 
 
 def _options(given: ResponseRequest, extension: Extension) -> GenerationOptions:
@@ -234,6 +248,8 @@ def _sampling(given: ResponseRequest) -> Sampling | None:
         top_p=given.get("top_p"),
         top_k=shared.top_k_of(given.get("top_k")),
         repetition_penalty=given.get("repetition_penalty"),
+        presence_penalty=given.get("presence_penalty"),
+        frequency_penalty=given.get("frequency_penalty"),
         top_logprobs=given.get("top_logprobs") or (0 if asked else None),
     )
     return sampling if sampling.ByteSize() else None

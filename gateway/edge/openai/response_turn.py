@@ -16,7 +16,7 @@ from gateway.edge.error_response import http_status
 from gateway.edge.metrics import answered
 from gateway.edge.openai.extension import Findings
 from gateway.edge.openai.kept_responses import ConnectionResponses, Kept
-from gateway.edge.openai.media import Holder, held
+from gateway.edge.media import Holder, held
 from gateway.edge.openai.response_creation import Creation
 from gateway.edge.openai.response_events import ResponseEvents
 from gateway.edge.openai.response_request import ResponseAsk
@@ -154,8 +154,9 @@ class ResponseTurns:
 
     async def _send(self, turn: "_Turn", departure: Departure, reply: TurnReply) -> bytes:
         """Send the events; return the last one."""
-        findings = Findings(turn.ask.extension, list(turn.ask.dropped))
-        made = ResponseEvents(findings, encrypted=turn.ask.encrypted, form=turn.creation.form)
+        ask = turn.ask
+        findings = Findings(ask.extension, list(ask.dropped))
+        made = turn.creation.events(ResponseEvents(findings, encrypted=ask.encrypted, obfuscated=ask.obfuscated))
         if not turn.creation.generate:
             return await send_events(turn.prepared(), made, findings, reply)
         call = self._responses.CreateResponse(turn.request(), timeout=self._timeout)

@@ -1,6 +1,6 @@
 """`/v1/responses`: responses of a ResponseService, as objects or as streams of events."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import TYPE_CHECKING, Annotated, Literal, Protocol
 
 import orjson
@@ -16,18 +16,18 @@ from soma.orchestrator.v1.response_service_pb2 import (
 from typing_extensions import TypedDict
 
 from gateway.edge.disconnect import CancelOnDisconnect
+from gateway.edge.media import Holder, held
 from gateway.edge.metrics import FIRST_DELTA
 from gateway.edge.openai.extension import NOTHING, Findings
-from gateway.edge.openai.media import Holder, held
 from gateway.edge.openai.query import Number, QueryReader, includes
 from gateway.edge.openai.response_events import ResponseEvents
 from gateway.edge.openai.response_object import response_object
 from gateway.edge.openai.response_request import ENCRYPTED, ResponseAsk, read_response_request
-from gateway.edge.openai.words import unsupported
 from gateway.edge.relaying import cut, relayed
 from gateway.edge.reply import FailureEvent, Reply
 from gateway.edge.request_model import strict
 from services.mesh.call.call import principal
+from services.mesh.call.errors import MeshError
 from services.mesh.call.spans import annotate
 from services.mesh.transport.departure import Departure
 
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from soma.orchestrator.v1.response_service_pb2_grpc import ResponseServiceAsyncStub
 
 Events = AsyncIterator[CreateResponseResponse]
+# Ends each stream by the specification of Open Responses, also one whose response failed.
+DONE = b"data: [DONE]\n\n"
 Flag = Literal["true", "false"]
 
 
@@ -95,7 +97,7 @@ class Responses:
         try:
             async with CancelOnDisconnect(departure):
                 if ask.stream:
-                    made = ResponseEvents(findings, encrypted=ask.encrypted)
+                    made = ResponseEvents(findings, encrypted=ask.encrypted, obfuscated=ask.obfuscated)
                     last = await send_events(aiter(call), made, findings, reply)
                 else:
                     whole = await _collect(aiter(call), ask, findings)
@@ -111,11 +113,11 @@ class Responses:
             MeshError: the response does not exist, or `stream` is set and it was not made in the background.
         """
         asked = RETRIEVAL.query(query)
-        if asked.get("include_obfuscation") == "true":
-            unsupported("include_obfuscation")
         encrypted = includes(query, ENCRYPTED)
         if asked.get("stream") == "true":
-            made = ResponseEvents(Findings(NOTHING), asked.get("starting_after", -1), encrypted=encrypted)
+            obfuscated = asked.get("include_obfuscation") == "true"
+            after = asked.get("starting_after", -1)
+            made = ResponseEvents(Findings(NOTHING), after, encrypted=encrypted, obfuscated=obfuscated)
             await self._watch(response_id, made, departure, reply)
             return
         found = await self._responses.GetResponse(GetResponseRequest(response_id=response_id), timeout=self._patience)
@@ -144,7 +146,7 @@ class Responses:
             call.cancel()
         if last is None:
             raise cut()
-        await reply.end(last)
+        await reply.end(last + DONE)
 
     async def delete(self, response_id: str, reply: Reply) -> None:
         """Delete a stored response."""
@@ -182,7 +184,19 @@ class EventReply(Protocol):
         ...
 
 
-async def send_events(events: Events, made: ResponseEvents, findings: Findings, reply: EventReply) -> bytes:
+class StreamedEvents(Protocol):
+    """Makes the events of a stream, in the form in which they are sent."""
+
+    def of(self, event: CreateResponseResponse) -> Iterator[bytes]:
+        """The events for one event of the contract; there may be none."""
+        ...
+
+    def failed(self, error: MeshError) -> bytes:
+        """The last events of a response that failed while it was streamed."""
+        ...
+
+
+async def send_events(events: Events, made: StreamedEvents, findings: Findings, reply: EventReply) -> bytes:
     """Send the events as they arrive; return the last one, which the caller sends.
 
     Raises:
@@ -197,7 +211,7 @@ async def send_events(events: Events, made: ResponseEvents, findings: Findings, 
             findings.notices.append(event.policy)
             continue
         if not reply.status:
-            await reply.begin_events(made.failed)
+            await reply.begin_events(lambda error: made.failed(error) + DONE)
         if kind in ("created", "finished"):
             _find(findings, event.created if kind == "created" else event.finished)
         elif waiting and kind in ("delta", "reasoning", "arguments"):
@@ -206,7 +220,7 @@ async def send_events(events: Events, made: ResponseEvents, findings: Findings, 
         data = b"".join(made.of(event))
         if kind == "finished":
             _annotate(event.finished)
-            return data
+            return data + DONE
         await reply.event(data)
     raise cut()
 

@@ -38,6 +38,13 @@ _MOST_DEFAULT_TOKENS = 32_000
 _CHOICES = {ToolChoice.MODE_AUTO: "auto", ToolChoice.MODE_NONE: "none", ToolChoice.MODE_REQUIRED: "any"}
 # The members of a tool that the contract has no field for. Tools that run on Anthropic's servers may have any.
 _TOOL_MEMBERS = ("cache_control", "type", "defer_loading", "input_examples", "allowed_callers", "eager_input_streaming")
+# The members of a body that count as input; the API refuses all others when it counts tokens.
+COUNTED = frozenset(
+    {
+        *("model", "messages", "system", "tools", "tool_choice", "thinking", "output_config", "cache_control"),
+        *("context_management", "mcp_servers", "speed"),
+    }
+)
 _PARAMS = "provider_params"
 _BETA = re.compile(r"[A-Za-z0-9._-]+")
 # The trial feature that a request with the id of a file needs.

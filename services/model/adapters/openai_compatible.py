@@ -16,6 +16,7 @@ from services.mesh.call.call import principal
 from services.mesh.call.errors import Internal, InvalidArgument, MeshError
 from services.messages.message import media_of
 from services.model.adapters import refusal
+from services.model.adapters.counting import counted_text
 from services.model.adapters.entry import default_first, model_of
 from services.model.adapters.exchange import Question, answered
 from services.model.adapters.listing import models_of
@@ -106,6 +107,18 @@ class OpenAICompatible:
         if not self._asked:
             await self._look()
         return await embedded(self._upstream, method, path_of(f"{self._version}{method.path}", model), request, model)
+
+    async def count_tokens(self, request: GenerateRequest, model: str) -> int | None:
+        """The tokens of a conversation without media; None if the server does not count them.
+
+        Raises:
+            MeshError: the server failed, or refuses the request.
+        """
+        counting = self._vendor.counting
+        if counting is None or any(media_of(request.messages)):
+            return None
+        _, body, _ = await self._question(request, model)
+        return await counted_text(self._upstream, counting, body)
 
     async def _question(self, request: GenerateRequest, model: str) -> Question:
         if not self._asked:

@@ -135,19 +135,28 @@ class Upstream:
             "GET", path, b"", min(self._patience.first_byte, _LISTING_SECONDS), _LARGEST_LISTING
         )
 
-    async def post(self, path: str, body: dict[str, Any]) -> Any:
+    async def post(self, path: str, body: dict[str, Any], headers: Mapping[str, str] = NO_FIELDS) -> Any:
         """POST `body` as JSON and return the JSON document of the answer, within the timeout for the first byte.
 
         Raises:
             MeshError: every failure of the provider, typed.
         """
-        return await self._document("POST", path, orjson.dumps(body), self._patience.first_byte, _LARGEST_DOCUMENT)
+        sent = orjson.dumps(body)
+        return await self._document("POST", path, sent, self._patience.first_byte, _LARGEST_DOCUMENT, headers)
 
-    async def _document(self, method: str, path: str, sent: bytes, limit: float, largest: int) -> Any:
+    async def _document(
+        self,
+        method: str,
+        path: str,
+        sent: bytes,
+        limit: float,
+        largest: int,
+        headers: Mapping[str, str] = NO_FIELDS,
+    ) -> Any:
         connection: Connection | None = None
         try:
             async with asyncio.timeout(limit):
-                connection = await self._connections.ask(method, path, sent, limit)
+                connection = await self._connections.ask(method, path, sent, limit, headers)
                 body = await self._whole(connection, largest)
                 if connection.status != 200:
                     raise refusal.refusal(

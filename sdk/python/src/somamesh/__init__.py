@@ -23,7 +23,7 @@ from somamesh.logs import LogEntry
 from somamesh.media import Audio, File, Image, Kept, ProviderFile
 from somamesh.memories import Memory, Retrieval, Stored
 from somamesh.messages import Message, Tool, ToolCall
-from somamesh.models import Completion, Embeddings, Model
+from somamesh.models import Completion, Embeddings, Model, TokenCount
 from somamesh.options import Options
 from somamesh.parts import Citation, Part, Reasoning, Text
 from somamesh.policies import Finding, Notice, Rule, Verdict
@@ -86,6 +86,7 @@ __all__ = [
     "Stream",
     "Template",
     "Text",
+    "TokenCount",
     "TokenLogprob",
     "Tool",
     "ToolCall",

@@ -28,7 +28,9 @@ async def sse(http: httpx.AsyncClient, **body: Any) -> list[dict[str, Any]]:
     answer = await http.post("/v1/responses", json={"input": "Hi", "stream": True} | body)
     assert answer.headers["content-type"].startswith("text/event-stream")
     events = []
-    for block in answer.text.strip().split("\n\n"):
+    *blocks, end = answer.text.removesuffix("\n\n").split("\n\n")
+    assert end == "data: [DONE]"
+    for block in blocks:
         name, data = block.split("\n")
         event = json.loads(data.removeprefix("data: "))
         assert name == f"event: {event['type']}"
@@ -48,6 +50,7 @@ async def test_a_response_has_openais_shape_and_the_settings_of_its_request(http
         "completed_at": 1_700_000_001,
         "conversation": None,
         "error": None,
+        "frequency_penalty": 0.0,
         "incomplete_details": None,
         "instructions": None,
         "max_output_tokens": None,
@@ -64,7 +67,9 @@ async def test_a_response_has_openais_shape_and_the_settings_of_its_request(http
             }
         ],
         "parallel_tool_calls": True,
+        "presence_penalty": 0.0,
         "previous_response_id": None,
+        "prompt_cache_key": None,
         "reasoning": {"effort": None, "summary": None},
         "safety_identifier": None,
         "service_tier": "default",
@@ -74,7 +79,7 @@ async def test_a_response_has_openais_shape_and_the_settings_of_its_request(http
         "tool_choice": "auto",
         "tools": [],
         "top_logprobs": 0,
-        "top_p": None,
+        "top_p": 1.0,
         "truncation": "disabled",
         "usage": {
             "input_tokens": 5,
@@ -230,7 +235,9 @@ async def test_a_failure_during_the_stream_is_the_last_event_and_one_before_it_i
 ) -> None:
     failure = errors.ResourceExhausted("slow down", reason="PROVIDER_RATE_LIMITED", retry_after=3)
     stand.responses.script = [*answered("Hel")[:3], failure]
-    last = (await sse(http))[-1]
+    told, last = (await sse(http))[-2:]
+    error = {"code": "rate_limit_exceeded", "message": "slow down", "param": None}
+    assert told == {"type": "error", "sequence_number": 5, **error, "error": {"type": "requests", **error}}
     assert (last["type"], last["response"]["status"]) == ("response.failed", "failed")
     assert last["response"]["error"] == {"code": "rate_limit_exceeded", "message": "slow down"}
     with pytest.raises(sdk.RateLimitError):

@@ -15,7 +15,7 @@ from soma.errors.v1 import reasons
 from soma.model.v1 import message_pb2 as model
 from soma.model.v1.message_pb2 import Media, Message, Part
 
-from gateway.edge.openai.media import LONGEST_PIECE, Inline, decoded, decoded_in_pieces, held
+from gateway.edge.media import LONGEST_PIECE, Inline, decoded, decoded_in_pieces, held
 from services.mesh.blobs.blobs import Blobs
 from services.mesh.blobs.directory import Directory
 from services.mesh.call import errors

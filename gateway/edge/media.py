@@ -13,7 +13,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from soma.errors.v1 import reasons
 from soma.model.v1.message_pb2 import Media
 
-from gateway.edge.openai.words import refuse
+from gateway.edge.refusal import refuse
 
 # The media types of OpenAI's `format` of a sound, and of the formats that other providers have under this name.
 SOUNDS = {
