@@ -13,10 +13,10 @@ from soma.orchestrator.v1.response_service_pb2 import CreateResponseRequest, Cre
 
 from gateway.edge.disconnect import CancelOnDisconnect
 from gateway.edge.error_response import http_status
+from gateway.edge.media import Holder, held
 from gateway.edge.metrics import answered
 from gateway.edge.openai.extension import Findings
 from gateway.edge.openai.kept_responses import ConnectionResponses, Kept
-from gateway.edge.media import Holder, held
 from gateway.edge.openai.response_creation import Creation
 from gateway.edge.openai.response_events import ResponseEvents
 from gateway.edge.openai.response_request import ResponseAsk

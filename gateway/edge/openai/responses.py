@@ -20,7 +20,7 @@ from gateway.edge.media import Holder, held
 from gateway.edge.metrics import FIRST_DELTA
 from gateway.edge.openai.extension import NOTHING, Findings
 from gateway.edge.openai.query import Number, QueryReader, includes
-from gateway.edge.openai.response_events import ResponseEvents
+from gateway.edge.openai.response_events import DONE, ResponseEvents
 from gateway.edge.openai.response_object import response_object
 from gateway.edge.openai.response_request import ENCRYPTED, ResponseAsk, read_response_request
 from gateway.edge.relaying import cut, relayed
@@ -35,8 +35,6 @@ if TYPE_CHECKING:
     from soma.orchestrator.v1.response_service_pb2_grpc import ResponseServiceAsyncStub
 
 Events = AsyncIterator[CreateResponseResponse]
-# Ends each stream by the specification of Open Responses, also one whose response failed.
-DONE = b"data: [DONE]\n\n"
 Flag = Literal["true", "false"]
 
 
@@ -98,7 +96,7 @@ class Responses:
             async with CancelOnDisconnect(departure):
                 if ask.stream:
                     made = ResponseEvents(findings, encrypted=ask.encrypted, obfuscated=ask.obfuscated)
-                    last = await send_events(aiter(call), made, findings, reply)
+                    last = await send_events(aiter(call), made, findings, reply) + DONE
                 else:
                     whole = await _collect(aiter(call), ask, findings)
         finally:
@@ -211,7 +209,7 @@ async def send_events(events: Events, made: StreamedEvents, findings: Findings, 
             findings.notices.append(event.policy)
             continue
         if not reply.status:
-            await reply.begin_events(lambda error: made.failed(error) + DONE)
+            await reply.begin_events(made.failed)
         if kind in ("created", "finished"):
             _find(findings, event.created if kind == "created" else event.finished)
         elif waiting and kind in ("delta", "reasoning", "arguments"):
@@ -220,7 +218,7 @@ async def send_events(events: Events, made: StreamedEvents, findings: Findings, 
         data = b"".join(made.of(event))
         if kind == "finished":
             _annotate(event.finished)
-            return data + DONE
+            return data
         await reply.event(data)
     raise cut()
 

@@ -80,7 +80,7 @@ async def test_the_events_are_those_of_a_stream_over_http(
     client: Client, stand: Stand, http: httpx.AsyncClient
 ) -> None:
     answer = await http.post("/v1/responses", json={"input": "Hi", "stream": True})
-    streamed = [json.loads(line[6:]) for line in answer.text.splitlines() if line.startswith("data: ")]
+    streamed = [json.loads(line[6:]) for line in answer.text.splitlines() if line.startswith("data: {")]
     stand.responses.reset(answered("Hello", ", world"))
     await client.create()
     assert await client.events() == streamed
@@ -178,6 +178,7 @@ async def test_a_response_that_fails_after_it_began_ends_the_chain_too(client: C
     await client.turn(store=False)
     stand.responses.script = [*answered("Hello")[:3], errors.Unavailable("the model went away")]
     failed = await client.turn("two", store=False, previous_response_id=response_id(1))
+    # A turn has one end: no event `error` comes before it.
     assert (failed["type"], failed["response"]["error"]["message"]) == ("response.failed", "the model went away")
     stand.responses.script = answered("Hello")
     await client.turn("stale", store=False, previous_response_id=response_id(1))
