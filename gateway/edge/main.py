@@ -15,9 +15,11 @@ from gateway.edge.logs.tail import Tails
 from gateway.edge.openai import surface as openai
 from gateway.edge.openai.api import Api
 from gateway.edge.openai.chat import ChatCompletions
+from gateway.edge.openai.compaction import Compaction
 from gateway.edge.openai.embeddings import Embeddings
 from gateway.edge.openai.failures import ERRORS
 from gateway.edge.openai.input_items import InputItems
+from gateway.edge.openai.input_tokens import InputTokens
 from gateway.edge.openai.models import Models
 from gateway.edge.openai.response_sockets import ResponseSockets
 from gateway.edge.openai.response_turn import ResponseTurns
@@ -44,6 +46,8 @@ async def build(mesh: Mesh, settings: EdgeSettings, _stack: AsyncExitStack) -> S
             settings.chat_timeout_seconds,
             settings.store_timeout_seconds,
         ),
+        Compaction(ResponseServiceStub(orchestrator), mesh.blobs, settings.chat_timeout_seconds),
+        InputTokens(ResponseServiceStub(orchestrator), mesh.blobs, settings.chat_timeout_seconds),
         InputItems(ResponseServiceStub(orchestrator), settings.store_timeout_seconds),
         Embeddings(ModelServiceStub(model), settings.embedding_timeout_seconds),
         Models(CatalogServiceStub(model), settings.catalogue_timeout_seconds),

@@ -45,6 +45,10 @@ class Holder(Protocol):
         """Hold bytes while the block runs; gives their hash. `base64` is what an encoder makes of them, or empty."""
         ...
 
+    async def read(self, tenant_id: str, hash: str) -> bytes:
+        """The bytes that are held or kept for a tenant."""
+        ...
+
 
 def kept_id(hash: str) -> str:
     """The id of bytes that the mesh keeps; empty without a hash."""

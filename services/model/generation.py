@@ -26,6 +26,7 @@ from services.mesh.call.principal import Principal
 from services.mesh.wakeup import Wakeup
 from services.messages.answer import is_text, joined
 from services.model import metrics
+from services.model.allowed_tools import check_calls
 from services.model.catalogue import Route
 from services.model.event_buffer import EventBuffer
 from services.model.ledger import Ledger
@@ -212,7 +213,10 @@ class Generations:
 
         Raises:
             Unavailable: the answer is longer than any model writes.
+            Internal: the model calls a tool that it may not call.
         """
+        if piece.tool_calls and tally.request.options.tool_choice.allowed:
+            check_calls(tally.request.options, piece, tally.route.provider.name)
         tally.count(piece)
         if tally.written_bytes > self._largest:
             raise _endless(tally.route.provider.name, self._largest)

@@ -26,6 +26,7 @@ from services.mesh.call import page_token
 from services.mesh.call.call import principal
 from services.mesh.call.pipeline import Context
 from services.model.adapters.local import LocalProvider
+from services.model.allowed_tools import require_known
 from services.model.catalogue import Catalogue, Route
 from services.model.generation import Generations, answer_of
 from services.model.parameters import supported_request
@@ -75,6 +76,7 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
         route.require(Model.CAPABILITY_CHAT, "hold a conversation")
         if request.options.tool_choice.mode in (ToolChoice.MODE_REQUIRED, ToolChoice.MODE_NAMED):
             route.require(Model.CAPABILITY_TOOLS, "call tools")
+        require_known(request.options)
         self._catalogue.require_reading(route, request.messages)
         provider = route.provider
         lacks = set(provider.lacks)

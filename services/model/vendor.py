@@ -93,6 +93,7 @@ class Chat:
         omits: members that are not sent, because the vendor refuses them and they do not change the answer;
             `messages.name` means the member `name` of each message.
         tools: whether its models can call tools.
+        allowed_tools: whether `tool_choice` can name several tools that the model may call.
         required: the value of `tool_choice` that makes the model call a tool; OpenAI's is `required`.
         call_id_length: number of letters and digits that an id of a tool call must have; 0 if any id is valid.
         thoughts: how the model's thoughts go back: the member of the message; `both` means `reasoning` and
@@ -120,6 +121,7 @@ class Chat:
     renames: Mapping[str, str] = Field(default_factory=dict)
     omits: tuple[str, ...] = ()
     tools: bool = True
+    allowed_tools: bool = False
     required: str = "required"
     call_id_length: Annotated[int, Field(ge=0, le=64)] = 0
     thoughts: Literal["", "reasoning_content", "reasoning", "both", "reasoning_details", "parts"] = ""

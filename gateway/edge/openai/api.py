@@ -4,8 +4,10 @@ from collections.abc import Sequence
 
 from gateway.edge.body import read_body
 from gateway.edge.openai.chat import ChatCompletions
+from gateway.edge.openai.compaction import Compaction
 from gateway.edge.openai.embeddings import Embeddings
 from gateway.edge.openai.input_items import InputItems
+from gateway.edge.openai.input_tokens import InputTokens
 from gateway.edge.openai.models import Models
 from gateway.edge.openai.responses import Responses
 from gateway.edge.repetition import request_id
@@ -19,6 +21,8 @@ class Api:
         self,
         chat: ChatCompletions,
         responses: Responses,
+        compaction: Compaction,
+        input_tokens: InputTokens,
         input_items: InputItems,
         embeddings: Embeddings,
         models: Models,
@@ -26,6 +30,8 @@ class Api:
     ) -> None:
         self._chat = chat
         self._responses = responses
+        self._compaction = compaction
+        self._input_tokens = input_tokens
         self._input_items = input_items
         self._embeddings = embeddings
         self._models = models
@@ -37,6 +43,8 @@ class Api:
         return (
             Route("POST", "/v1/chat/completions", self._complete),
             Route("POST", "/v1/responses", self._respond),
+            Route("POST", "/v1/responses/compact", self._compact_response),
+            Route("POST", "/v1/responses/input_tokens", self._count_input_tokens),
             Route("GET", "/v1/responses/{response_id}", self._retrieve_response),
             Route("DELETE", "/v1/responses/{response_id}", self._delete_response),
             Route("POST", "/v1/responses/{response_id}/cancel", self._cancel_response),
@@ -51,6 +59,12 @@ class Api:
 
     async def _respond(self, exchange: Exchange) -> None:
         await self._responses.create(await self._body(exchange), _attempt(exchange), exchange.departure, exchange.reply)
+
+    async def _compact_response(self, exchange: Exchange) -> None:
+        await self._compaction.answer(await self._body(exchange), exchange.departure, exchange.reply)
+
+    async def _count_input_tokens(self, exchange: Exchange) -> None:
+        await self._input_tokens.answer(await self._body(exchange), exchange.reply)
 
     async def _retrieve_response(self, exchange: Exchange) -> None:
         await self._responses.retrieve(exchange.name, exchange.query, exchange.departure, exchange.reply)

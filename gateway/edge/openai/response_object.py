@@ -11,6 +11,7 @@ from soma.model.v1.message_pb2 import (
     Citation,
     Phase,
     Reasoning,
+    Usage,
 )
 from soma.model.v1.options_pb2 import ResponseFormat, ToolChoice
 from soma.orchestrator.v1.response_service_pb2 import Response, ResponseItem
@@ -73,7 +74,7 @@ def response_object(response: Response, findings: Findings | None = None, *, enc
         "top_logprobs": sampling.top_logprobs,
         "top_p": _decimal(sampling.top_p) if sampling.HasField("top_p") else 1.0,
         "truncation": "disabled",
-        "usage": _usage(response),
+        "usage": usage_object(response.usage) if response.HasField("usage") else None,
         "user": options.user or None,
     }
     if response.state == Response.STATE_FAILED:
@@ -151,10 +152,8 @@ def annotations(citations: Iterable[Citation]) -> list[dict[str, Any]]:
     return [{"type": "url_citation", **annotation(each)["url_citation"]} for each in citations]
 
 
-def _usage(response: Response) -> dict[str, Any] | None:
-    if not response.HasField("usage"):
-        return None
-    usage = response.usage
+def usage_object(usage: Usage) -> dict[str, Any]:
+    """The `usage` of a response."""
     return {
         "input_tokens": usage.prompt_tokens,
         "input_tokens_details": {

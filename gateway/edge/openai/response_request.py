@@ -89,6 +89,7 @@ class ResponseRequest(TypedDict, total=False):
     include: Annotated[list[shared.Includable], Field(max_length=32)] | None
     metadata: shared.Metadata | None
     reasoning: Reasoning | None
+    # With `auto` a server may leave out the oldest input. This one never does, and the response says so.
     truncation: Literal["auto", "disabled"] | None
     service_tier: shared.ServiceTier | None
     soma: ExtensionRequest | None
@@ -129,8 +130,8 @@ class ResponseAsk:
     inline: list[Inline] = field(default_factory=list)
 
 
-def read_response_request(body: bytes | bytearray) -> ResponseAsk:
-    """Read the body of a request.
+def read_response_request(body: bytes | bytearray, *, counted: bool = False) -> ResponseAsk:
+    """Read the body of a request. If its tokens are only `counted`, the input may come from a response or conversation.
 
     Raises:
         InvalidArgument: with OpenAI's message; the first violation is the parameter at fault.
@@ -147,7 +148,7 @@ def response_ask(given: ResponseRequest) -> ResponseAsk:
     extension = extension_of(given.get("soma"))
     left_out = shared.dropped(_unsupported(given), extension)
     asked = given.get("input")
-    if asked is None:
+    if asked is None and not (counted and (given.get("previous_response_id") or given.get("conversation"))):
         missing("input")
     _check_together(given)
     request = CreateResponseRequest(
@@ -168,7 +169,8 @@ def response_ask(given: ResponseRequest) -> ResponseAsk:
         ),
     )
     attached = Attached()
-    add_inputs(request.input, asked, attached)
+    if asked is not None:
+        add_inputs(request.input, asked, attached)
     return ResponseAsk(
         request=request,
         stream=bool(given.get("stream")),
@@ -188,8 +190,6 @@ def _unsupported(given: ResponseRequest) -> Iterator[str]:
     for name, value in (given.get("reasoning") or {}).items():
         if name not in Reasoning.__annotations__ and value is not None:
             yield f"reasoning.{name}"
-    if given.get("truncation") == "auto":
-        yield "truncation"
 
 
 def _check_together(given: ResponseRequest) -> None:

@@ -166,12 +166,12 @@ def tool_choice_of(choice: Mode | Named | AllowedTools) -> ToolChoice:
     """The contract's choice: a mode, one function by name, or several of which the model may choose."""
     if isinstance(choice, str):
         return ToolChoice(mode=MODES[choice])
-    if "tools" in choice:
-        # Where the model may call no tool, it does not matter which ones it may call.
-        mode = MODES[choice.get("mode", "auto")]
-        names = [each["name"] for each in choice["tools"]] if mode != ToolChoice.MODE_NONE else []
-        return ToolChoice(mode=mode, allowed=names)
-    return ToolChoice(mode=ToolChoice.MODE_NAMED, name=choice["name"])
+    if "name" in choice:
+        return ToolChoice(mode=ToolChoice.MODE_NAMED, name=choice["name"])
+    # Where the model may call no tool, it does not matter which ones it may call.
+    mode = MODES[choice.get("mode", "auto")]
+    names = [each["name"] for each in choice["tools"]] if mode != ToolChoice.MODE_NONE else []
+    return ToolChoice(mode=mode, allowed=names)
 
 
 def format_of(form: PlainFormat | Schema, param: str) -> ResponseFormat:

@@ -25,6 +25,7 @@ from services.model.adapters.anthropic_thinking import (
     thinking_members,
 )
 from services.model.adapters.counts import member
+from services.model.allowed_tools import offered
 from services.model.json_text import decimal, parse_object
 from services.model.media.contents import Contents
 from services.model.parameters import MEMBERS
@@ -131,7 +132,7 @@ def _add_sampling(body: dict[str, Any], sampling: Sampling) -> None:
 
 def _add_tools(body: dict[str, Any], options: GenerationOptions) -> None:
     if options.tools:
-        body["tools"] = [_tool(index, tool) for index, tool in enumerate(options.tools)]
+        body["tools"] = [_tool(index, tool) for index, tool in enumerate(offered(options))]
         if choice := _choice(options):
             body["tool_choice"] = choice
 

@@ -8,6 +8,7 @@ from soma.model.v1.options_pb2 import ReasoningOptions, ResponseFormat, Sampling
 
 from services.model.adapters.dialect import spoken
 from services.model.adapters.openai_messages import chat_messages
+from services.model.allowed_tools import offered
 from services.model.json_text import decimal, parse_object
 from services.model.media.contents import Contents
 from services.model.vendor import Chat
@@ -41,9 +42,12 @@ def chat_body(
         body["stream_options"] = {"include_usage": True}
     _add_sampling(body, options.sampling)
     if options.tools:
-        body["tools"] = [_tool(index, tool, chat) for index, tool in enumerate(options.tools)]
+        tools = options.tools if chat.allowed_tools else offered(options)
+        body["tools"] = [_tool(index, tool, chat) for index, tool in enumerate(tools)]
         if options.tool_choice.mode == ToolChoice.MODE_NAMED:
             body["tool_choice"] = {"type": "function", "function": {"name": options.tool_choice.name}}
+        elif options.tool_choice.allowed and chat.allowed_tools:
+            body["tool_choice"] = _allowed(options.tool_choice)
         elif options.tool_choice.mode:
             body["tool_choice"] = _CHOICES[options.tool_choice.mode]
         if options.HasField("parallel_tool_calls"):
@@ -110,6 +114,12 @@ def _add_sampling(body: dict[str, Any], sampling: Sampling) -> None:
         body["stop"] = list(sampling.stop_sequences)
 
 
+def _allowed(choice: ToolChoice) -> dict[str, Any]:
+    tools = [{"type": "function", "function": {"name": name}} for name in choice.allowed]
+    mode = _CHOICES.get(choice.mode, "auto")
+    return {"type": "allowed_tools", "allowed_tools": {"mode": mode, "tools": tools}}
+
+
 def _tool(index: int, tool: Tool, chat: Chat) -> dict[str, Any]:
     function: dict[str, Any] = {"name": tool.name}
     if tool.description:
@@ -136,6 +146,8 @@ def _response_format(wanted: ResponseFormat) -> dict[str, Any] | None:
                 "name": wanted.name or "response",
                 "schema": parse_object(wanted.schema, "response_format.schema"),
             }
+            if wanted.description:
+                schema["description"] = wanted.description
             if wanted.HasField("strict"):
                 schema["strict"] = wanted.strict
             return {"type": "json_schema", "json_schema": schema}

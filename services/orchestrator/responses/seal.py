@@ -41,7 +41,7 @@ class Seal:
         """
         nonce = secrets.token_bytes(_NONCE_BYTES)
         sealed = (await self._ready()).encrypt(nonce, content, self._bound(tenant_id))
-        return _PREFIX + urlsafe_b64encode(nonce + sealed).decode().rstrip("=")
+        return _written(nonce + sealed)
 
     async def open(self, tenant_id: str, text: str) -> bytes:
         """The content of a text that `close` made for this tenant.
@@ -57,6 +57,9 @@ class Seal:
             sealed = urlsafe_b64decode(encoded + "=" * (-len(encoded) % 4))
         except binascii.Error as error:
             raise ValueError("it is not base64") from error
+        # The decoder leaves out what is not base64, so several texts have the same bytes.
+        if _written(sealed) != text:
+            raise ValueError("it is written in another way")
         nonce, sealed = sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:]
         if len(nonce) < _NONCE_BYTES:
             raise ValueError("it is too short")
@@ -74,3 +77,7 @@ class Seal:
 
     def _bound(self, tenant_id: str) -> bytes:
         return f"{self._purpose}\0{tenant_id}".encode()
+
+
+def _written(sealed: bytes) -> str:
+    return _PREFIX + urlsafe_b64encode(sealed).decode().rstrip("=")

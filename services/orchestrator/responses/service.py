@@ -21,6 +21,7 @@ from services.orchestrator.responses.input import chat_request, earlier_inputs, 
 from services.orchestrator.responses.response import RESPONSE_ID, ResponseBuilder
 from services.orchestrator.responses.store import PostgresResponseEvents, PostgresResponses, ResponseRecord
 from services.orchestrator.responses.task import ResponseTask, ResponseTasks, Source
+from services.orchestrator.responses.tokens import TokenCounts
 from services.orchestrator.responses.watch import ResponseWatcher
 
 _PAGE_SIZE = 20
@@ -38,6 +39,7 @@ class ResponseService(rpc.ResponseServiceServicer):
         tasks: ResponseTasks,
         models: ChatModels,
         compactions: Compactions,
+        counts: TokenCounts,
         blobs: Blobs,
         background_seconds: float,
     ) -> None:
@@ -48,6 +50,7 @@ class ResponseService(rpc.ResponseServiceServicer):
         self._watcher = ResponseWatcher(store, events, sequences)
         self._tasks = tasks
         self._compactions = compactions
+        self._counts = counts
         self._blobs = blobs
         self._background_seconds = background_seconds
 
@@ -114,6 +117,28 @@ class ResponseService(rpc.ResponseServiceServicer):
         answer = await answer_of(self._turns.take(summary_request(request.model, request.instructions, window)))
         return await self._compactions.made(tenant_id, window, answer)
 
+    async def CountResponseTokens(
+        self, request: pb.CountResponseTokensRequest, context: Any
+    ) -> pb.CountResponseTokensResponse:
+        settings = request.settings
+        _check_one_history(settings)
+        tenant_id = principal().tenant_id
+        new = await new_inputs(self._store, tenant_id, request.input)
+        before = await earlier_inputs(self._store, tenant_id, settings.previous_response_id)
+        messages = await self._compactions.opened(tenant_id, new)
+        earlier = await self._compactions.opened(tenant_id, before)
+        asked = pb.CreateResponseRequest(model=request.model, settings=settings)
+        turn = chat_request(asked, earlier, messages)
+        if not turn.messages:
+            raise _invalid("input", "there is nothing to count: send `input` or `settings.previous_response_id`")
+        counted = await self._counts.of(turn)
+        return pb.CountResponseTokensResponse(
+            input_tokens=counted.input_tokens,
+            estimated=counted.estimated,
+            model=counted.model,
+            provider=counted.provider,
+        )
+
     async def _start(self, request: pb.CreateResponseRequest) -> ResponseTask:
         """Check a request, and start the task that makes its response."""
         who = principal()
@@ -121,8 +146,7 @@ class ResponseService(rpc.ResponseServiceServicer):
         stored = not settings.HasField("store") or settings.store
         if settings.background and not stored:
             raise _invalid("settings.background", "a response that is made in the background has to be stored")
-        if settings.previous_response_id and settings.conversation_id:
-            raise _invalid("settings.previous_response_id", "a conversation and a previous response exclude each other")
+        _check_one_history(settings)
         if settings.background:
             # The turn would report a missing model too late, because no caller waits for it.
             await self._models.require(request.model)
@@ -168,6 +192,11 @@ class ResponseService(rpc.ResponseServiceServicer):
         if response is None:
             raise _not_found(response_id)
         return response
+
+
+def _check_one_history(settings: pb.ResponseSettings) -> None:
+    if settings.previous_response_id and settings.conversation_id:
+        raise _invalid("settings.previous_response_id", "a conversation and a previous response exclude each other")
 
 
 def _stored(given: pb.ResponseInput) -> pb.ResponseInput:

@@ -31,8 +31,7 @@ TURNS: dict[str, Sequence[Any]] = {
     "nothing": [started(), finished(model.FINISH_REASON_CONTENT_FILTER)],
 }
 # Members that OpenAI's API sends, or sent in earlier releases, and its types do not have.
-# Open Responses has the penalties, and the error of an event `error` in a member of its own.
-BEYOND = ("store", "name", "bytes", "presence_penalty", "frequency_penalty", "error")
+BEYOND = ("store", "name", "bytes")
 
 
 def events_in(answer: httpx.Response) -> list[Any]:

@@ -315,7 +315,7 @@ REFUSED: list[tuple[dict[str, Any], str | None, str]] = [
     ({"reasoning": {"effort": "some"}}, "reasoning.effort", "Supported values are: 'none', 'minimal'"),
     ({"reasoning": {"summary": "long"}}, "reasoning.summary", "Supported values are: 'auto'"),
     ({"reasoning": {"mode": "pro"}}, "reasoning.mode", "Unsupported parameter"),
-    ({"truncation": "auto"}, "truncation", "Unsupported parameter"),
+    ({"truncation": "all"}, "truncation", "Supported values are: 'auto', 'disabled'."),
     ({"include": ["everything"]}, "include[0]", "Invalid value"),
     ({"previous_response_id": "r", "conversation": "c"}, "previous_response_id", "Mutually exclusive"),
     ({"background": True, "store": False}, "background", "requires 'store'"),
@@ -337,9 +337,9 @@ async def test_a_request_is_refused_in_openais_words_naming_the_parameter(
 
 async def test_parameters_that_may_be_dropped_are_dropped_and_named(http: httpx.AsyncClient) -> None:
     reasoning = {"effort": "low", "mode": "pro"}
-    body = {"input": "Hi", "reasoning": reasoning, "truncation": "auto", "soma": {"drop_params": True}}
+    body = {"input": "Hi", "reasoning": reasoning, "prompt": {"id": "p"}, "soma": {"drop_params": True}}
     answer = await http.post("/v1/responses", json=body)
-    assert answer.json()["soma"] == {"dropped_params": ["reasoning.mode", "truncation"]}
+    assert answer.json()["soma"] == {"dropped_params": ["prompt", "reasoning.mode"]}
     assert answer.json()["reasoning"] == {"effort": "low", "summary": None}
     assert "soma" not in (await http.post("/v1/responses", json={"input": "Hi"})).json()
 

@@ -2232,6 +2232,143 @@ func (x *CompactResponseResponse) GetUsage() *v11.Usage {
 	return nil
 }
 
+// CountResponseTokensRequest asks how many tokens a model would read for a response. No response is made.
+type CountResponseTokensRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Name of the model; empty for the default.
+	Model string `protobuf:"bytes,1,opt,name=model,proto3" json:"model,omitempty"`
+	// The input, as in CreateResponseRequest. It may be empty if the settings name a previous response.
+	Input []*ResponseInput `protobuf:"bytes,2,rep,name=input,proto3" json:"input,omitempty"`
+	// How the response would be asked for. What a previous response or a conversation adds is counted too.
+	Settings      *ResponseSettings `protobuf:"bytes,3,opt,name=settings,proto3" json:"settings,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CountResponseTokensRequest) Reset() {
+	*x = CountResponseTokensRequest{}
+	mi := &file_soma_orchestrator_v1_response_service_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CountResponseTokensRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CountResponseTokensRequest) ProtoMessage() {}
+
+func (x *CountResponseTokensRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_soma_orchestrator_v1_response_service_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CountResponseTokensRequest.ProtoReflect.Descriptor instead.
+func (*CountResponseTokensRequest) Descriptor() ([]byte, []int) {
+	return file_soma_orchestrator_v1_response_service_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *CountResponseTokensRequest) GetModel() string {
+	if x != nil {
+		return x.Model
+	}
+	return ""
+}
+
+func (x *CountResponseTokensRequest) GetInput() []*ResponseInput {
+	if x != nil {
+		return x.Input
+	}
+	return nil
+}
+
+func (x *CountResponseTokensRequest) GetSettings() *ResponseSettings {
+	if x != nil {
+		return x.Settings
+	}
+	return nil
+}
+
+// CountResponseTokensResponse is the number of tokens a model would read.
+type CountResponseTokensResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Tokens of the input, of what comes before it, and of the settings.
+	InputTokens int32 `protobuf:"varint,1,opt,name=input_tokens,json=inputTokens,proto3" json:"input_tokens,omitempty"`
+	// Whether the number is estimated, because the provider does not count tokens without an answer.
+	Estimated bool `protobuf:"varint,2,opt,name=estimated,proto3" json:"estimated,omitempty"`
+	// The model that would read them.
+	Model string `protobuf:"bytes,3,opt,name=model,proto3" json:"model,omitempty"`
+	// The provider that serves the model.
+	Provider      string `protobuf:"bytes,4,opt,name=provider,proto3" json:"provider,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CountResponseTokensResponse) Reset() {
+	*x = CountResponseTokensResponse{}
+	mi := &file_soma_orchestrator_v1_response_service_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CountResponseTokensResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CountResponseTokensResponse) ProtoMessage() {}
+
+func (x *CountResponseTokensResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_soma_orchestrator_v1_response_service_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CountResponseTokensResponse.ProtoReflect.Descriptor instead.
+func (*CountResponseTokensResponse) Descriptor() ([]byte, []int) {
+	return file_soma_orchestrator_v1_response_service_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *CountResponseTokensResponse) GetInputTokens() int32 {
+	if x != nil {
+		return x.InputTokens
+	}
+	return 0
+}
+
+func (x *CountResponseTokensResponse) GetEstimated() bool {
+	if x != nil {
+		return x.Estimated
+	}
+	return false
+}
+
+func (x *CountResponseTokensResponse) GetModel() string {
+	if x != nil {
+		return x.Model
+	}
+	return ""
+}
+
+func (x *CountResponseTokensResponse) GetProvider() string {
+	if x != nil {
+		return x.Provider
+	}
+	return ""
+}
+
 var File_soma_orchestrator_v1_response_service_proto protoreflect.FileDescriptor
 
 const file_soma_orchestrator_v1_response_service_proto_rawDesc = "" +
@@ -2416,7 +2553,16 @@ const file_soma_orchestrator_v1_response_service_proto_rawDesc = "" +
 	"\n" +
 	"compaction\x18\x05 \x01(\v2 .soma.orchestrator.v1.CompactionR\n" +
 	"compaction\x12*\n" +
-	"\x05usage\x18\x06 \x01(\v2\x14.soma.model.v1.UsageR\x05usage2\xd9\t\n" +
+	"\x05usage\x18\x06 \x01(\v2\x14.soma.model.v1.UsageR\x05usage\"\xc6\x01\n" +
+	"\x1aCountResponseTokensRequest\x12\x1e\n" +
+	"\x05model\x18\x01 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\x05model\x12D\n" +
+	"\x05input\x18\x02 \x03(\v2#.soma.orchestrator.v1.ResponseInputB\t\xbaH\x06\x92\x01\x03\x10\x80 R\x05input\x12B\n" +
+	"\bsettings\x18\x03 \x01(\v2&.soma.orchestrator.v1.ResponseSettingsR\bsettings\"\x90\x01\n" +
+	"\x1bCountResponseTokensResponse\x12!\n" +
+	"\finput_tokens\x18\x01 \x01(\x05R\vinputTokens\x12\x1c\n" +
+	"\testimated\x18\x02 \x01(\bR\testimated\x12\x14\n" +
+	"\x05model\x18\x03 \x01(\tR\x05model\x12\x1a\n" +
+	"\bprovider\x18\x04 \x01(\tR\bprovider2\x8d\v\n" +
 	"\x0fResponseService\x12\x9e\x01\n" +
 	"\x0eCreateResponse\x12+.soma.orchestrator.v1.CreateResponseRequest\x1a,.soma.orchestrator.v1.CreateResponseResponse\"/\x8a\xe7\x18\x0e\n" +
 	"\fexecute:chat\x82\xd3\xe4\x93\x02\x17:\x01*\"\x12/v1/chat/responses0\x01\x12\xad\x01\n" +
@@ -2431,7 +2577,9 @@ const file_soma_orchestrator_v1_response_service_proto_rawDesc = "" +
 	"\x0eCancelResponse\x12+.soma.orchestrator.v1.CancelResponseRequest\x1a,.soma.orchestrator.v1.CancelResponseResponse\"D\x8a\xe7\x18\x0e\n" +
 	"\fexecute:chat\x82\xd3\xe4\x93\x02,:\x01*\"'/v1/chat/responses/{response_id}/cancel\x12\xa7\x01\n" +
 	"\x0fCompactResponse\x12,.soma.orchestrator.v1.CompactResponseRequest\x1a-.soma.orchestrator.v1.CompactResponseResponse\"7\x8a\xe7\x18\x0e\n" +
-	"\fexecute:chat\x82\xd3\xe4\x93\x02\x1f:\x01*\"\x1a/v1/chat/responses:compactB\xda\x01\n" +
+	"\fexecute:chat\x82\xd3\xe4\x93\x02\x1f:\x01*\"\x1a/v1/chat/responses:compact\x12\xb1\x01\n" +
+	"\x13CountResponseTokens\x120.soma.orchestrator.v1.CountResponseTokensRequest\x1a1.soma.orchestrator.v1.CountResponseTokensResponse\"5\x8a\xe7\x18\x0e\n" +
+	"\fexecute:chat\x82\xd3\xe4\x93\x02\x1d:\x01*\"\x18/v1/chat/responses:countB\xda\x01\n" +
 	"\x18com.soma.orchestrator.v1B\x14ResponseServiceProtoP\x01Z6somamesh/contracts/soma/orchestrator/v1;orchestratorv1\xa2\x02\x03SOX\xaa\x02\x14Soma.Orchestrator.V1\xca\x02\x14Soma\\Orchestrator\\V1\xe2\x02 Soma\\Orchestrator\\V1\\GPBMetadata\xea\x02\x16Soma::Orchestrator::V1b\x06proto3"
 
 var (
@@ -2447,7 +2595,7 @@ func file_soma_orchestrator_v1_response_service_proto_rawDescGZIP() []byte {
 }
 
 var file_soma_orchestrator_v1_response_service_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_soma_orchestrator_v1_response_service_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
+var file_soma_orchestrator_v1_response_service_proto_msgTypes = make([]protoimpl.MessageInfo, 28)
 var file_soma_orchestrator_v1_response_service_proto_goTypes = []any{
 	(Response_State)(0),                    // 0: soma.orchestrator.v1.Response.State
 	(*ResponseSettings)(nil),               // 1: soma.orchestrator.v1.ResponseSettings
@@ -2475,57 +2623,59 @@ var file_soma_orchestrator_v1_response_service_proto_goTypes = []any{
 	(*CompactResponseRequest)(nil),         // 23: soma.orchestrator.v1.CompactResponseRequest
 	(*Compaction)(nil),                     // 24: soma.orchestrator.v1.Compaction
 	(*CompactResponseResponse)(nil),        // 25: soma.orchestrator.v1.CompactResponseResponse
-	nil,                                    // 26: soma.orchestrator.v1.ResponseSettings.MetadataEntry
-	(v1.Strategy)(0),                       // 27: soma.memory.v1.Strategy
-	(*v11.GenerationOptions)(nil),          // 28: soma.model.v1.GenerationOptions
-	(*v11.Message)(nil),                    // 29: soma.model.v1.Message
-	(*v11.TokenLogprob)(nil),               // 30: soma.model.v1.TokenLogprob
-	(*v11.Citation)(nil),                   // 31: soma.model.v1.Citation
-	(v11.Phase)(0),                         // 32: soma.model.v1.Phase
-	(*v11.ToolCall)(nil),                   // 33: soma.model.v1.ToolCall
-	(*v11.Reasoning)(nil),                  // 34: soma.model.v1.Reasoning
-	(*timestamppb.Timestamp)(nil),          // 35: google.protobuf.Timestamp
-	(v11.FinishReason)(0),                  // 36: soma.model.v1.FinishReason
-	(*v11.Usage)(nil),                      // 37: soma.model.v1.Usage
-	(*v12.StreamError)(nil),                // 38: soma.mesh.v1.StreamError
-	(*v11.Source)(nil),                     // 39: soma.model.v1.Source
-	(*PolicyNotice)(nil),                   // 40: soma.orchestrator.v1.PolicyNotice
-	(*v12.Heartbeat)(nil),                  // 41: soma.mesh.v1.Heartbeat
+	(*CountResponseTokensRequest)(nil),     // 26: soma.orchestrator.v1.CountResponseTokensRequest
+	(*CountResponseTokensResponse)(nil),    // 27: soma.orchestrator.v1.CountResponseTokensResponse
+	nil,                                    // 28: soma.orchestrator.v1.ResponseSettings.MetadataEntry
+	(v1.Strategy)(0),                       // 29: soma.memory.v1.Strategy
+	(*v11.GenerationOptions)(nil),          // 30: soma.model.v1.GenerationOptions
+	(*v11.Message)(nil),                    // 31: soma.model.v1.Message
+	(*v11.TokenLogprob)(nil),               // 32: soma.model.v1.TokenLogprob
+	(*v11.Citation)(nil),                   // 33: soma.model.v1.Citation
+	(v11.Phase)(0),                         // 34: soma.model.v1.Phase
+	(*v11.ToolCall)(nil),                   // 35: soma.model.v1.ToolCall
+	(*v11.Reasoning)(nil),                  // 36: soma.model.v1.Reasoning
+	(*timestamppb.Timestamp)(nil),          // 37: google.protobuf.Timestamp
+	(v11.FinishReason)(0),                  // 38: soma.model.v1.FinishReason
+	(*v11.Usage)(nil),                      // 39: soma.model.v1.Usage
+	(*v12.StreamError)(nil),                // 40: soma.mesh.v1.StreamError
+	(*v11.Source)(nil),                     // 41: soma.model.v1.Source
+	(*PolicyNotice)(nil),                   // 42: soma.orchestrator.v1.PolicyNotice
+	(*v12.Heartbeat)(nil),                  // 43: soma.mesh.v1.Heartbeat
 }
 var file_soma_orchestrator_v1_response_service_proto_depIdxs = []int32{
-	26, // 0: soma.orchestrator.v1.ResponseSettings.metadata:type_name -> soma.orchestrator.v1.ResponseSettings.MetadataEntry
-	27, // 1: soma.orchestrator.v1.ResponseSettings.strategy:type_name -> soma.memory.v1.Strategy
-	28, // 2: soma.orchestrator.v1.ResponseSettings.options:type_name -> soma.model.v1.GenerationOptions
-	29, // 3: soma.orchestrator.v1.ResponseInput.message:type_name -> soma.model.v1.Message
+	28, // 0: soma.orchestrator.v1.ResponseSettings.metadata:type_name -> soma.orchestrator.v1.ResponseSettings.MetadataEntry
+	29, // 1: soma.orchestrator.v1.ResponseSettings.strategy:type_name -> soma.memory.v1.Strategy
+	30, // 2: soma.orchestrator.v1.ResponseSettings.options:type_name -> soma.model.v1.GenerationOptions
+	31, // 3: soma.orchestrator.v1.ResponseInput.message:type_name -> soma.model.v1.Message
 	4,  // 4: soma.orchestrator.v1.ResponseInput.item:type_name -> soma.orchestrator.v1.ResponseItem
-	30, // 5: soma.orchestrator.v1.ResponseText.logprobs:type_name -> soma.model.v1.TokenLogprob
-	31, // 6: soma.orchestrator.v1.ResponseText.citations:type_name -> soma.model.v1.Citation
-	32, // 7: soma.orchestrator.v1.ResponseText.phase:type_name -> soma.model.v1.Phase
+	32, // 5: soma.orchestrator.v1.ResponseText.logprobs:type_name -> soma.model.v1.TokenLogprob
+	33, // 6: soma.orchestrator.v1.ResponseText.citations:type_name -> soma.model.v1.Citation
+	34, // 7: soma.orchestrator.v1.ResponseText.phase:type_name -> soma.model.v1.Phase
 	3,  // 8: soma.orchestrator.v1.ResponseItem.text:type_name -> soma.orchestrator.v1.ResponseText
-	33, // 9: soma.orchestrator.v1.ResponseItem.tool_call:type_name -> soma.model.v1.ToolCall
-	34, // 10: soma.orchestrator.v1.ResponseItem.reasoning:type_name -> soma.model.v1.Reasoning
+	35, // 9: soma.orchestrator.v1.ResponseItem.tool_call:type_name -> soma.model.v1.ToolCall
+	36, // 10: soma.orchestrator.v1.ResponseItem.reasoning:type_name -> soma.model.v1.Reasoning
 	0,  // 11: soma.orchestrator.v1.Response.state:type_name -> soma.orchestrator.v1.Response.State
-	35, // 12: soma.orchestrator.v1.Response.create_time:type_name -> google.protobuf.Timestamp
-	35, // 13: soma.orchestrator.v1.Response.end_time:type_name -> google.protobuf.Timestamp
+	37, // 12: soma.orchestrator.v1.Response.create_time:type_name -> google.protobuf.Timestamp
+	37, // 13: soma.orchestrator.v1.Response.end_time:type_name -> google.protobuf.Timestamp
 	1,  // 14: soma.orchestrator.v1.Response.settings:type_name -> soma.orchestrator.v1.ResponseSettings
 	4,  // 15: soma.orchestrator.v1.Response.output:type_name -> soma.orchestrator.v1.ResponseItem
-	36, // 16: soma.orchestrator.v1.Response.finish_reason:type_name -> soma.model.v1.FinishReason
-	37, // 17: soma.orchestrator.v1.Response.usage:type_name -> soma.model.v1.Usage
-	38, // 18: soma.orchestrator.v1.Response.error:type_name -> soma.mesh.v1.StreamError
-	39, // 19: soma.orchestrator.v1.Response.sources:type_name -> soma.model.v1.Source
+	38, // 16: soma.orchestrator.v1.Response.finish_reason:type_name -> soma.model.v1.FinishReason
+	39, // 17: soma.orchestrator.v1.Response.usage:type_name -> soma.model.v1.Usage
+	40, // 18: soma.orchestrator.v1.Response.error:type_name -> soma.mesh.v1.StreamError
+	41, // 19: soma.orchestrator.v1.Response.sources:type_name -> soma.model.v1.Source
 	2,  // 20: soma.orchestrator.v1.CreateResponseRequest.input:type_name -> soma.orchestrator.v1.ResponseInput
 	1,  // 21: soma.orchestrator.v1.CreateResponseRequest.settings:type_name -> soma.orchestrator.v1.ResponseSettings
 	4,  // 22: soma.orchestrator.v1.ResponseItemEvent.item:type_name -> soma.orchestrator.v1.ResponseItem
-	30, // 23: soma.orchestrator.v1.ResponseTextDelta.logprobs:type_name -> soma.model.v1.TokenLogprob
+	32, // 23: soma.orchestrator.v1.ResponseTextDelta.logprobs:type_name -> soma.model.v1.TokenLogprob
 	5,  // 24: soma.orchestrator.v1.CreateResponseResponse.created:type_name -> soma.orchestrator.v1.Response
 	7,  // 25: soma.orchestrator.v1.CreateResponseResponse.item_begun:type_name -> soma.orchestrator.v1.ResponseItemEvent
 	8,  // 26: soma.orchestrator.v1.CreateResponseResponse.delta:type_name -> soma.orchestrator.v1.ResponseTextDelta
 	9,  // 27: soma.orchestrator.v1.CreateResponseResponse.arguments:type_name -> soma.orchestrator.v1.ResponseArgumentsDelta
 	7,  // 28: soma.orchestrator.v1.CreateResponseResponse.item_done:type_name -> soma.orchestrator.v1.ResponseItemEvent
-	40, // 29: soma.orchestrator.v1.CreateResponseResponse.policy:type_name -> soma.orchestrator.v1.PolicyNotice
+	42, // 29: soma.orchestrator.v1.CreateResponseResponse.policy:type_name -> soma.orchestrator.v1.PolicyNotice
 	5,  // 30: soma.orchestrator.v1.CreateResponseResponse.finished:type_name -> soma.orchestrator.v1.Response
-	38, // 31: soma.orchestrator.v1.CreateResponseResponse.error:type_name -> soma.mesh.v1.StreamError
-	41, // 32: soma.orchestrator.v1.CreateResponseResponse.heartbeat:type_name -> soma.mesh.v1.Heartbeat
+	40, // 31: soma.orchestrator.v1.CreateResponseResponse.error:type_name -> soma.mesh.v1.StreamError
+	43, // 32: soma.orchestrator.v1.CreateResponseResponse.heartbeat:type_name -> soma.mesh.v1.Heartbeat
 	10, // 33: soma.orchestrator.v1.CreateResponseResponse.reasoning:type_name -> soma.orchestrator.v1.ResponseReasoningDelta
 	5,  // 34: soma.orchestrator.v1.WatchResponseResponse.created:type_name -> soma.orchestrator.v1.Response
 	7,  // 35: soma.orchestrator.v1.WatchResponseResponse.item_begun:type_name -> soma.orchestrator.v1.ResponseItemEvent
@@ -2533,37 +2683,41 @@ var file_soma_orchestrator_v1_response_service_proto_depIdxs = []int32{
 	9,  // 37: soma.orchestrator.v1.WatchResponseResponse.arguments:type_name -> soma.orchestrator.v1.ResponseArgumentsDelta
 	7,  // 38: soma.orchestrator.v1.WatchResponseResponse.item_done:type_name -> soma.orchestrator.v1.ResponseItemEvent
 	5,  // 39: soma.orchestrator.v1.WatchResponseResponse.finished:type_name -> soma.orchestrator.v1.Response
-	38, // 40: soma.orchestrator.v1.WatchResponseResponse.error:type_name -> soma.mesh.v1.StreamError
-	41, // 41: soma.orchestrator.v1.WatchResponseResponse.heartbeat:type_name -> soma.mesh.v1.Heartbeat
+	40, // 40: soma.orchestrator.v1.WatchResponseResponse.error:type_name -> soma.mesh.v1.StreamError
+	43, // 41: soma.orchestrator.v1.WatchResponseResponse.heartbeat:type_name -> soma.mesh.v1.Heartbeat
 	10, // 42: soma.orchestrator.v1.WatchResponseResponse.reasoning:type_name -> soma.orchestrator.v1.ResponseReasoningDelta
 	5,  // 43: soma.orchestrator.v1.GetResponseResponse.response:type_name -> soma.orchestrator.v1.Response
-	29, // 44: soma.orchestrator.v1.ResponseInputItem.message:type_name -> soma.model.v1.Message
+	31, // 44: soma.orchestrator.v1.ResponseInputItem.message:type_name -> soma.model.v1.Message
 	19, // 45: soma.orchestrator.v1.ListResponseInputItemsResponse.items:type_name -> soma.orchestrator.v1.ResponseInputItem
 	5,  // 46: soma.orchestrator.v1.CancelResponseResponse.response:type_name -> soma.orchestrator.v1.Response
 	2,  // 47: soma.orchestrator.v1.CompactResponseRequest.input:type_name -> soma.orchestrator.v1.ResponseInput
-	35, // 48: soma.orchestrator.v1.CompactResponseResponse.create_time:type_name -> google.protobuf.Timestamp
+	37, // 48: soma.orchestrator.v1.CompactResponseResponse.create_time:type_name -> google.protobuf.Timestamp
 	19, // 49: soma.orchestrator.v1.CompactResponseResponse.items:type_name -> soma.orchestrator.v1.ResponseInputItem
 	24, // 50: soma.orchestrator.v1.CompactResponseResponse.compaction:type_name -> soma.orchestrator.v1.Compaction
-	37, // 51: soma.orchestrator.v1.CompactResponseResponse.usage:type_name -> soma.model.v1.Usage
-	6,  // 52: soma.orchestrator.v1.ResponseService.CreateResponse:input_type -> soma.orchestrator.v1.CreateResponseRequest
-	12, // 53: soma.orchestrator.v1.ResponseService.WatchResponse:input_type -> soma.orchestrator.v1.WatchResponseRequest
-	14, // 54: soma.orchestrator.v1.ResponseService.GetResponse:input_type -> soma.orchestrator.v1.GetResponseRequest
-	18, // 55: soma.orchestrator.v1.ResponseService.ListResponseInputItems:input_type -> soma.orchestrator.v1.ListResponseInputItemsRequest
-	16, // 56: soma.orchestrator.v1.ResponseService.DeleteResponse:input_type -> soma.orchestrator.v1.DeleteResponseRequest
-	21, // 57: soma.orchestrator.v1.ResponseService.CancelResponse:input_type -> soma.orchestrator.v1.CancelResponseRequest
-	23, // 58: soma.orchestrator.v1.ResponseService.CompactResponse:input_type -> soma.orchestrator.v1.CompactResponseRequest
-	11, // 59: soma.orchestrator.v1.ResponseService.CreateResponse:output_type -> soma.orchestrator.v1.CreateResponseResponse
-	13, // 60: soma.orchestrator.v1.ResponseService.WatchResponse:output_type -> soma.orchestrator.v1.WatchResponseResponse
-	15, // 61: soma.orchestrator.v1.ResponseService.GetResponse:output_type -> soma.orchestrator.v1.GetResponseResponse
-	20, // 62: soma.orchestrator.v1.ResponseService.ListResponseInputItems:output_type -> soma.orchestrator.v1.ListResponseInputItemsResponse
-	17, // 63: soma.orchestrator.v1.ResponseService.DeleteResponse:output_type -> soma.orchestrator.v1.DeleteResponseResponse
-	22, // 64: soma.orchestrator.v1.ResponseService.CancelResponse:output_type -> soma.orchestrator.v1.CancelResponseResponse
-	25, // 65: soma.orchestrator.v1.ResponseService.CompactResponse:output_type -> soma.orchestrator.v1.CompactResponseResponse
-	59, // [59:66] is the sub-list for method output_type
-	52, // [52:59] is the sub-list for method input_type
-	52, // [52:52] is the sub-list for extension type_name
-	52, // [52:52] is the sub-list for extension extendee
-	0,  // [0:52] is the sub-list for field type_name
+	39, // 51: soma.orchestrator.v1.CompactResponseResponse.usage:type_name -> soma.model.v1.Usage
+	2,  // 52: soma.orchestrator.v1.CountResponseTokensRequest.input:type_name -> soma.orchestrator.v1.ResponseInput
+	1,  // 53: soma.orchestrator.v1.CountResponseTokensRequest.settings:type_name -> soma.orchestrator.v1.ResponseSettings
+	6,  // 54: soma.orchestrator.v1.ResponseService.CreateResponse:input_type -> soma.orchestrator.v1.CreateResponseRequest
+	12, // 55: soma.orchestrator.v1.ResponseService.WatchResponse:input_type -> soma.orchestrator.v1.WatchResponseRequest
+	14, // 56: soma.orchestrator.v1.ResponseService.GetResponse:input_type -> soma.orchestrator.v1.GetResponseRequest
+	18, // 57: soma.orchestrator.v1.ResponseService.ListResponseInputItems:input_type -> soma.orchestrator.v1.ListResponseInputItemsRequest
+	16, // 58: soma.orchestrator.v1.ResponseService.DeleteResponse:input_type -> soma.orchestrator.v1.DeleteResponseRequest
+	21, // 59: soma.orchestrator.v1.ResponseService.CancelResponse:input_type -> soma.orchestrator.v1.CancelResponseRequest
+	23, // 60: soma.orchestrator.v1.ResponseService.CompactResponse:input_type -> soma.orchestrator.v1.CompactResponseRequest
+	26, // 61: soma.orchestrator.v1.ResponseService.CountResponseTokens:input_type -> soma.orchestrator.v1.CountResponseTokensRequest
+	11, // 62: soma.orchestrator.v1.ResponseService.CreateResponse:output_type -> soma.orchestrator.v1.CreateResponseResponse
+	13, // 63: soma.orchestrator.v1.ResponseService.WatchResponse:output_type -> soma.orchestrator.v1.WatchResponseResponse
+	15, // 64: soma.orchestrator.v1.ResponseService.GetResponse:output_type -> soma.orchestrator.v1.GetResponseResponse
+	20, // 65: soma.orchestrator.v1.ResponseService.ListResponseInputItems:output_type -> soma.orchestrator.v1.ListResponseInputItemsResponse
+	17, // 66: soma.orchestrator.v1.ResponseService.DeleteResponse:output_type -> soma.orchestrator.v1.DeleteResponseResponse
+	22, // 67: soma.orchestrator.v1.ResponseService.CancelResponse:output_type -> soma.orchestrator.v1.CancelResponseResponse
+	25, // 68: soma.orchestrator.v1.ResponseService.CompactResponse:output_type -> soma.orchestrator.v1.CompactResponseResponse
+	27, // 69: soma.orchestrator.v1.ResponseService.CountResponseTokens:output_type -> soma.orchestrator.v1.CountResponseTokensResponse
+	62, // [62:70] is the sub-list for method output_type
+	54, // [54:62] is the sub-list for method input_type
+	54, // [54:54] is the sub-list for extension type_name
+	54, // [54:54] is the sub-list for extension extendee
+	0,  // [0:54] is the sub-list for field type_name
 }
 
 func init() { file_soma_orchestrator_v1_response_service_proto_init() }
@@ -2614,7 +2768,7 @@ func file_soma_orchestrator_v1_response_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_soma_orchestrator_v1_response_service_proto_rawDesc), len(file_soma_orchestrator_v1_response_service_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   26,
+			NumMessages:   28,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -28,6 +28,7 @@ const (
 	ResponseService_DeleteResponse_FullMethodName         = "/soma.orchestrator.v1.ResponseService/DeleteResponse"
 	ResponseService_CancelResponse_FullMethodName         = "/soma.orchestrator.v1.ResponseService/CancelResponse"
 	ResponseService_CompactResponse_FullMethodName        = "/soma.orchestrator.v1.ResponseService/CompactResponse"
+	ResponseService_CountResponseTokens_FullMethodName    = "/soma.orchestrator.v1.ResponseService/CountResponseTokens"
 )
 
 // ResponseServiceClient is the client API for ResponseService service.
@@ -53,6 +54,9 @@ type ResponseServiceClient interface {
 	// user's messages and the application's instructions stay as they are. Policy checks the conversation and the summary,
 	// and the summary is paid for like an answer.
 	CompactResponse(ctx context.Context, in *CompactResponseRequest, opts ...grpc.CallOption) (*CompactResponseResponse, error)
+	// CountResponseTokens returns how many tokens a model would read for a response. Policy checks the input, because the
+	// provider counts it if it can.
+	CountResponseTokens(ctx context.Context, in *CountResponseTokensRequest, opts ...grpc.CallOption) (*CountResponseTokensResponse, error)
 }
 
 type responseServiceClient struct {
@@ -151,6 +155,16 @@ func (c *responseServiceClient) CompactResponse(ctx context.Context, in *Compact
 	return out, nil
 }
 
+func (c *responseServiceClient) CountResponseTokens(ctx context.Context, in *CountResponseTokensRequest, opts ...grpc.CallOption) (*CountResponseTokensResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CountResponseTokensResponse)
+	err := c.cc.Invoke(ctx, ResponseService_CountResponseTokens_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // ResponseServiceServer is the server API for ResponseService service.
 // All implementations must embed UnimplementedResponseServiceServer
 // for forward compatibility.
@@ -174,6 +188,9 @@ type ResponseServiceServer interface {
 	// user's messages and the application's instructions stay as they are. Policy checks the conversation and the summary,
 	// and the summary is paid for like an answer.
 	CompactResponse(context.Context, *CompactResponseRequest) (*CompactResponseResponse, error)
+	// CountResponseTokens returns how many tokens a model would read for a response. Policy checks the input, because the
+	// provider counts it if it can.
+	CountResponseTokens(context.Context, *CountResponseTokensRequest) (*CountResponseTokensResponse, error)
 	mustEmbedUnimplementedResponseServiceServer()
 }
 
@@ -204,6 +221,9 @@ func (UnimplementedResponseServiceServer) CancelResponse(context.Context, *Cance
 }
 func (UnimplementedResponseServiceServer) CompactResponse(context.Context, *CompactResponseRequest) (*CompactResponseResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method CompactResponse not implemented")
+}
+func (UnimplementedResponseServiceServer) CountResponseTokens(context.Context, *CountResponseTokensRequest) (*CountResponseTokensResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method CountResponseTokens not implemented")
 }
 func (UnimplementedResponseServiceServer) mustEmbedUnimplementedResponseServiceServer() {}
 func (UnimplementedResponseServiceServer) testEmbeddedByValue()                         {}
@@ -338,6 +358,24 @@ func _ResponseService_CompactResponse_Handler(srv interface{}, ctx context.Conte
 	return interceptor(ctx, in, info, handler)
 }
 
+func _ResponseService_CountResponseTokens_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CountResponseTokensRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ResponseServiceServer).CountResponseTokens(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ResponseService_CountResponseTokens_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ResponseServiceServer).CountResponseTokens(ctx, req.(*CountResponseTokensRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // ResponseService_ServiceDesc is the grpc.ServiceDesc for ResponseService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -364,6 +402,10 @@ var ResponseService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "CompactResponse",
 			Handler:    _ResponseService_CompactResponse_Handler,
+		},
+		{
+			MethodName: "CountResponseTokens",
+			Handler:    _ResponseService_CountResponseTokens_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{

@@ -1086,3 +1086,71 @@ class CompactResponseResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CompactResponseResponse: _TypeAlias = CompactResponseResponse  # noqa: Y015
+
+@_typing.final
+class CountResponseTokensRequest(_message.Message):
+    """CountResponseTokensRequest asks how many tokens a model would read for a response. No response is made."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODEL_FIELD_NUMBER: _builtins.int
+    INPUT_FIELD_NUMBER: _builtins.int
+    SETTINGS_FIELD_NUMBER: _builtins.int
+    model: _builtins.str
+    """Name of the model; empty for the default."""
+    @_builtins.property
+    def input(self) -> _containers.RepeatedCompositeFieldContainer[Global___ResponseInput]:
+        """The input, as in CreateResponseRequest. It may be empty if the settings name a previous response."""
+
+    @_builtins.property
+    def settings(self) -> Global___ResponseSettings:
+        """How the response would be asked for. What a previous response or a conversation adds is counted too."""
+
+    def __init__(
+        self,
+        *,
+        model: _builtins.str = ...,
+        input: _abc.Iterable[Global___ResponseInput] | None = ...,
+        settings: Global___ResponseSettings | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["settings", b"settings"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["input", b"input", "model", b"model", "settings", b"settings"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CountResponseTokensRequest: _TypeAlias = CountResponseTokensRequest  # noqa: Y015
+
+@_typing.final
+class CountResponseTokensResponse(_message.Message):
+    """CountResponseTokensResponse is the number of tokens a model would read."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INPUT_TOKENS_FIELD_NUMBER: _builtins.int
+    ESTIMATED_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    PROVIDER_FIELD_NUMBER: _builtins.int
+    input_tokens: _builtins.int
+    """Tokens of the input, of what comes before it, and of the settings."""
+    estimated: _builtins.bool
+    """Whether the number is estimated, because the provider does not count tokens without an answer."""
+    model: _builtins.str
+    """The model that would read them."""
+    provider: _builtins.str
+    """The provider that serves the model."""
+    def __init__(
+        self,
+        *,
+        input_tokens: _builtins.int = ...,
+        estimated: _builtins.bool = ...,
+        model: _builtins.str = ...,
+        provider: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["estimated", b"estimated", "input_tokens", b"input_tokens", "model", b"model", "provider", b"provider"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CountResponseTokensResponse: _TypeAlias = CountResponseTokensResponse  # noqa: Y015

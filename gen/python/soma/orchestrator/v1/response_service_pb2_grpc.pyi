@@ -52,6 +52,10 @@ class ResponseServiceStub:
     user's messages and the application's instructions stay as they are. Policy checks the conversation and the summary,
     and the summary is paid for like an answer.
     """
+    CountResponseTokens: _grpc.UnaryUnaryMultiCallable[_response_service_pb2.CountResponseTokensRequest, _response_service_pb2.CountResponseTokensResponse]
+    """CountResponseTokens returns how many tokens a model would read for a response. Policy checks the input, because the
+    provider counts it if it can.
+    """
 
 @_typing.type_check_only
 class ResponseServiceAsyncStub(ResponseServiceStub):
@@ -76,6 +80,10 @@ class ResponseServiceAsyncStub(ResponseServiceStub):
     """CompactResponse makes a conversation shorter: a model sums up what the assistant and its tools said and did. The
     user's messages and the application's instructions stay as they are. Policy checks the conversation and the summary,
     and the summary is paid for like an answer.
+    """
+    CountResponseTokens: _aio.UnaryUnaryMultiCallable[_response_service_pb2.CountResponseTokensRequest, _response_service_pb2.CountResponseTokensResponse]  # type: ignore[assignment]
+    """CountResponseTokens returns how many tokens a model would read for a response. Policy checks the input, because the
+    provider counts it if it can.
     """
 
 class ResponseServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -140,6 +148,16 @@ class ResponseServiceServicer(metaclass=_abc_1.ABCMeta):
         """CompactResponse makes a conversation shorter: a model sums up what the assistant and its tools said and did. The
         user's messages and the application's instructions stay as they are. Policy checks the conversation and the summary,
         and the summary is paid for like an answer.
+        """
+
+    @_abc_1.abstractmethod
+    def CountResponseTokens(
+        self,
+        request: _response_service_pb2.CountResponseTokensRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_response_service_pb2.CountResponseTokensResponse, _abc.Awaitable[_response_service_pb2.CountResponseTokensResponse]]:
+        """CountResponseTokens returns how many tokens a model would read for a response. Policy checks the input, because the
+        provider counts it if it can.
         """
 
 def add_ResponseServiceServicer_to_server(servicer: ResponseServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

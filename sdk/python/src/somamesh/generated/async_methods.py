@@ -50,6 +50,7 @@ class AsyncMethods(AsyncConnection):
     evaluate_policy = calling(policy_service.evaluate_policy)
     cancel_response = calling(response_service.cancel_response)
     compact_response = calling(response_service.compact_response)
+    count_response_tokens = calling(response_service.count_response_tokens)
     delete_response = calling(response_service.delete_response)
     get_response = calling(response_service.get_response)
     list_response_inputs = listing(response_service.list_response_inputs)

@@ -106,3 +106,25 @@ def compact_response(
     return unary(
         lambda mesh: mesh.response_service.CompactResponse, request, unchanged, repeatable=False, timeout=timeout
     )
+
+
+def count_response_tokens(
+    *,
+    model: str = "",
+    input: Sequence[pb.ResponseInput] = (),
+    settings: pb.ResponseSettings | None = None,
+    timeout: float | None = None,
+) -> Call[pb.CountResponseTokensResponse]:
+    """Returns how many tokens a model would read for a response. Policy checks the input, because the provider
+    counts it if it can.
+
+    Args:
+        model: Name of the model; empty for the default.
+        input: The input, as in CreateResponseRequest. It may be empty if the settings name a previous response.
+        settings: How the response would be asked for. What a previous response or a conversation adds is counted
+            too.
+    """
+    request = pb.CountResponseTokensRequest(model=model, input=input, settings=settings)
+    return unary(
+        lambda mesh: mesh.response_service.CountResponseTokens, request, unchanged, repeatable=False, timeout=timeout
+    )
