@@ -26,6 +26,7 @@ MANY = 1000
 AHEAD = 1000
 HURRIED_SECONDS = 60.0
 MIB = 1024 * 1024
+PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 
 
 def slow_socket(port: int) -> socket.socket:
@@ -118,7 +119,8 @@ async def test_connections_that_are_opened_and_closed_leave_nothing(checked: Sta
 
 
 async def test_a_message_with_a_picture_of_many_megabytes_is_answered(checked: Stack) -> None:
-    url = f"data:image/png;base64,{'A' * (20 * MIB)}"
+    # A picture with something behind its end.
+    url = f"data:image/png;base64,{PNG[:-2]}AA{'A' * (20 * MIB)}"
     content = [{"type": "input_image", "image_url": url}]
     async with response_socket(checked) as client:
         assert (await client.turn([{"role": "user", "content": content}], store=False))["type"] == "response.completed"
