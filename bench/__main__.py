@@ -25,6 +25,7 @@ from bench import (
     soak,
     startup,
     texts,
+    websocket,
     whole,
 )
 from bench.environment import Environment
@@ -46,6 +47,7 @@ FIGURES: dict[str, Figure] = {
     "native": native.measure,
     "bidi": bidi.measure,
     "idle": idle.measure,
+    "socket": websocket.measure,
     "startup": startup.measure,
     "texts": texts.measure,
     "llm": llm.measure,

@@ -29,6 +29,8 @@ from gateway.edge.openai.input_tokens import InputTokens
 from gateway.edge.openai.models import Models
 from gateway.edge.openai.moderations import Moderations
 from gateway.edge.openai.rerank import Rerank
+from gateway.edge.openai.response_sockets import ResponseSockets
+from gateway.edge.openai.response_turn import ResponseTurns
 from gateway.edge.openai.responses import Responses
 from gateway.edge.openai.speech import Speech
 from gateway.edge.openai.transcriptions import Transcriptions
@@ -44,7 +46,7 @@ async def build(mesh: Mesh, settings: EdgeSettings, _stack: AsyncExitStack) -> S
     """The edge over the mesh's orchestrator and model service.
 
     It is ready without them: while they are unavailable, it answers with an error in the shape of the protocol. While
-    Redis is unavailable, clients cannot follow logs, because Redis counts the connections.
+    Redis is unavailable, clients cannot open WebSockets, because Redis counts the connections.
     """
     orchestrator, model = mesh.connect("orchestrator"), mesh.connect("model")
     api = Api(
@@ -73,17 +75,19 @@ async def build(mesh: Mesh, settings: EdgeSettings, _stack: AsyncExitStack) -> S
         TokenCounts(ModelServiceStub(model), mesh.blobs, thoughts, settings.embedding_timeout_seconds),
         settings.body_limit_bytes,
     )
-    sockets = LogSockets(mesh.authenticator, Tails(LogServiceStub(orchestrator)), mesh.redis, settings)
+    log_sockets = LogSockets(mesh.authenticator, Tails(LogServiceStub(orchestrator)), mesh.redis, settings)
     tracing = RequestTracing(mesh.spans, mesh.settings.trace_sample_ratio)
+    turns = ResponseTurns(ResponseServiceStub(orchestrator), mesh.blobs, tracing, settings.chat_timeout_seconds)
+    response_sockets = ResponseSockets(mesh.authenticator, turns, mesh.redis, settings)
     openai_app = Application(mesh.authenticator, tracing, api.routes, openai.CONVENTIONS)
     anthropic_app = Application(mesh.authenticator, tracing, anthropic_api.routes, anthropic.CONVENTIONS)
     # A plain HTTP request to the path of the WebSocket is answered in the shape that clients of the edge know.
     logs_app = Application(mesh.authenticator, tracing, logs.ROUTES, openai.CONVENTIONS)
     return Service(
         surfaces=(
-            openai.surface(api, openai_app),
+            openai.surface(api, openai_app, response_sockets),
             anthropic.surface(anthropic_api, anthropic_app, settings.body_limit_bytes),
-            logs.surface(logs_app, sockets, openai.UNKNOWN, ERRORS),
+            logs.surface(logs_app, log_sockets, openai.UNKNOWN, ERRORS),
         ),
         wants={"redis": mesh.check_redis},
     )

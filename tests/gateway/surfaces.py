@@ -10,6 +10,6 @@ from gateway.edge.openai.failures import ERRORS
 
 NOTHING: Any = None
 API = Api(**dict.fromkeys(signature(Api).parameters, NOTHING))
-OPENAI = openai.surface(API, NOTHING)
+OPENAI = openai.surface(API, NOTHING, NOTHING)
 LOGS = logs.surface(NOTHING, NOTHING, openai.UNKNOWN, ERRORS)
 EDGE = tuple(surface.announced("edge") for surface in (OPENAI, LOGS))

@@ -34,6 +34,9 @@ from services.mesh.call.errors import MeshError
 
 # The type of an event and its JSON, which has the type too.
 Typed: TypeAlias = tuple[str, bytes]
+DONE = b"data: [DONE]\n\n"
+"""Ends each stream by the specification of Open Responses, also one whose response failed."""
+
 # Texts of pieces are filled up to a multiple of this number of characters, so that their lengths say little.
 _PADDED = 32
 
@@ -74,7 +77,7 @@ class ResponseEvents:
 
     def failed(self, error: MeshError) -> bytes:
         """The last server-sent events of a response that failed while it was streamed."""
-        return b"".join(_server_sent(each) for each in self.failure(error))
+        return b"".join(_server_sent(each) for each in self.failure(error)) + DONE
 
     def failure(self, error: MeshError) -> Iterator[Typed]:
         """The same events without the form of a stream."""

@@ -119,7 +119,15 @@ def read_response_request(body: bytes | bytearray, *, counted: bool = False) -> 
     Raises:
         InvalidArgument: with OpenAI's message; the first violation is the parameter at fault.
     """
-    given = READER.json(body)
+    return response_ask(READER.json(body))
+
+
+def response_ask(given: ResponseRequest) -> ResponseAsk:
+    """What a checked request asks for.
+
+    Raises:
+        InvalidArgument: with OpenAI's message; the first violation is the parameter at fault.
+    """
     extension = extension_of(given.get("soma"))
     left_out = shared.dropped(_unsupported(given), extension)
     asked = given.get("input")

@@ -1,7 +1,7 @@
 """`/v1/responses`: responses of a ResponseService, as objects or as streams of events."""
 
-from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING, Annotated, Literal
+from collections.abc import AsyncIterator, Iterator
+from typing import TYPE_CHECKING, Annotated, Literal, Protocol
 
 import orjson
 from pydantic import Field
@@ -20,13 +20,14 @@ from gateway.edge.media import Holder, held
 from gateway.edge.metrics import FIRST_DELTA
 from gateway.edge.openai.extension import NOTHING, Findings
 from gateway.edge.openai.query import Number, QueryReader, includes
-from gateway.edge.openai.response_events import ResponseEvents
+from gateway.edge.openai.response_events import DONE, ResponseEvents
 from gateway.edge.openai.response_object import response_object
 from gateway.edge.openai.response_request import ENCRYPTED, ResponseAsk, read_response_request
 from gateway.edge.relaying import cut, relayed
-from gateway.edge.reply import Reply
+from gateway.edge.reply import FailureEvent, Reply
 from gateway.edge.request_model import strict
 from services.mesh.call.call import principal
+from services.mesh.call.errors import MeshError
 from services.mesh.call.spans import annotate
 from services.mesh.transport.departure import Departure
 
@@ -34,8 +35,6 @@ if TYPE_CHECKING:
     from soma.orchestrator.v1.response_service_pb2_grpc import ResponseServiceAsyncStub
 
 Events = AsyncIterator[CreateResponseResponse]
-# Ends each stream by the specification of Open Responses, also one whose response failed.
-DONE = b"data: [DONE]\n\n"
 Flag = Literal["true", "false"]
 
 
@@ -96,7 +95,8 @@ class Responses:
         try:
             async with CancelOnDisconnect(departure):
                 if ask.stream:
-                    last = await _stream(aiter(call), ask, findings, reply)
+                    made = ResponseEvents(findings, encrypted=ask.encrypted, obfuscated=ask.obfuscated)
+                    last = await send_events(aiter(call), made, findings, reply) + DONE
                 else:
                     whole = await _collect(aiter(call), ask, findings)
         finally:
@@ -163,9 +163,43 @@ async def _send(response: Response, reply: Reply, *, encrypted: bool = False) ->
     await reply.json(200, orjson.dumps(response_object(response, Findings(NOTHING), encrypted=encrypted)))
 
 
-async def _stream(events: Events, ask: ResponseAsk, findings: Findings, reply: Reply) -> bytes:
-    """Send the events as they arrive; return the last one, which the caller sends."""
-    made = ResponseEvents(findings, encrypted=ask.encrypted, obfuscated=ask.obfuscated)
+class EventReply(Protocol):
+    """A reply that may be a stream of events."""
+
+    status: int
+
+    @property
+    def seconds(self) -> float:
+        """Seconds since the request arrived."""
+        ...
+
+    async def begin_events(self, failure_event: FailureEvent) -> None:
+        """Begin a stream; `failure_event` makes its last event if it fails."""
+        ...
+
+    async def event(self, event: bytes) -> None:
+        """Send an event."""
+        ...
+
+
+class StreamedEvents(Protocol):
+    """Makes the events of a stream, in the form in which they are sent."""
+
+    def of(self, event: CreateResponseResponse) -> Iterator[bytes]:
+        """The events for one event of the contract; there may be none."""
+        ...
+
+    def failed(self, error: MeshError) -> bytes:
+        """The last events of a response that failed while it was streamed."""
+        ...
+
+
+async def send_events(events: Events, made: StreamedEvents, findings: Findings, reply: EventReply) -> bytes:
+    """Send the events as they arrive; return the last one, which the caller sends.
+
+    Raises:
+        MeshError: the response failed, or it was cut off.
+    """
     waiting = True
     async for event in events:
         kind = event.WhichOneof("payload")
@@ -175,7 +209,7 @@ async def _stream(events: Events, ask: ResponseAsk, findings: Findings, reply: R
             findings.notices.append(event.policy)
             continue
         if not reply.status:
-            await reply.begin_events(lambda error: made.failed(error) + DONE)
+            await reply.begin_events(made.failed)
         if kind in ("created", "finished"):
             _find(findings, event.created if kind == "created" else event.finished)
         elif waiting and kind in ("delta", "reasoning", "arguments"):
@@ -184,7 +218,7 @@ async def _stream(events: Events, ask: ResponseAsk, findings: Findings, reply: R
         data = b"".join(made.of(event))
         if kind == "finished":
             _annotate(event.finished)
-            return data + DONE
+            return data
         await reply.event(data)
     raise cut()
 

@@ -6,6 +6,8 @@ from starlette.types import ASGIApp
 from gateway.edge.app import Conventions
 from gateway.edge.openai.api import Api
 from gateway.edge.openai.failures import ERRORS, error_response
+from gateway.edge.openai.response_turn import PATH
+from gateway.edge.ws.by_protocol import ByProtocol
 from services.mesh.surfaces.surface import MOST_BODY_BYTES, Space, Surface
 
 NOT_SERVED = Space(
@@ -26,11 +28,15 @@ UNKNOWN = Space(("/v1",), "Invalid URL ({method} {path})", reasons.UNKNOWN_URL)
 CONVENTIONS = Conventions(error_response, UNKNOWN, elapsed=b"openai-processing-ms")
 
 
-def surface(api: Api, app: ASGIApp) -> Surface:
-    """The surface of `app`, which refuses a body that is too large by itself. Uploads may be as large as any body."""
+def surface(api: Api, app: ASGIApp, sockets: ASGIApp) -> Surface:
+    """The surface of `app`, which refuses a body that is too large by itself, and of the WebSockets of `sockets`.
+
+    Uploads may be as large as any body.
+    """
     return Surface(
         name="openai",
-        app=app,
+        app=ByProtocol(app, sockets),
+        sockets=(PATH,),
         paths=tuple(dict.fromkeys(route.path for route in api.routes)),
         streams=("/v1/responses/{response_id}?stream=true",),
         spaces=(NOT_SERVED, UNKNOWN),

@@ -30,7 +30,7 @@ async def new_inputs(
     for each in items:
         item_id = each.item_id or each.repeated_item_id
         if not item_id:
-            inputs.append(each)
+            inputs.append(pb.ResponseInput(message=message_of(each.item)) if each.HasField("item") else each)
             continue
         response_id = response_of(item_id)
         if response_id not in known:

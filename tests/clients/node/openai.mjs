@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import OpenAI from "openai";
 import { zodResponseFormat, zodTextFormat } from "openai/helpers/zod";
+import { ResponsesWS } from "openai/resources/responses/ws";
 import { z } from "zod";
 
 const baseURL = `${process.env.SOMA_API_URL}/v1`;
@@ -78,6 +79,18 @@ const page = await client.responses.inputItems.list(onward.id, { order: "asc" })
 assert.deepEqual(page.data.map((item) => [item.role, item.content[0].text]), [["user", "Hi"], ["assistant", hello], ["user", "On"]]);
 await client.responses.delete(response.id);
 await assert.rejects(client.responses.retrieve(response.id), OpenAI.NotFoundError);
+
+const socket = new ResponsesWS(client);
+const turn = async (asked) => {
+  const completed = socket.emitted("response.completed");
+  socket.send({ type: "response.create", model, store: false, ...asked });
+  return (await completed).response;
+};
+const opening = await turn({ input: "Hi" });
+const ongoing = await turn({ input: "On", previous_response_id: opening.id });
+assert.equal(ongoing.previous_response_id, opening.id);
+assert.equal(ongoing.output[0].content[0].text, hello);
+socket.close();
 
 const vectors = await client.embeddings.create({ model: "somasuite-embed-v1", input: ["a cat", "a dog"] });
 assert.deepEqual(vectors.data.map((each) => each.embedding.length), [384, 384]);

@@ -57,7 +57,7 @@ class Stand:
 @asynccontextmanager
 async def serving(app: object) -> AsyncIterator[str]:
     """Serve an ASGI application on a free port; yields its URL."""
-    server = HttpServer(app)
+    server = HttpServer(app, websockets=True)
     port = await server.start("127.0.0.1")
     try:
         yield f"http://127.0.0.1:{port}"

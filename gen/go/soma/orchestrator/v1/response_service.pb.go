@@ -252,6 +252,7 @@ type ResponseInput struct {
 	//	*ResponseInput_Message
 	//	*ResponseInput_ItemId
 	//	*ResponseInput_Compaction
+	//	*ResponseInput_Item
 	Input isResponseInput_Input `protobuf_oneof:"input"`
 	// The id of a thought of an earlier response that `message` repeats with its text alone. If that response is stored and
 	// the text is the same, the thought also has what its provider signed or encrypted.
@@ -324,6 +325,15 @@ func (x *ResponseInput) GetCompaction() string {
 	return ""
 }
 
+func (x *ResponseInput) GetItem() *ResponseItem {
+	if x != nil {
+		if x, ok := x.Input.(*ResponseInput_Item); ok {
+			return x.Item
+		}
+	}
+	return nil
+}
+
 func (x *ResponseInput) GetRepeatedItemId() string {
 	if x != nil {
 		return x.RepeatedItemId
@@ -351,11 +361,18 @@ type ResponseInput_Compaction struct {
 	Compaction string `protobuf:"bytes,4,opt,name=compaction,proto3,oneof"`
 }
 
+type ResponseInput_Item struct {
+	// An item of the output of an earlier response, whole: for a caller that keeps responses itself. Its id is not read.
+	Item *ResponseItem `protobuf:"bytes,5,opt,name=item,proto3,oneof"`
+}
+
 func (*ResponseInput_Message) isResponseInput_Input() {}
 
 func (*ResponseInput_ItemId) isResponseInput_Input() {}
 
 func (*ResponseInput_Compaction) isResponseInput_Input() {}
+
+func (*ResponseInput_Item) isResponseInput_Input() {}
 
 // ResponseText is a text of an answer.
 type ResponseText struct {
@@ -2378,14 +2395,15 @@ const file_soma_orchestrator_v1_response_service_proto_rawDesc = "" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01B\v\n" +
 	"\t_strategyB\b\n" +
 	"\x06_storeB\x11\n" +
-	"\x0f_max_tool_callsJ\x04\b\x02\x10\bJ\x04\b\x0e\x10\x0f\"\xdd\x01\n" +
+	"\x0f_max_tool_callsJ\x04\b\x02\x10\bJ\x04\b\x0e\x10\x0f\"\x97\x02\n" +
 	"\rResponseInput\x122\n" +
 	"\amessage\x18\x01 \x01(\v2\x16.soma.model.v1.MessageH\x00R\amessage\x12%\n" +
 	"\aitem_id\x18\x02 \x01(\tB\n" +
 	"\xbaH\ar\x05\x10\x01\x18\x80\x01H\x00R\x06itemId\x12-\n" +
 	"\n" +
 	"compaction\x18\x04 \x01(\tB\v\xbaH\br\x06\x10\x01(\x80\x80@H\x00R\n" +
-	"compaction\x122\n" +
+	"compaction\x128\n" +
+	"\x04item\x18\x05 \x01(\v2\".soma.orchestrator.v1.ResponseItemH\x00R\x04item\x122\n" +
 	"\x10repeated_item_id\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x01R\x0erepeatedItemIdB\x0e\n" +
 	"\x05input\x12\x05\xbaH\x02\b\x01\"\xd8\x01\n" +
 	"\fResponseText\x12\x12\n" +
@@ -2629,76 +2647,77 @@ var file_soma_orchestrator_v1_response_service_proto_depIdxs = []int32{
 	29, // 1: soma.orchestrator.v1.ResponseSettings.strategy:type_name -> soma.memory.v1.Strategy
 	30, // 2: soma.orchestrator.v1.ResponseSettings.options:type_name -> soma.model.v1.GenerationOptions
 	31, // 3: soma.orchestrator.v1.ResponseInput.message:type_name -> soma.model.v1.Message
-	32, // 4: soma.orchestrator.v1.ResponseText.logprobs:type_name -> soma.model.v1.TokenLogprob
-	33, // 5: soma.orchestrator.v1.ResponseText.citations:type_name -> soma.model.v1.Citation
-	34, // 6: soma.orchestrator.v1.ResponseText.phase:type_name -> soma.model.v1.Phase
-	3,  // 7: soma.orchestrator.v1.ResponseItem.text:type_name -> soma.orchestrator.v1.ResponseText
-	35, // 8: soma.orchestrator.v1.ResponseItem.tool_call:type_name -> soma.model.v1.ToolCall
-	36, // 9: soma.orchestrator.v1.ResponseItem.reasoning:type_name -> soma.model.v1.Reasoning
-	0,  // 10: soma.orchestrator.v1.Response.state:type_name -> soma.orchestrator.v1.Response.State
-	37, // 11: soma.orchestrator.v1.Response.create_time:type_name -> google.protobuf.Timestamp
-	37, // 12: soma.orchestrator.v1.Response.end_time:type_name -> google.protobuf.Timestamp
-	1,  // 13: soma.orchestrator.v1.Response.settings:type_name -> soma.orchestrator.v1.ResponseSettings
-	4,  // 14: soma.orchestrator.v1.Response.output:type_name -> soma.orchestrator.v1.ResponseItem
-	38, // 15: soma.orchestrator.v1.Response.finish_reason:type_name -> soma.model.v1.FinishReason
-	39, // 16: soma.orchestrator.v1.Response.usage:type_name -> soma.model.v1.Usage
-	40, // 17: soma.orchestrator.v1.Response.error:type_name -> soma.mesh.v1.StreamError
-	41, // 18: soma.orchestrator.v1.Response.sources:type_name -> soma.model.v1.Source
-	2,  // 19: soma.orchestrator.v1.CreateResponseRequest.input:type_name -> soma.orchestrator.v1.ResponseInput
-	1,  // 20: soma.orchestrator.v1.CreateResponseRequest.settings:type_name -> soma.orchestrator.v1.ResponseSettings
-	4,  // 21: soma.orchestrator.v1.ResponseItemEvent.item:type_name -> soma.orchestrator.v1.ResponseItem
-	32, // 22: soma.orchestrator.v1.ResponseTextDelta.logprobs:type_name -> soma.model.v1.TokenLogprob
-	5,  // 23: soma.orchestrator.v1.CreateResponseResponse.created:type_name -> soma.orchestrator.v1.Response
-	7,  // 24: soma.orchestrator.v1.CreateResponseResponse.item_begun:type_name -> soma.orchestrator.v1.ResponseItemEvent
-	8,  // 25: soma.orchestrator.v1.CreateResponseResponse.delta:type_name -> soma.orchestrator.v1.ResponseTextDelta
-	9,  // 26: soma.orchestrator.v1.CreateResponseResponse.arguments:type_name -> soma.orchestrator.v1.ResponseArgumentsDelta
-	7,  // 27: soma.orchestrator.v1.CreateResponseResponse.item_done:type_name -> soma.orchestrator.v1.ResponseItemEvent
-	42, // 28: soma.orchestrator.v1.CreateResponseResponse.policy:type_name -> soma.orchestrator.v1.PolicyNotice
-	5,  // 29: soma.orchestrator.v1.CreateResponseResponse.finished:type_name -> soma.orchestrator.v1.Response
-	40, // 30: soma.orchestrator.v1.CreateResponseResponse.error:type_name -> soma.mesh.v1.StreamError
-	43, // 31: soma.orchestrator.v1.CreateResponseResponse.heartbeat:type_name -> soma.mesh.v1.Heartbeat
-	10, // 32: soma.orchestrator.v1.CreateResponseResponse.reasoning:type_name -> soma.orchestrator.v1.ResponseReasoningDelta
-	5,  // 33: soma.orchestrator.v1.WatchResponseResponse.created:type_name -> soma.orchestrator.v1.Response
-	7,  // 34: soma.orchestrator.v1.WatchResponseResponse.item_begun:type_name -> soma.orchestrator.v1.ResponseItemEvent
-	8,  // 35: soma.orchestrator.v1.WatchResponseResponse.delta:type_name -> soma.orchestrator.v1.ResponseTextDelta
-	9,  // 36: soma.orchestrator.v1.WatchResponseResponse.arguments:type_name -> soma.orchestrator.v1.ResponseArgumentsDelta
-	7,  // 37: soma.orchestrator.v1.WatchResponseResponse.item_done:type_name -> soma.orchestrator.v1.ResponseItemEvent
-	5,  // 38: soma.orchestrator.v1.WatchResponseResponse.finished:type_name -> soma.orchestrator.v1.Response
-	40, // 39: soma.orchestrator.v1.WatchResponseResponse.error:type_name -> soma.mesh.v1.StreamError
-	43, // 40: soma.orchestrator.v1.WatchResponseResponse.heartbeat:type_name -> soma.mesh.v1.Heartbeat
-	10, // 41: soma.orchestrator.v1.WatchResponseResponse.reasoning:type_name -> soma.orchestrator.v1.ResponseReasoningDelta
-	5,  // 42: soma.orchestrator.v1.GetResponseResponse.response:type_name -> soma.orchestrator.v1.Response
-	31, // 43: soma.orchestrator.v1.ResponseInputItem.message:type_name -> soma.model.v1.Message
-	19, // 44: soma.orchestrator.v1.ListResponseInputItemsResponse.items:type_name -> soma.orchestrator.v1.ResponseInputItem
-	5,  // 45: soma.orchestrator.v1.CancelResponseResponse.response:type_name -> soma.orchestrator.v1.Response
-	2,  // 46: soma.orchestrator.v1.CompactResponseRequest.input:type_name -> soma.orchestrator.v1.ResponseInput
-	37, // 47: soma.orchestrator.v1.CompactResponseResponse.create_time:type_name -> google.protobuf.Timestamp
-	19, // 48: soma.orchestrator.v1.CompactResponseResponse.items:type_name -> soma.orchestrator.v1.ResponseInputItem
-	24, // 49: soma.orchestrator.v1.CompactResponseResponse.compaction:type_name -> soma.orchestrator.v1.Compaction
-	39, // 50: soma.orchestrator.v1.CompactResponseResponse.usage:type_name -> soma.model.v1.Usage
-	2,  // 51: soma.orchestrator.v1.CountResponseTokensRequest.input:type_name -> soma.orchestrator.v1.ResponseInput
-	1,  // 52: soma.orchestrator.v1.CountResponseTokensRequest.settings:type_name -> soma.orchestrator.v1.ResponseSettings
-	6,  // 53: soma.orchestrator.v1.ResponseService.CreateResponse:input_type -> soma.orchestrator.v1.CreateResponseRequest
-	12, // 54: soma.orchestrator.v1.ResponseService.WatchResponse:input_type -> soma.orchestrator.v1.WatchResponseRequest
-	14, // 55: soma.orchestrator.v1.ResponseService.GetResponse:input_type -> soma.orchestrator.v1.GetResponseRequest
-	18, // 56: soma.orchestrator.v1.ResponseService.ListResponseInputItems:input_type -> soma.orchestrator.v1.ListResponseInputItemsRequest
-	16, // 57: soma.orchestrator.v1.ResponseService.DeleteResponse:input_type -> soma.orchestrator.v1.DeleteResponseRequest
-	21, // 58: soma.orchestrator.v1.ResponseService.CancelResponse:input_type -> soma.orchestrator.v1.CancelResponseRequest
-	23, // 59: soma.orchestrator.v1.ResponseService.CompactResponse:input_type -> soma.orchestrator.v1.CompactResponseRequest
-	26, // 60: soma.orchestrator.v1.ResponseService.CountResponseTokens:input_type -> soma.orchestrator.v1.CountResponseTokensRequest
-	11, // 61: soma.orchestrator.v1.ResponseService.CreateResponse:output_type -> soma.orchestrator.v1.CreateResponseResponse
-	13, // 62: soma.orchestrator.v1.ResponseService.WatchResponse:output_type -> soma.orchestrator.v1.WatchResponseResponse
-	15, // 63: soma.orchestrator.v1.ResponseService.GetResponse:output_type -> soma.orchestrator.v1.GetResponseResponse
-	20, // 64: soma.orchestrator.v1.ResponseService.ListResponseInputItems:output_type -> soma.orchestrator.v1.ListResponseInputItemsResponse
-	17, // 65: soma.orchestrator.v1.ResponseService.DeleteResponse:output_type -> soma.orchestrator.v1.DeleteResponseResponse
-	22, // 66: soma.orchestrator.v1.ResponseService.CancelResponse:output_type -> soma.orchestrator.v1.CancelResponseResponse
-	25, // 67: soma.orchestrator.v1.ResponseService.CompactResponse:output_type -> soma.orchestrator.v1.CompactResponseResponse
-	27, // 68: soma.orchestrator.v1.ResponseService.CountResponseTokens:output_type -> soma.orchestrator.v1.CountResponseTokensResponse
-	61, // [61:69] is the sub-list for method output_type
-	53, // [53:61] is the sub-list for method input_type
-	53, // [53:53] is the sub-list for extension type_name
-	53, // [53:53] is the sub-list for extension extendee
-	0,  // [0:53] is the sub-list for field type_name
+	4,  // 4: soma.orchestrator.v1.ResponseInput.item:type_name -> soma.orchestrator.v1.ResponseItem
+	32, // 5: soma.orchestrator.v1.ResponseText.logprobs:type_name -> soma.model.v1.TokenLogprob
+	33, // 6: soma.orchestrator.v1.ResponseText.citations:type_name -> soma.model.v1.Citation
+	34, // 7: soma.orchestrator.v1.ResponseText.phase:type_name -> soma.model.v1.Phase
+	3,  // 8: soma.orchestrator.v1.ResponseItem.text:type_name -> soma.orchestrator.v1.ResponseText
+	35, // 9: soma.orchestrator.v1.ResponseItem.tool_call:type_name -> soma.model.v1.ToolCall
+	36, // 10: soma.orchestrator.v1.ResponseItem.reasoning:type_name -> soma.model.v1.Reasoning
+	0,  // 11: soma.orchestrator.v1.Response.state:type_name -> soma.orchestrator.v1.Response.State
+	37, // 12: soma.orchestrator.v1.Response.create_time:type_name -> google.protobuf.Timestamp
+	37, // 13: soma.orchestrator.v1.Response.end_time:type_name -> google.protobuf.Timestamp
+	1,  // 14: soma.orchestrator.v1.Response.settings:type_name -> soma.orchestrator.v1.ResponseSettings
+	4,  // 15: soma.orchestrator.v1.Response.output:type_name -> soma.orchestrator.v1.ResponseItem
+	38, // 16: soma.orchestrator.v1.Response.finish_reason:type_name -> soma.model.v1.FinishReason
+	39, // 17: soma.orchestrator.v1.Response.usage:type_name -> soma.model.v1.Usage
+	40, // 18: soma.orchestrator.v1.Response.error:type_name -> soma.mesh.v1.StreamError
+	41, // 19: soma.orchestrator.v1.Response.sources:type_name -> soma.model.v1.Source
+	2,  // 20: soma.orchestrator.v1.CreateResponseRequest.input:type_name -> soma.orchestrator.v1.ResponseInput
+	1,  // 21: soma.orchestrator.v1.CreateResponseRequest.settings:type_name -> soma.orchestrator.v1.ResponseSettings
+	4,  // 22: soma.orchestrator.v1.ResponseItemEvent.item:type_name -> soma.orchestrator.v1.ResponseItem
+	32, // 23: soma.orchestrator.v1.ResponseTextDelta.logprobs:type_name -> soma.model.v1.TokenLogprob
+	5,  // 24: soma.orchestrator.v1.CreateResponseResponse.created:type_name -> soma.orchestrator.v1.Response
+	7,  // 25: soma.orchestrator.v1.CreateResponseResponse.item_begun:type_name -> soma.orchestrator.v1.ResponseItemEvent
+	8,  // 26: soma.orchestrator.v1.CreateResponseResponse.delta:type_name -> soma.orchestrator.v1.ResponseTextDelta
+	9,  // 27: soma.orchestrator.v1.CreateResponseResponse.arguments:type_name -> soma.orchestrator.v1.ResponseArgumentsDelta
+	7,  // 28: soma.orchestrator.v1.CreateResponseResponse.item_done:type_name -> soma.orchestrator.v1.ResponseItemEvent
+	42, // 29: soma.orchestrator.v1.CreateResponseResponse.policy:type_name -> soma.orchestrator.v1.PolicyNotice
+	5,  // 30: soma.orchestrator.v1.CreateResponseResponse.finished:type_name -> soma.orchestrator.v1.Response
+	40, // 31: soma.orchestrator.v1.CreateResponseResponse.error:type_name -> soma.mesh.v1.StreamError
+	43, // 32: soma.orchestrator.v1.CreateResponseResponse.heartbeat:type_name -> soma.mesh.v1.Heartbeat
+	10, // 33: soma.orchestrator.v1.CreateResponseResponse.reasoning:type_name -> soma.orchestrator.v1.ResponseReasoningDelta
+	5,  // 34: soma.orchestrator.v1.WatchResponseResponse.created:type_name -> soma.orchestrator.v1.Response
+	7,  // 35: soma.orchestrator.v1.WatchResponseResponse.item_begun:type_name -> soma.orchestrator.v1.ResponseItemEvent
+	8,  // 36: soma.orchestrator.v1.WatchResponseResponse.delta:type_name -> soma.orchestrator.v1.ResponseTextDelta
+	9,  // 37: soma.orchestrator.v1.WatchResponseResponse.arguments:type_name -> soma.orchestrator.v1.ResponseArgumentsDelta
+	7,  // 38: soma.orchestrator.v1.WatchResponseResponse.item_done:type_name -> soma.orchestrator.v1.ResponseItemEvent
+	5,  // 39: soma.orchestrator.v1.WatchResponseResponse.finished:type_name -> soma.orchestrator.v1.Response
+	40, // 40: soma.orchestrator.v1.WatchResponseResponse.error:type_name -> soma.mesh.v1.StreamError
+	43, // 41: soma.orchestrator.v1.WatchResponseResponse.heartbeat:type_name -> soma.mesh.v1.Heartbeat
+	10, // 42: soma.orchestrator.v1.WatchResponseResponse.reasoning:type_name -> soma.orchestrator.v1.ResponseReasoningDelta
+	5,  // 43: soma.orchestrator.v1.GetResponseResponse.response:type_name -> soma.orchestrator.v1.Response
+	31, // 44: soma.orchestrator.v1.ResponseInputItem.message:type_name -> soma.model.v1.Message
+	19, // 45: soma.orchestrator.v1.ListResponseInputItemsResponse.items:type_name -> soma.orchestrator.v1.ResponseInputItem
+	5,  // 46: soma.orchestrator.v1.CancelResponseResponse.response:type_name -> soma.orchestrator.v1.Response
+	2,  // 47: soma.orchestrator.v1.CompactResponseRequest.input:type_name -> soma.orchestrator.v1.ResponseInput
+	37, // 48: soma.orchestrator.v1.CompactResponseResponse.create_time:type_name -> google.protobuf.Timestamp
+	19, // 49: soma.orchestrator.v1.CompactResponseResponse.items:type_name -> soma.orchestrator.v1.ResponseInputItem
+	24, // 50: soma.orchestrator.v1.CompactResponseResponse.compaction:type_name -> soma.orchestrator.v1.Compaction
+	39, // 51: soma.orchestrator.v1.CompactResponseResponse.usage:type_name -> soma.model.v1.Usage
+	2,  // 52: soma.orchestrator.v1.CountResponseTokensRequest.input:type_name -> soma.orchestrator.v1.ResponseInput
+	1,  // 53: soma.orchestrator.v1.CountResponseTokensRequest.settings:type_name -> soma.orchestrator.v1.ResponseSettings
+	6,  // 54: soma.orchestrator.v1.ResponseService.CreateResponse:input_type -> soma.orchestrator.v1.CreateResponseRequest
+	12, // 55: soma.orchestrator.v1.ResponseService.WatchResponse:input_type -> soma.orchestrator.v1.WatchResponseRequest
+	14, // 56: soma.orchestrator.v1.ResponseService.GetResponse:input_type -> soma.orchestrator.v1.GetResponseRequest
+	18, // 57: soma.orchestrator.v1.ResponseService.ListResponseInputItems:input_type -> soma.orchestrator.v1.ListResponseInputItemsRequest
+	16, // 58: soma.orchestrator.v1.ResponseService.DeleteResponse:input_type -> soma.orchestrator.v1.DeleteResponseRequest
+	21, // 59: soma.orchestrator.v1.ResponseService.CancelResponse:input_type -> soma.orchestrator.v1.CancelResponseRequest
+	23, // 60: soma.orchestrator.v1.ResponseService.CompactResponse:input_type -> soma.orchestrator.v1.CompactResponseRequest
+	26, // 61: soma.orchestrator.v1.ResponseService.CountResponseTokens:input_type -> soma.orchestrator.v1.CountResponseTokensRequest
+	11, // 62: soma.orchestrator.v1.ResponseService.CreateResponse:output_type -> soma.orchestrator.v1.CreateResponseResponse
+	13, // 63: soma.orchestrator.v1.ResponseService.WatchResponse:output_type -> soma.orchestrator.v1.WatchResponseResponse
+	15, // 64: soma.orchestrator.v1.ResponseService.GetResponse:output_type -> soma.orchestrator.v1.GetResponseResponse
+	20, // 65: soma.orchestrator.v1.ResponseService.ListResponseInputItems:output_type -> soma.orchestrator.v1.ListResponseInputItemsResponse
+	17, // 66: soma.orchestrator.v1.ResponseService.DeleteResponse:output_type -> soma.orchestrator.v1.DeleteResponseResponse
+	22, // 67: soma.orchestrator.v1.ResponseService.CancelResponse:output_type -> soma.orchestrator.v1.CancelResponseResponse
+	25, // 68: soma.orchestrator.v1.ResponseService.CompactResponse:output_type -> soma.orchestrator.v1.CompactResponseResponse
+	27, // 69: soma.orchestrator.v1.ResponseService.CountResponseTokens:output_type -> soma.orchestrator.v1.CountResponseTokensResponse
+	62, // [62:70] is the sub-list for method output_type
+	54, // [54:62] is the sub-list for method input_type
+	54, // [54:54] is the sub-list for extension type_name
+	54, // [54:54] is the sub-list for extension extendee
+	0,  // [0:54] is the sub-list for field type_name
 }
 
 func init() { file_soma_orchestrator_v1_response_service_proto_init() }
@@ -2712,6 +2731,7 @@ func file_soma_orchestrator_v1_response_service_proto_init() {
 		(*ResponseInput_Message)(nil),
 		(*ResponseInput_ItemId)(nil),
 		(*ResponseInput_Compaction)(nil),
+		(*ResponseInput_Item)(nil),
 	}
 	file_soma_orchestrator_v1_response_service_proto_msgTypes[3].OneofWrappers = []any{
 		(*ResponseItem_Text)(nil),

@@ -252,6 +252,8 @@ METHOD_NOT_SUPPORTED: Final = "METHOD_NOT_SUPPORTED"
 """The path does not accept this HTTP method; `Allow` names the methods it accepts."""
 UPGRADE_REQUIRED: Final = "UPGRADE_REQUIRED"
 """The path is a WebSocket, but the request was plain HTTP."""
+WEBSOCKET_CONNECTION_LIMIT_REACHED: Final = "WEBSOCKET_CONNECTION_LIMIT_REACHED"
+"""A WebSocket for responses has been open for as long as it may be."""
 BODY_TOO_LARGE: Final = "BODY_TOO_LARGE"
 """The body is larger than allowed."""
 INVALID_TYPE: Final = "INVALID_TYPE"
@@ -514,6 +516,7 @@ DECLARED: Final[dict[str, Declared]] = {
     UNKNOWN_URL: Declared("NOT_FOUND", 404, "NO"),
     METHOD_NOT_SUPPORTED: Declared("UNIMPLEMENTED", 405, "NO"),
     UPGRADE_REQUIRED: Declared("FAILED_PRECONDITION", 426, "NO"),
+    WEBSOCKET_CONNECTION_LIMIT_REACHED: Declared("FAILED_PRECONDITION", 400, "AFTER_CHANGE"),
     BODY_TOO_LARGE: Declared("RESOURCE_EXHAUSTED", 413, "NO"),
     INVALID_TYPE: Declared("INVALID_ARGUMENT", 400, "NO"),
     INVALID_VALUE: Declared("INVALID_ARGUMENT", 400, "NO"),

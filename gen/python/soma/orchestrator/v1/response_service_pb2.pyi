@@ -139,6 +139,7 @@ class ResponseInput(_message.Message):
     MESSAGE_FIELD_NUMBER: _builtins.int
     ITEM_ID_FIELD_NUMBER: _builtins.int
     COMPACTION_FIELD_NUMBER: _builtins.int
+    ITEM_FIELD_NUMBER: _builtins.int
     REPEATED_ITEM_ID_FIELD_NUMBER: _builtins.int
     item_id: _builtins.str
     """An item of an earlier response, by its id."""
@@ -154,19 +155,24 @@ class ResponseInput(_message.Message):
         no tool calls.
         """
 
+    @_builtins.property
+    def item(self) -> Global___ResponseItem:
+        """An item of the output of an earlier response, whole: for a caller that keeps responses itself. Its id is not read."""
+
     def __init__(
         self,
         *,
         message: _message_pb2.Message | None = ...,
         item_id: _builtins.str = ...,
         compaction: _builtins.str = ...,
+        item: Global___ResponseItem | None = ...,
         repeated_item_id: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["compaction", b"compaction", "input", b"input", "item_id", b"item_id", "message", b"message"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["compaction", b"compaction", "input", b"input", "item", b"item", "item_id", b"item_id", "message", b"message"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["compaction", b"compaction", "input", b"input", "item_id", b"item_id", "message", b"message", "repeated_item_id", b"repeated_item_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["compaction", b"compaction", "input", b"input", "item", b"item", "item_id", b"item_id", "message", b"message", "repeated_item_id", b"repeated_item_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_input: _TypeAlias = _typing.Literal["message", "item_id", "compaction"]  # noqa: Y015
+    _WhichOneofReturnType_input: _TypeAlias = _typing.Literal["message", "item_id", "compaction", "item"]  # noqa: Y015
     _WhichOneofArgType_input: _TypeAlias = _typing.Literal["input", b"input"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_input) -> _WhichOneofReturnType_input | None: ...
 
