@@ -1,4 +1,4 @@
-"""OpenAI's and Anthropic's Node clients and the Vercel AI SDK: pictures, tools with thoughts, and streams, with three vendors."""
+"""OpenAI's and Anthropic's Node clients and the Vercel AI SDK: pictures, tools with thoughts, and streams."""
 
 from collections.abc import Mapping
 from pathlib import Path
