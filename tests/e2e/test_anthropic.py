@@ -212,11 +212,11 @@ async def test_ten_thousand_messages_are_refused_by_name(messages: httpx.AsyncCl
     assert answer.json()["error"]["message"] == "messages: List should have at most 4096 items"
 
 
-async def test_errors_of_the_gateway_itself_have_anthropics_shape(messages: httpx.AsyncClient, stack: Stack) -> None:
+async def test_errors_before_a_request_is_read_have_anthropics_shape(messages: httpx.AsyncClient, stack: Stack) -> None:
     unknown = await messages.get("/v1/messages/batches")
     assert (unknown.status_code, unknown.json()["error"]["type"]) == (404, "not_found_error")
     assert unknown.json()["request_id"]
-    large = await messages.post("/v1/messages", content=b" " * (65 * 1024 * 1024))
+    large = await messages.post("/v1/messages", content=b" " * (33 * 1024 * 1024))
     assert (large.status_code, large.json()["error"]["type"]) == (413, "request_too_large")
     async with stack.http(**{"x-api-key": "wrong", "anthropic-version": "2023-06-01"}) as stranger:
         refused = await ask(stranger, False)

@@ -157,7 +157,7 @@ class VendorServer:
 
     def _messages(self, messages: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
         """The messages to compare."""
-        return [self.dialect.parsed(message) for message in messages if message["role"] != "system"]
+        return [self.dialect.parsed(_unmarked(message)) for message in messages if message["role"] != "system"]
 
     def report(self) -> Report:
         """What came since the last report."""
@@ -173,6 +173,18 @@ class VendorServer:
         if bare == expected:
             return ""
         return "all" if messages == expected else "none" if messages == bare else "some"
+
+
+def _unmarked(value: Any) -> Any:
+    """A value without marks for a cache, and with parts where the content is a text: a mark makes a part of a text."""
+    if isinstance(value, list):
+        return [_unmarked(each) for each in value]
+    if not isinstance(value, Mapping):
+        return value
+    plain = {name: _unmarked(each) for name, each in value.items() if name != "cache_control"}
+    if isinstance(content := plain.get("content"), str):
+        plain["content"] = [{"type": "text", "text": content}]
+    return plain
 
 
 def asked(messages: Sequence[Mapping[str, Any]]) -> list[tuple[str, int]]:

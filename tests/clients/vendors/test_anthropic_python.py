@@ -151,7 +151,7 @@ async def test_the_requests_of_claude_code_are_answered_by_every_vendor(
     counting["extra_body"] = {}
     assert (await client.beta.messages.count_tokens(messages=messages, **counting)).input_tokens > 0
     async with client.beta.messages.stream(messages=messages, **more) as stream:
-        first = await stream.get_final_message()
+        first: Any = await stream.get_final_message()
     assert first.stop_reason == "tool_use"
     calls = [block for block in first.content if block.type == "tool_use"]
     assert [call.input["place"] for call in calls] == list(SCRIPT["Turn two"][0].places)
@@ -162,7 +162,7 @@ async def test_the_requests_of_claude_code_are_answered_by_every_vendor(
     results[-1]["cache_control"] = MARK
     messages += [{"role": "assistant", "content": first.content}, {"role": "user", "content": results}]
     async with client.beta.messages.stream(messages=messages, **more) as stream:
-        last = await stream.get_final_message()
+        last: Any = await stream.get_final_message()
     assert last.content[-1].text == SCRIPT["Turn two"][-1].text
     report = vendor.report()
     assert report.refused == []
