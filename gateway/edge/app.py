@@ -71,17 +71,24 @@ class Application:
             status = await self._serve(scope, routes, exchange, call)
         finally:
             reply.barrier.open()
-            self._tracing.end(call, status)
-            answered(template, status, reply.seconds)
-            log.info(
-                "request",
-                route=template,
-                method=scope["method"],
-                status=status,
-                seconds=round(reply.seconds, 4),
-                request_id=reply.request_id.decode(),
-                trace_id=call.trace_id,
+            # What this turn of the event loop sends is sent at its end: the client does not wait for the log.
+            asyncio.get_running_loop().call_soon(
+                self._ended, scope["method"], template, status, reply.seconds, reply.request_id, call
             )
+
+    def _ended(self, method: str, template: str, status: int, seconds: float, request_id: bytes, call: Call) -> None:
+        """Trace, count and log a request that has ended."""
+        self._tracing.end(call, status)
+        answered(template, status, seconds)
+        log.info(
+            "request",
+            route=template,
+            method=method,
+            status=status,
+            seconds=round(seconds, 4),
+            request_id=request_id.decode(),
+            trace_id=call.trace_id,
+        )
 
     async def _serve(self, scope: Scope, routes: Sequence[Route], exchange: Exchange, call: Call) -> int:
         """Answer, also with an error; returns the final status, which may be an error after a 200 was sent."""

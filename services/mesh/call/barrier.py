@@ -4,6 +4,7 @@ A service that writes a record at the end of its work need not wait for the disk
 on with the answer meanwhile. Only who sends the answer out of the process waits, directly before it does.
 """
 
+import asyncio
 from collections.abc import Awaitable
 
 from services.mesh.call.call import current_call
@@ -55,3 +56,6 @@ async def before_answer(done: Awaitable[None]) -> None:
     call = current_call()
     if call is None or call.barrier is None or not call.barrier.add(done):
         await done
+    else:
+        # What a turn of the event loop sends is sent at its end, so the store gets the record before the work goes on.
+        await asyncio.sleep(0)

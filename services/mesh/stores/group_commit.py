@@ -36,9 +36,9 @@ class GroupCommit(Generic[T]):
     """Writes items with `write`, many in a transaction, until it is closed. The end of an `async with` closes it.
 
     Args:
-        write: writes items with one `execute` or `executemany`, which is a transaction of its own and saves two round
-            trips. It must be able to run again after it failed: if a batch has an item that cannot be written, its
-            items are written again one by one.
+        write: writes items with one statement or one `executemany`, which is a transaction of its own and saves two
+            round trips. It must be able to run again after it failed: if a batch has an item that cannot be written,
+            its items are written again one by one.
         max_batch: the most items in a transaction.
     """
 

@@ -8,12 +8,13 @@ import grpc
 import pytest
 from soma.errors.v1 import reasons
 from soma.testing.v1 import echo_service_pb2 as pb
-from soma.testing.v1.echo_service_pb2_grpc import EchoServiceServicer, EchoServiceStub
+from soma.testing.v1.echo_service_pb2_grpc import EchoServiceStub
 
 from services.mesh.call import errors
 from services.mesh.call.barrier import Barrier, before_answer
 from services.mesh.call.call import run_as
 from services.mesh.call.status import from_rpc_error
+from services.mesh.testing.echo import EchoServicer
 from services.mesh.testing.local import KEY, SOMEBODY, LocalMesh
 from services.mesh.testing.neighbours import registrations, served
 
@@ -21,10 +22,11 @@ AUTHORIZED = (("authorization", f"Bearer {KEY}"),)
 HELD, FREE = "held", "free"
 
 
-class Recorder(EchoServiceServicer):
+class Recorder(EchoServicer):
     """Answers at once, but the answers to `HELD` depend on `durable`."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.durable: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.passed = asyncio.Event()
 
@@ -41,10 +43,11 @@ class Recorder(EchoServiceServicer):
         yield pb.StreamEchoResponse(text=HELD)
 
 
-class Front(EchoServiceServicer):
+class Front(EchoServicer):
     """Asks a neighbour in its own process, without a wait of its own."""
 
     def __init__(self, neighbour: Recorder) -> None:
+        super().__init__()
         self._stub: Any = EchoServiceStub(LocalMesh(registrations([neighbour])).channel)
 
     async def Echo(self, request: pb.EchoRequest, context: Any) -> pb.EchoResponse:
