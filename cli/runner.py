@@ -62,10 +62,15 @@ class Runner:
             self._reason,
         )
 
+    @property
+    def _lasting(self) -> bool:
+        """Whether the part is started again after every failure."""
+        return self.part.optional or self.ready.done()
+
     async def run(self) -> None:
         """Run the part until `stop`; end early if its first start fails.
 
-        After it was ready once, no error ends this: the part is always started again.
+        After it was ready once, or if it is optional, no error ends this: the part is always started again.
 
         Raises:
             MeshError: the part cannot be started.
@@ -77,13 +82,13 @@ class Runner:
             try:
                 ready_for, reason = await self._run_once()
             except Exception as error:
-                if not self.ready.done():
+                if not self._lasting:
                     raise _refusal(self.part.name, error) from error
                 ready_for, reason = 0.0, describe(error)
                 if reason != self._reason:
                     log.error("part not started, tried again", part=self.part.name, error=reason, exc_info=error)
             backoff = backoff.failed(ready_for)
-            if not self.ready.done() and backoff.failures >= FIRST_ATTEMPTS:
+            if not self._lasting and backoff.failures >= FIRST_ATTEMPTS:
                 raise Unavailable(f"{self.part.name} {reason}", reason="PART_FAILED")
             self._restarts += 1
             self._set_state(State.RESTARTING, reason)

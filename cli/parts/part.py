@@ -43,6 +43,7 @@ class Part:
         version: version of the program, when it is known.
         where: address for people, or the URL of an external part without its password.
         external: whether somebody else runs it.
+        optional: whether the stack is ready without it; then it is started again however often it fails.
         replaceable: whether two of its processes can run at the same time, so that one can take over from the other.
         leave_signal, leave_grace: used instead of `stop_signal` and `grace` for a process that was replaced.
         own_pid: pid of the process that it runs in when it launches none.
@@ -52,6 +53,7 @@ class Part:
     grace: float = 10.0
     patience: float = 60.0
     external: bool = False
+    optional: bool = False
     replaceable: bool = False
     leave_signal: signal.Signals = signal.SIGTERM
     leave_grace: float = 10.0

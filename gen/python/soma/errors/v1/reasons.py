@@ -348,6 +348,10 @@ MEDIA_UNREACHABLE: Final = "MEDIA_UNREACHABLE"
 """The address of a picture, a sound or a document cannot be read: it is in a private network, it leads elsewhere, or its server does not answer."""
 MEDIA_NOT_FOUND: Final = "MEDIA_NOT_FOUND"
 """The mesh does not have a picture, a sound or a document with this hash."""
+TRITON_SETTINGS_INVALID: Final = "TRITON_SETTINGS_INVALID"
+"""The settings of NVIDIA Triton cannot be used; the message says why."""
+MODEL_LOAD_FAILED: Final = "MODEL_LOAD_FAILED"
+"""A server of models could not load a model; the message quotes the server."""
 
 # soma.orchestrator.v1
 POLICY_DENIED: Final = "POLICY_DENIED"
@@ -557,6 +561,8 @@ DECLARED: Final[dict[str, Declared]] = {
     MEDIA_TOO_LARGE: Declared("INVALID_ARGUMENT", 400, "NO"),
     MEDIA_UNREACHABLE: Declared("INVALID_ARGUMENT", 400, "NO"),
     MEDIA_NOT_FOUND: Declared("NOT_FOUND", 404, "NO"),
+    TRITON_SETTINGS_INVALID: Declared("FAILED_PRECONDITION", 400, "AFTER_CHANGE"),
+    MODEL_LOAD_FAILED: Declared("FAILED_PRECONDITION", 400, "AFTER_CHANGE"),
     POLICY_DENIED: Declared("PERMISSION_DENIED", 403, "NO"),
     APPROVAL_REQUIRED: Declared("FAILED_PRECONDITION", 400, "AFTER_CHANGE"),
     MESSAGE_TOO_LONG: Declared("INVALID_ARGUMENT", 400, "NO"),

@@ -68,6 +68,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """
     ERROR_REASON_MEDIA_NOT_FOUND: _ErrorReason.ValueType  # 21
     """The mesh does not have a picture, a sound or a document with this hash."""
+    ERROR_REASON_TRITON_SETTINGS_INVALID: _ErrorReason.ValueType  # 40
+    """The settings of NVIDIA Triton cannot be used; the message says why."""
+    ERROR_REASON_MODEL_LOAD_FAILED: _ErrorReason.ValueType  # 41
+    """A server of models could not load a model; the message quotes the server."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """ErrorReason is why a call failed. The reason in `google.rpc.ErrorInfo` is the name of the value without
@@ -120,4 +124,8 @@ its server does not answer.
 """
 ERROR_REASON_MEDIA_NOT_FOUND: ErrorReason.ValueType  # 21
 """The mesh does not have a picture, a sound or a document with this hash."""
+ERROR_REASON_TRITON_SETTINGS_INVALID: ErrorReason.ValueType  # 40
+"""The settings of NVIDIA Triton cannot be used; the message says why."""
+ERROR_REASON_MODEL_LOAD_FAILED: ErrorReason.ValueType  # 41
+"""A server of models could not load a model; the message quotes the server."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

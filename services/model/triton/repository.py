@@ -1,0 +1,36 @@
+"""The model repository of the server that a stack starts: the folders of `triton_models`, with the files of the models."""
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from services.model.embedding.artifact import prepared
+from services.model.embedding.settings import EmbeddingSettings
+from services.model.embedding.weights import find_weights
+from services.model.triton.settings import SOURCE
+
+MODELS = SOURCE / "triton_models"
+EMBEDDER = "embedder"
+VERSION = "1"
+
+
+def prepare(folder: Path, load: Sequence[str], embedding: EmbeddingSettings) -> None:
+    """Make the repository in `folder` anew, from the models of this project.
+
+    Args:
+        folder: the repository; what is in it is deleted.
+        load: names of the models that are loaded at the start. The vectors' graph is built for the embedder only.
+        embedding: where the graph is kept, and its precision.
+
+    Raises:
+        FailedPrecondition: there are no weights, or the graph cannot be built.
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+    for configuration in sorted(MODELS.glob("*/config.pbtxt")):
+        source = configuration.parent
+        shutil.copytree(source, folder / source.name, ignore=shutil.ignore_patterns("__pycache__"))
+    if EMBEDDER in load:
+        weights = find_weights(embedding.weights, embedding.directory / "hub", embedding.hub)
+        artifact = prepared(weights, embedding.precision, embedding.directory / "minilm")
+        for file in (artifact.model, artifact.tokenizer):
+            (folder / EMBEDDER / VERSION / file.name).symlink_to(file.absolute())
