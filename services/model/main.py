@@ -31,6 +31,8 @@ from services.model.media.reader import MediaReader
 from services.model.service import CatalogService, CostService, ModelService
 from services.model.settings import ModelSettings
 from services.model.store import RECORDED, UsageStore
+from services.model.triton.embedder import TritonEmbedder
+from services.model.triton.server import Server
 from services.model.vectors import Vectors
 from services.model.vendor import Vendor
 from services.model.vendor_files import load
@@ -50,6 +52,10 @@ async def build(mesh: Mesh, settings: ModelSettings, stack: AsyncExitStack) -> S
     stack.push_async_callback(embedder.close)
     embedder.begin()
     vendors = await asyncio.to_thread(load, settings.vendors or mesh.data_dir / "vendors")
+    triton = Server(settings.triton) if settings.triton.url else None
+    before = TritonEmbedder(triton, embedder, settings.triton) if triton is not None else None
+    if triton is not None:
+        stack.push_async_callback(triton.close)
     catalogue = await _catalogue(mesh, settings, vendors, embedder, stack)
     looked = await _first_look(catalogue, stack)
     usage = UsageStore(mesh.postgres, mesh.outbox)
@@ -57,7 +63,7 @@ async def build(mesh: Mesh, settings: ModelSettings, stack: AsyncExitStack) -> S
     ledger = Ledger(usage.write)
     stack.push_async_callback(ledger.drain)
     generations = Generations(ledger, settings.heartbeat_interval, settings.answer_limit_bytes)
-    servicer = ModelService(catalogue, generations, Vectors(embedder, ledger), markov.NAME)
+    servicer = ModelService(catalogue, generations, Vectors(before or embedder, ledger), markov.NAME)
     # While Redis is unavailable, events wait in the outbox and calls are served, so health does not depend on Redis.
     return Service(
         servicers=(
@@ -74,9 +80,10 @@ async def build(mesh: Mesh, settings: ModelSettings, stack: AsyncExitStack) -> S
             ),
             # So that a server that starts after the mesh can become the default within seconds.
             Job("catalogue_away", catalogue.refresh_away, every=_AWAY_SECONDS, first=_AWAY_SECONDS),
+            *([Job("triton", before.look, every=settings.triton.look_interval)] if before is not None else []),
         ),
         checks={"postgres": mesh.check_postgres, "embedder": embedder.check},
-        wants={"llm": catalogue.check},
+        wants={"llm": catalogue.check} | ({"triton": before.check} if before is not None else {}),
     )
 
 

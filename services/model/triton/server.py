@@ -1,0 +1,127 @@
+"""A Triton server as one process uses it: one connection, over which every call goes."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from services.mesh.call.call import current_call
+from services.mesh.call.errors import MeshError
+from services.model.triton.address import address
+from services.model.triton.channel import credentials
+from services.model.triton.settings import TritonSettings
+
+if TYPE_CHECKING:
+    from tritonclient.grpc.aio import InferenceServerClient
+
+T = TypeVar("T")
+_ASKING_SECONDS = 5.0
+_LOOK_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class Found:
+    """A model in the server's repository.
+
+    Attributes:
+        name: its name there.
+        ready: whether it is loaded.
+        reason: why it is not, as the server says.
+    """
+
+    name: str
+    ready: bool
+    reason: str = ""
+
+
+class Server:
+    """Made inside the event loop. Nothing is imported or connected before the first call."""
+
+    def __init__(self, settings: TritonSettings) -> None:
+        self._settings = settings
+        self._client: InferenceServerClient | None = None
+
+    @property
+    def client(self) -> InferenceServerClient:
+        """The client; each further one would keep memory that is never released (triton-inference-server/client#731)."""
+        if self._client is None:
+            # Imported here, because it takes 0.2 s, also in a process that has no Triton.
+            from tritonclient.grpc.aio import InferenceServerClient
+
+            where = address(self._settings.url)
+            options = [
+                ("grpc.max_send_message_length", -1),
+                ("grpc.max_receive_message_length", -1),
+                ("grpc.max_reconnect_backoff_ms", 500),
+            ]
+            self._client = InferenceServerClient(
+                where.target, creds=credentials(self._settings), channel_args=options
+            )
+        return self._client
+
+    async def ready(self, name: str) -> bool:
+        """Whether a model is loaded and serves.
+
+        Raises:
+            MeshError: the server does not answer within a second.
+        """
+        return bool(await self._asked(self.client.is_model_ready(name, client_timeout=_LOOK_SECONDS), name))
+
+    async def models(self) -> Sequence[Found]:
+        """The models of its repository.
+
+        Raises:
+            MeshError: it does not answer.
+        """
+        index = await self._asked(self.client.get_model_repository_index(client_timeout=_ASKING_SECONDS))
+        return [Found(each.name, each.state == "READY", each.reason) for each in index.models]
+
+    async def configuration(self, name: str) -> Any:
+        """The configuration of a loaded model, a `ModelConfig`.
+
+        Raises:
+            MeshError: it does not answer, or has no such model.
+        """
+        answer = await self._asked(self.client.get_model_config(name, client_timeout=_ASKING_SECONDS), name)
+        return answer.config
+
+    async def statistics(self) -> Any:
+        """The statistics of all loaded models, a `ModelStatisticsResponse`.
+
+        Raises:
+            MeshError: it does not answer.
+        """
+        return await self._asked(self.client.get_inference_statistics(client_timeout=_ASKING_SECONDS))
+
+    async def infer(self, name: str, inputs: Sequence[Any], seconds: float) -> Any:
+        """Run a model; the caller's deadline, or `seconds` if that is earlier, also holds for the server's queue.
+
+        Raises:
+            MeshError: it failed.
+        """
+        seconds = remaining(seconds)
+        running = self.client.infer(name, inputs, timeout=int(seconds * 1e6), client_timeout=seconds)
+        return await self._asked(running, name)
+
+    async def close(self) -> None:
+        """Close the connection."""
+        if self._client is not None:
+            await self._client.close()
+
+    async def _asked(self, answer: Awaitable[T], model: str = "") -> T:
+        from tritonclient.utils import InferenceServerException
+
+        from services.model.triton.refusal import refusal
+
+        try:
+            return await answer
+        except InferenceServerException as error:
+            raise refusal(error, model) from error
+
+
+def remaining(most: float) -> float:
+    """The seconds until the deadline of the call that is served, at most `most`."""
+    call = current_call()
+    left = call.remaining() if call is not None else None
+    return most if left is None else max(0.001, min(most, left))
