@@ -145,7 +145,7 @@ class Triton(_Server):
         """Make the model repository and the folder of the backend, and remove what a killed server left."""
         self._remove_leftovers()
         models, load = self._folder / "models", self._settings.load
-        await asyncio.to_thread(prepare, models, load, self._embedding)
+        await asyncio.to_thread(prepare, models, load, self._embedding, self._settings.gguf)
         flags = {
             "model-repository": models,
             "model-control-mode": "explicit",

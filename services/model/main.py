@@ -32,6 +32,7 @@ from services.model.service import CatalogService, CostService, ModelService
 from services.model.settings import ModelSettings
 from services.model.store import RECORDED, UsageStore
 from services.model.triton.embedder import TritonEmbedder
+from services.model.triton.provider import TritonProvider
 from services.model.triton.server import Server
 from services.model.vectors import Vectors
 from services.model.vendor import Vendor
@@ -41,6 +42,8 @@ from services.model.vendor_files import load
 _FIRST_LOOK_SECONDS = 1.5
 # Seconds between two looks at providers that could not be reached.
 _AWAY_SECONDS = 5.0
+# The vendor whose form of requests the chat models in Triton have.
+_TRITON_DIALECT = "llamacpp"
 
 
 async def build(mesh: Mesh, settings: ModelSettings, stack: AsyncExitStack) -> Service:
@@ -56,7 +59,7 @@ async def build(mesh: Mesh, settings: ModelSettings, stack: AsyncExitStack) -> S
     before = TritonEmbedder(triton, embedder, settings.triton) if triton is not None else None
     if triton is not None:
         stack.push_async_callback(triton.close)
-    catalogue = await _catalogue(mesh, settings, vendors, embedder, stack)
+    catalogue = await _catalogue(mesh, settings, vendors, embedder, triton, stack)
     looked = await _first_look(catalogue, stack)
     usage = UsageStore(mesh.postgres, mesh.outbox)
     stack.push_async_callback(usage.close)
@@ -88,7 +91,12 @@ async def build(mesh: Mesh, settings: ModelSettings, stack: AsyncExitStack) -> S
 
 
 async def _catalogue(
-    mesh: Mesh, settings: ModelSettings, vendors: Mapping[str, Vendor], embedder: MiniLm, stack: AsyncExitStack
+    mesh: Mesh,
+    settings: ModelSettings,
+    vendors: Mapping[str, Vendor],
+    embedder: MiniLm,
+    triton: Server | None,
+    stack: AsyncExitStack,
 ) -> Catalogue:
     local = LocalProvider(
         engines=(
@@ -104,6 +112,10 @@ async def _catalogue(
     network = settings.network()
     media = MediaReader(mesh.blobs, settings.media, network)
     entries = [CatalogueEntry(local, title="this process")]
+    if triton is not None:
+        chat = vendors[_TRITON_DIALECT].chat
+        provider = TritonProvider(triton, chat, patience, settings.triton, embedder.model)
+        entries.append(CatalogueEntry(provider, title="NVIDIA Triton", may_be_default=False))
     for each in configured:
         vendor = vendors[each.vendor]
         entries.append(

@@ -1,6 +1,7 @@
 """Connections to a Triton server, and whether it serves. It imports neither numpy nor Triton's client library."""
 
 import re
+from typing import Any
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -48,8 +49,8 @@ class Watch:
             if trusted is None
             else grpc.aio.secure_channel(where.target, trusted, options)
         )
-        self._health = health_pb2_grpc.HealthStub(self._channel)
-        self._metadata = self._channel.unary_unary(METADATA)
+        self._health: Any = health_pb2_grpc.HealthStub(self._channel)
+        self._metadata: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = self._channel.unary_unary(METADATA)
 
     async def check(self, seconds: float) -> None:
         """Return if the server serves.

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import structlog
 
@@ -11,27 +11,32 @@ from services.model.triton.server import Server
 
 _log = structlog.get_logger(__name__)
 
-# The parameter of a configuration with the model's name in requests. Without it, the name in the repository counts.
-_PUBLIC = "model"
+Kind: TypeAlias = Literal["embedding", "chat"]
+# The tensors by which a model is known: one of its inputs and one of its outputs.
+_TENSORS: tuple[tuple[str, str, Kind], ...] = (("TEXT", "VECTOR", "embedding"), ("REQUEST", "CHUNK", "chat"))
 
 
 @dataclass(frozen=True)
-class Embedding:
-    """A loaded model that makes vectors of texts.
+class Served:
+    """A loaded model that the mesh can use.
 
     Attributes:
         name: its name in the repository.
-        public: its name in requests.
-        batch: most texts in one request.
+        public: its name in requests: the parameter `model` of its configuration, else its name in the repository.
+        kind: what it does.
+        batch: most texts in one request, of an embedding model.
+        context: most tokens of a conversation, of a chat model; 0 when not known.
     """
 
     name: str
     public: str
-    batch: int
+    kind: Kind
+    batch: int = 1
+    context: int = 0
 
 
-async def embeddings(server: Server) -> Sequence[Embedding]:
-    """The loaded models that make vectors of texts.
+async def served(server: Server) -> Sequence[Served]:
+    """The loaded models that the mesh can use.
 
     Raises:
         MeshError: the server does not answer.
@@ -44,15 +49,24 @@ async def embeddings(server: Server) -> Sequence[Embedding]:
             # It was unloaded in between.
             _log.info("triton_model_left_out", model=name, why=error.message)
             continue
-        if (model := _embedding(configuration)) is not None:
+        if (model := served_by(configuration)) is not None:
             found.append(model)
     return found
 
 
-def _embedding(configuration: Any) -> Embedding | None:
+def served_by(configuration: Any) -> Served | None:
+    """The model with a `ModelConfig`; None for a model of which the mesh does not know what it does."""
     inputs = {each.name for each in configuration.input}
     outputs = {each.name for each in configuration.output}
-    if "TEXT" not in inputs or "VECTOR" not in outputs:
+    kind = next((kind for taken, given, kind in _TENSORS if taken in inputs and given in outputs), None)
+    if kind is None:
         return None
-    public = configuration.parameters[_PUBLIC].string_value if _PUBLIC in configuration.parameters else ""
-    return Embedding(configuration.name, public or configuration.name, max(1, configuration.max_batch_size))
+    parameters = {name: value.string_value for name, value in configuration.parameters.items()}
+    context = parameters.get("context", "")
+    return Served(
+        configuration.name,
+        parameters.get("model") or configuration.name,
+        kind,
+        max(1, configuration.max_batch_size),
+        int(context) if context.isdecimal() else 0,
+    )

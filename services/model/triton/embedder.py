@@ -1,4 +1,4 @@
-"""The embedder with Triton before it: Triton makes the vectors while it is there, and else the model of this process."""
+"""The embedder with Triton before it: while Triton is away, the model of this process makes the vectors."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from soma.errors.v1 import reasons
 
 from services.mesh.call.errors import InvalidArgument, MeshError, ResourceExhausted, Unavailable
 from services.model.embedding.embedder import Embedder, Embeddings
-from services.model.triton.discovery import Embedding, embeddings
-from services.model.triton.server import Server
+from services.model.triton.discovery import Served, served
+from services.model.triton.server import Server, remaining
 
 if TYPE_CHECKING:
     from services.model.triton.settings import TritonSettings
@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 _log = structlog.get_logger(__name__)
 
 _UP = Gauge("soma_model_triton_up", "Whether Triton makes the vectors of the mesh's own embedding model")
-_TEXTS = Counter("soma_model_embedded_texts_total", "Texts of the mesh's own embedding model, by who read them", ("by",))
+_TEXTS = Counter(
+    "soma_model_embedded_texts_total", "Texts of the mesh's own embedding model, by who read them", ("by",)
+)
 _BY_TRITON, _BY_PROCESS = _TEXTS.labels("triton"), _TEXTS.labels("process")
 
 
@@ -32,7 +34,7 @@ class TritonEmbedder:
         self._server = server
         self._own = own
         self._seconds = settings.answer_timeout
-        self._model: Embedding | None = None
+        self._model: Served | None = None
         # Done when the server has gone, so that the calls that wait for it wait no longer.
         self._gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._why = ""
@@ -57,6 +59,9 @@ class TritonEmbedder:
                 # It has more to do than it can; it has not gone.
                 pass
             except MeshError as error:
+                if error.reason == reasons.PROVIDER_TIMEOUT and remaining(self._seconds) < self._seconds:
+                    # The caller's own time is over, or was too short to tell.
+                    raise
                 if not isinstance(error, InvalidArgument):
                     self._lose(model, error.message)
         found = await self._own.embed(texts)
@@ -71,7 +76,7 @@ class TritonEmbedder:
                 if not await self._server.ready(known.name):
                     self._lose(known, f"the model {known.name} is not loaded")
                 return
-            found = next((each for each in await embeddings(self._server) if each.public == self.model), None)
+            found = next((each for each in await served(self._server) if each.public == self.model), None)
         except MeshError as error:
             self._lose(known, error.message)
             return
@@ -89,7 +94,7 @@ class TritonEmbedder:
         if self._model is None:
             raise Unavailable(self._why or "Triton was not asked yet", reason=reasons.PROVIDER_UNAVAILABLE)
 
-    async def _by_triton(self, model: Embedding, texts: Sequence[str]) -> Embeddings:
+    async def _by_triton(self, model: Served, texts: Sequence[str]) -> Embeddings:
         from services.model.triton.refusal import protocol_error
         from services.model.triton.vectors import vectors
 
@@ -105,14 +110,14 @@ class TritonEmbedder:
             raise protocol_error(f"{model.name} has vectors of {found.vectors.shape[1]} dimensions")
         return found
 
-    def _find(self, model: Embedding) -> None:
+    def _find(self, model: Served) -> None:
         if self._gone.done():
             self._gone = asyncio.get_running_loop().create_future()
         self._model, self._why = model, ""
         _UP.set(1)
         _log.info("triton_makes_vectors", model=model.name)
 
-    def _lose(self, model: Embedding | None, why: str) -> None:
+    def _lose(self, model: Served | None, why: str) -> None:
         if model is not self._model:
             # Another call has found out before.
             return

@@ -9,6 +9,7 @@ from services.mesh.call.errors import InvalidArgument, MeshError, NotFound, Reso
 
 NAME = "triton"
 _LONGEST = 2000
+_UNREACHED = ("failed to connect", "DNS resolution failed", "Socket closed", "recvmsg", "connections to all backends")
 
 
 def _unavailable(message: str, model: str) -> MeshError:
@@ -58,6 +59,9 @@ _STATUSES: Mapping[str, Callable[[str, str], MeshError]] = {
 def refusal(error: InferenceServerException, model: str = "") -> MeshError:
     """The typed error for an error of Triton's client; `model` is the one that was asked."""
     said = str(error.message() or "it said nothing")[:_LONGEST]
+    if said.startswith(_UNREACHED):
+        # gRPC's text has the address, which is nothing for a caller.
+        said = "the server cannot be reached"
     text = said.lower()
     make = next((each for part, each in _TEXTS.items() if part in text), None)
     status = str(error.status() or "").removeprefix("StatusCode.")

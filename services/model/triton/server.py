@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from services.mesh.call.call import current_call
-from services.mesh.call.errors import MeshError
 from services.model.triton.address import address
 from services.model.triton.channel import credentials
 from services.model.triton.settings import TritonSettings
@@ -44,7 +43,7 @@ class Server:
 
     @property
     def client(self) -> InferenceServerClient:
-        """The client; each further one would keep memory that is never released (triton-inference-server/client#731)."""
+        """The client. Each further one would keep memory for ever (triton-inference-server/client, issue 731)."""
         if self._client is None:
             # Imported here, because it takes 0.2 s, also in a process that has no Triton.
             from tritonclient.grpc.aio import InferenceServerClient
@@ -55,9 +54,7 @@ class Server:
                 ("grpc.max_receive_message_length", -1),
                 ("grpc.max_reconnect_backoff_ms", 500),
             ]
-            self._client = InferenceServerClient(
-                where.target, creds=credentials(self._settings), channel_args=options
-            )
+            self._client = InferenceServerClient(where.target, creds=credentials(self._settings), channel_args=options)
         return self._client
 
     async def ready(self, name: str) -> bool:

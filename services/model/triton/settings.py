@@ -35,7 +35,8 @@ class TritonSettings(SomaSettings):
         description="virtual environment of the server that `soma up --triton` starts; made by `make triton`",
     )
     repository: DirectoryPath | None = Field(None, description="folder of further models for that server")
-    load: tuple[str, ...] = Field(("embedder",), description="models that it loads when it starts")
+    load: tuple[str, ...] = Field(("embedder", "slm"), description="models that it loads when it starts")
+    gguf: FilePath | None = Field(None, description="GGUF file of its model `slm`; SmolLM2's when unset")
     answer_timeout: float = Field(
         10.0, gt=0, description="most seconds for the vectors of one batch of texts; then this process makes them"
     )

@@ -156,5 +156,7 @@ def _response(share: slice | str, found: tuple[NDArray[Any], ...]) -> Any:
         return pb_utils.InferenceResponse(error=pb_utils.TritonError(share, pb_utils.TritonError.INVALID_ARG))
     vectors, *counts = (each[share] for each in found)
     columns = [pb_utils.Tensor("VECTOR", vectors)]
-    columns += [pb_utils.Tensor(name, each[:, None]) for name, each in zip(("NORM", "TOKENS", "WINDOWS"), counts, strict=True)]
+    columns += [
+        pb_utils.Tensor(name, each[:, None]) for name, each in zip(("NORM", "TOKENS", "WINDOWS"), counts, strict=True)
+    ]
     return pb_utils.InferenceResponse(columns)
