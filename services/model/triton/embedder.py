@@ -69,7 +69,7 @@ class TritonEmbedder:
         return found
 
     async def look(self) -> None:
-        """Find the model, or find that it has gone."""
+        """Find the model and try it, or find that it has gone."""
         known = self._model
         try:
             if known is not None:
@@ -77,6 +77,10 @@ class TritonEmbedder:
                     self._lose(known, f"the model {known.name} is not loaded")
                 return
             found = next((each for each in await served(self._server) if each.public == self.model), None)
+            if found is not None:
+                if self._gone.done():
+                    self._gone = asyncio.get_running_loop().create_future()
+                await self._by_triton(found, ["a text"])
         except MeshError as error:
             self._lose(known, error.message)
             return
@@ -111,8 +115,6 @@ class TritonEmbedder:
         return found
 
     def _find(self, model: Served) -> None:
-        if self._gone.done():
-            self._gone = asyncio.get_running_loop().create_future()
         self._model, self._why = model, ""
         _UP.set(1)
         _log.info("triton_makes_vectors", model=model.name)

@@ -5,7 +5,14 @@ from collections.abc import Callable, Mapping
 from soma.errors.v1 import reasons
 from tritonclient.utils import InferenceServerException
 
-from services.mesh.call.errors import InvalidArgument, MeshError, NotFound, ResourceExhausted, Unavailable
+from services.mesh.call.errors import (
+    FailedPrecondition,
+    InvalidArgument,
+    MeshError,
+    NotFound,
+    ResourceExhausted,
+    Unavailable,
+)
 
 NAME = "triton"
 _LONGEST = 2000
@@ -66,6 +73,14 @@ def refusal(error: InferenceServerException, model: str = "") -> MeshError:
     make = next((each for part, each in _TEXTS.items() if part in text), None)
     status = str(error.status() or "").removeprefix("StatusCode.")
     return (make or _STATUSES.get(status, _unavailable))(f"{NAME}: {said}", model)
+
+
+def load_refusal(error: InferenceServerException, model: str) -> MeshError:
+    """The typed error for a model that could not be loaded."""
+    found = refusal(error, model)
+    if str(error.status()) == "StatusCode.INVALID_ARGUMENT" or "failed to load" in str(error.message()):
+        return FailedPrecondition(found.message, reason=reasons.MODEL_LOAD_FAILED, metadata={"model": model})
+    return found
 
 
 def protocol_error(what: str) -> MeshError:

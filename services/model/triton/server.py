@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 _ASKING_SECONDS = 5.0
 _LOOK_SECONDS = 1.0
+# A large model takes minutes.
+_LOADING_SECONDS = 600.0
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,31 @@ class Server:
             MeshError: it does not answer.
         """
         return await self._asked(self.client.get_inference_statistics(client_timeout=_ASKING_SECONDS))
+
+    async def load(self, name: str, configuration: str = "", seconds: float = _LOADING_SECONDS) -> None:
+        """Load a model, or load it again. `configuration` is JSON; until it is unloaded, it replaces that of the files.
+
+        Raises:
+            FailedPrecondition: reason MODEL_LOAD_FAILED; the server could not load it.
+            MeshError: the server does not answer, or has no such model.
+        """
+        from tritonclient.utils import InferenceServerException
+
+        from services.model.triton.refusal import load_refusal
+
+        config = configuration or None
+        try:
+            await self.client.load_model(name, config=config, client_timeout=remaining(seconds))
+        except InferenceServerException as error:
+            raise load_refusal(error, name) from error
+
+    async def unload(self, name: str) -> None:
+        """Unload a model; the requests that it has are answered before.
+
+        Raises:
+            MeshError: the server does not answer.
+        """
+        await self._asked(self.client.unload_model(name, client_timeout=_ASKING_SECONDS), name)
 
     async def infer(self, name: str, inputs: Sequence[Any], seconds: float) -> Any:
         """Run a model; the caller's deadline, or `seconds` if that is earlier, also holds for the server's queue.
