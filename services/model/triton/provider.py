@@ -4,7 +4,7 @@ from collections.abc import AsyncGenerator, Collection, Sequence
 from functools import partial
 
 from soma.errors.v1 import reasons
-from soma.model.v1.catalog_service_pb2 import Model
+from soma.model.v1.catalog_service_pb2 import Model, RepositoryModel
 from soma.model.v1.model_service_pb2 import EmbedRequest, EmbedResponse, GenerateRequest
 
 from services.mesh.call.errors import FieldViolation, InvalidArgument, MeshError, NotFound
@@ -12,6 +12,7 @@ from services.model.adapters.exchange import Question, answered
 from services.model.adapters.openai_answer import ChatAnswer
 from services.model.adapters.openai_request import chat_body
 from services.model.adapters.upstream import Patience
+from services.model.json_text import parse_object
 from services.model.provider import ProviderEvent
 from services.model.triton.discovery import Kind, Served, served
 from services.model.triton.server import Server
@@ -95,6 +96,32 @@ class TritonProvider:
             response.vectors.add(embedding=vector, index=index, windows=windows[index])
         response.usage.total_tokens = int(found.tokens.sum())
         return response
+
+    async def repository(self) -> Sequence[RepositoryModel]:
+        """The models of the server's repository, by name."""
+        public = {each.name: each.public for each in await served(self._server)}
+        return [
+            RepositoryModel(name=each.name, model=public.get(each.name, ""), loaded=each.ready, reason=each.reason)
+            for each in sorted(await self._server.models(), key=lambda each: each.name)
+        ]
+
+    async def load(self, name: str, configuration: str) -> None:
+        """Load a model.
+
+        Raises:
+            FailedPrecondition: reason MODEL_LOAD_FAILED.
+            InvalidArgument: the configuration is no JSON object.
+        """
+        if configuration:
+            parse_object(configuration, "configuration")
+        await self._server.load(name, configuration)
+
+    async def unload(self, name: str) -> None:
+        """Unload a model."""
+        if name not in {each.name for each in await self._server.models()}:
+            # Triton takes the order for any name.
+            raise _unknown(name)
+        await self._server.unload(name)
 
     async def _question(self, request: GenerateRequest, model: str) -> Question:
         return self._known(model).name, chat_body(request, model, self._chat, self.name), {}
