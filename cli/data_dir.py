@@ -20,6 +20,7 @@ FOLDERS = {
     "run": 0o700,
     "models": 0o755,
     "triton": 0o700,
+    "llm": 0o700,
 }
 
 

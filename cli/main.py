@@ -56,7 +56,6 @@ for command in (
     restart,
     status,
     chat,
-    models,
     call,
     logs,
     demo,
@@ -70,6 +69,7 @@ for command in (
 app.add_typer(certs, name="certs")
 app.add_typer(events, name="events")
 app.add_typer(triton, name="triton")
+app.add_typer(models, name="models")
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 import asyncio
 import shutil
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from functools import partial
@@ -16,7 +16,7 @@ from cli.lock import Purpose
 from cli.orders import Orders
 from cli.parts.control import Control, Gateway
 from cli.parts.envoy import Envoy
-from cli.parts.needed import NEEDED, located, require_known
+from cli.parts.needed import NEEDED, located, part_is_here, require_known
 from cli.parts.part import Part
 from cli.parts.port import reserved
 from cli.parts.serve import Serve
@@ -24,7 +24,7 @@ from cli.parts.triton import ExternalTriton, Triton
 from cli.state import StackState, StartFailure, StateFile
 from cli.status import State
 from cli.supervisor import Supervisor
-from services.declared import needed
+from services.declared import needed, used
 from services.mesh.call.errors import MeshError
 from services.mesh.process.jobs import run_job
 from services.mesh.process.keys import ensure_key
@@ -52,7 +52,7 @@ def compose(settings: Settings, data_dir: DataDir, layout: Layout, start_gateway
     The host in `settings` must be an IP address here.
     """
     processes = layout.processes()
-    needs = {name: needed(services) for name, services in processes.items()}
+    needs = {name: (*needed(services), *_usable(services, settings)) for name, services in processes.items()}
     users = Counter(chain.from_iterable(needs.values()))
     parts = {
         name: located(name, settings, data_dir, users[name]) for name in NEEDED if name in users or name in layout.parts
@@ -103,6 +103,11 @@ def _triton(data_dir: DataDir, layout: Layout) -> Triton | ExternalTriton | None
     if "directory" not in embedding.model_fields_set:
         embedding = embedding.model_copy(update={"directory": data_dir["models"]})
     return Triton(data_dir["triton"], settings, embedding)
+
+
+def _usable(services: Sequence[str], settings: Settings) -> tuple[str, ...]:
+    """The parts that these services use and need not have, as far as they can run here or are elsewhere."""
+    return tuple(part for part in used(services) if part_is_here(part) or settings.part_url(part) is not None)
 
 
 async def run_stack(

@@ -15,7 +15,7 @@ import structlog
 from soma.errors.v1 import reasons
 from soma.mesh.v1 import registry_service_pb2
 
-from services.declared import declared, needed, require_sent
+from services.declared import declared, needed, require_sent, used
 from services.mesh.blobs.blobs import Blobs
 from services.mesh.blobs.settings import BlobsSettings
 from services.mesh.blobs.sweep import Sweep
@@ -173,6 +173,7 @@ class _Process:
         names = [declaration.name for declaration in declarations]
         needs = needed(names)
         control, urls = _where(settings, names, needs)
+        urls |= {part: url for part in used(names) if (url := settings.part_url(part)) is not None}
         own = [declaration.settings() for declaration in declarations]
         instance_id = str(uuid.uuid4())
         signer = Signer(read_key(settings.data_dir / "internal.key").encode(), instance_id)

@@ -48,6 +48,11 @@ class Mesh:
             raise ValueError(f"{self.service} uses {part.name}, and its declaration does not name it in `needs`")
         return found
 
+    def optional(self, part: Part[C]) -> C | None:
+        """The client of a part that the service uses where there is one; None where there is none."""
+        found = self.parts.get(part.name)
+        return found.client if found is not None else None
+
     @property
     def postgres(self) -> asyncpg.Pool:
         """The pool of the process; ValueError when the declaration does not name postgres."""

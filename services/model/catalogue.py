@@ -96,6 +96,7 @@ class CatalogueEntry:
         only: names of the models to offer; empty for all.
         optional: hidden until it has answered once.
         title: the vendor, for people.
+        here: whether its list is read from this machine, so that each call for the list may read it.
         may_be_default: whether one of its models may answer requests that name none, without being configured to.
         problem: why it did not answer; empty if it did.
         reason: the reason of its MeshError; empty without one.
@@ -105,6 +106,7 @@ class CatalogueEntry:
     only: tuple[str, ...] = ()
     optional: bool = False
     title: str = ""
+    here: bool = False
     may_be_default: bool = True
     models: dict[str, Model] = field(default_factory=dict)
     problem: str = _NOT_ASKED
@@ -136,9 +138,10 @@ class CatalogueEntry:
         for name in names:
             model = Model()
             model.CopyFrom(self.find(name) or Model(name=name, provider=self.provider.name))
-            model.available = not self.problem and name in self.models
+            model.available = not self.problem and name in self.models and not model.unavailable_reason
             if not model.available:
-                model.unavailable_reason = self.problem or f"{self.provider.name} does not list it"
+                own = model.unavailable_reason
+                model.unavailable_reason = self.problem or own or f"{self.provider.name} does not list it"
             found.append(model)
         return found
 
@@ -276,7 +279,13 @@ class Catalogue:
         )
 
     async def listed(self) -> list[Model]:
-        """The same as `models`, but it first asks the providers again that did not answer, for a short time."""
+        """The same as `models`, but it first asks the providers again that did not answer, for a short time.
+
+        Providers whose list is on this machine are asked too.
+        """
+        for entry in self._entries:
+            if entry.here:
+                await entry.refresh()
         if away := [entry for entry in self._entries if entry.problem]:
             await self._look(away, _LIST_SECONDS)
         return self.models()

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
 
+from pydantic import SecretStr
 from soma.model.v1.catalog_service_pb2 import Model
 from soma.model.v1.catalog_service_pb2 import Provider as ProviderState
 from soma.model.v1.catalog_service_pb2_grpc import add_CatalogServiceServicer_to_server
@@ -13,8 +14,10 @@ from soma.model.v1.model_service_pb2_grpc import add_ModelServiceServicer_to_ser
 
 from services.mesh.declaration import Declaration
 from services.mesh.mesh import Mesh
+from services.mesh.parts import LLM
 from services.mesh.process.jobs import Job
 from services.mesh.service import Service
+from services.model.adapters import llm
 from services.model.adapters.extract import voice
 from services.model.adapters.extract.engine import ExtractEngine
 from services.model.adapters.extract.ranking import Ranking
@@ -23,10 +26,12 @@ from services.model.adapters.markov import engine as markov
 from services.model.adapters.remote import remote
 from services.model.adapters.upstream import Patience
 from services.model.catalogue import Catalogue, CatalogueEntry
+from services.model.catalogue_file import ProviderSettings
 from services.model.discovery import Missing
 from services.model.embedding.minilm import MiniLm
 from services.model.generation import Generations
 from services.model.ledger import Ledger
+from services.model.llm.files import FOLDER, Files
 from services.model.media.reader import MediaReader
 from services.model.service import CatalogService, CostService, ModelService
 from services.model.settings import ModelSettings
@@ -116,6 +121,8 @@ async def _catalogue(
         chat = vendors[_TRITON_DIALECT].chat
         provider = TritonProvider(triton, chat, patience, settings.triton, embedder.model)
         entries.append(CatalogueEntry(provider, title="NVIDIA Triton", may_be_default=False))
+    if (part := await _llm(mesh, settings, vendors, patience, stack)) is not None:
+        entries.append(part)
     for each in configured:
         vendor = vendors[each.vendor]
         entries.append(
@@ -129,6 +136,21 @@ async def _catalogue(
         )
     unused = [_unused(each) for each in settings.missing(vendors)]
     return Catalogue(entries, default, fallback=voice.NAME, unused=unused)
+
+
+async def _llm(
+    mesh: Mesh, settings: ModelSettings, vendors: Mapping[str, Vendor], patience: Patience, stack: AsyncExitStack
+) -> CatalogueEntry | None:
+    """The part `llm` of this stack; None if it has none."""
+    url = mesh.optional(LLM)
+    if url is None:
+        return None
+    vendor = vendors[llm.NAME]
+    base_url, key = llm.address(url)
+    server = ProviderSettings(name=llm.NAME, vendor=vendor.name, base_url=base_url, api_key=SecretStr(key))
+    files = Files(mesh.data_dir / FOLDER, settings.llm.gguf)
+    provider = llm.LlmProvider(files, settings.llm.engine(), await remote(server, vendor, patience, stack))
+    return CatalogueEntry(provider, title=vendor.title, here=True, may_be_default=vendor.models.may_be_default)
 
 
 def _unused(missing: Missing) -> ProviderState:
@@ -158,6 +180,7 @@ SERVICE = Declaration(
     build=build,
     settings=ModelSettings,
     needs=("postgres", "redis"),
+    uses=("llm",),
     migrations=Path(__file__).parent / "migrations",
     sends=(RECORDED,),
 )

@@ -868,8 +868,8 @@ type LoadModelRequest struct {
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// The provider, such as `triton`; may be empty while only one has a repository.
 	Provider string `protobuf:"bytes,2,opt,name=provider,proto3" json:"provider,omitempty"`
-	// A configuration, as a JSON object, that replaces the one in the repository until the model is loaded again; in Triton
-	// a `ModelConfig`. Empty to use the one in the repository.
+	// A configuration, as a JSON object, that replaces the one in the repository until the model is unloaded; in Triton a
+	// `ModelConfig`. Empty to use the one in the repository.
 	Configuration string `protobuf:"bytes,3,opt,name=configuration,proto3" json:"configuration,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

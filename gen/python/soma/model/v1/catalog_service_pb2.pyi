@@ -548,8 +548,8 @@ class LoadModelRequest(_message.Message):
     provider: _builtins.str
     """The provider, such as `triton`; may be empty while only one has a repository."""
     configuration: _builtins.str
-    """A configuration, as a JSON object, that replaces the one in the repository until the model is loaded again; in Triton
-    a `ModelConfig`. Empty to use the one in the repository.
+    """A configuration, as a JSON object, that replaces the one in the repository until the model is unloaded; in Triton a
+    `ModelConfig`. Empty to use the one in the repository.
     """
     def __init__(
         self,

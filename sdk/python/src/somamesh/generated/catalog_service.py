@@ -41,7 +41,7 @@ def load_model(
         name: Its name in the repository.
         provider: The provider, such as `triton`; may be empty while only one has a repository.
         configuration: A configuration, as a JSON object, that replaces the one in the repository until the model
-            is loaded again; in Triton a `ModelConfig`. Empty to use the one in the repository.
+            is unloaded; in Triton a `ModelConfig`. Empty to use the one in the repository.
     """
     request = pb.LoadModelRequest(name=name, provider=provider, configuration=configuration)
     return unary(lambda mesh: mesh.catalog_service.LoadModel, request, unchanged, repeatable=True, timeout=timeout)

@@ -661,8 +661,8 @@ export type LoadModelRequest = Message<"soma.model.v1.LoadModelRequest"> & {
   provider: string;
 
   /**
-   * A configuration, as a JSON object, that replaces the one in the repository until the model is loaded again; in Triton
-   * a `ModelConfig`. Empty to use the one in the repository.
+   * A configuration, as a JSON object, that replaces the one in the repository until the model is unloaded; in Triton a
+   * `ModelConfig`. Empty to use the one in the repository.
    *
    * @generated from field: string configuration = 3;
    */
