@@ -36,9 +36,8 @@ from services.model.media.reader import MediaReader
 from services.model.service import CatalogService, CostService, ModelService
 from services.model.settings import ModelSettings
 from services.model.store import RECORDED, UsageStore
-from services.model.triton.embedder import TritonEmbedder
 from services.model.triton.provider import TritonProvider
-from services.model.triton.server import Server
+from services.model.triton.wiring import Triton
 from services.model.vectors import Vectors
 from services.model.vendor import Vendor
 from services.model.vendor_files import load
@@ -60,10 +59,7 @@ async def build(mesh: Mesh, settings: ModelSettings, stack: AsyncExitStack) -> S
     stack.push_async_callback(embedder.close)
     embedder.begin()
     vendors = await asyncio.to_thread(load, settings.vendors or mesh.data_dir / "vendors")
-    triton = Server(settings.triton) if settings.triton.url else None
-    before = TritonEmbedder(triton, embedder, settings.triton) if triton is not None else None
-    if triton is not None:
-        stack.push_async_callback(triton.close)
+    triton = Triton.opened(settings.triton, embedder, stack)
     catalogue = await _catalogue(mesh, settings, vendors, embedder, triton, stack)
     looked = await _first_look(catalogue, stack)
     usage = UsageStore(mesh.postgres, mesh.outbox)
@@ -71,7 +67,9 @@ async def build(mesh: Mesh, settings: ModelSettings, stack: AsyncExitStack) -> S
     ledger = Ledger(usage.write)
     stack.push_async_callback(ledger.drain)
     generations = Generations(ledger, settings.heartbeat_interval, settings.answer_limit_bytes)
-    servicer = ModelService(catalogue, generations, Vectors(before or embedder, ledger), markov.NAME)
+    servicer = ModelService(
+        catalogue, generations, Vectors(triton.embedder if triton is not None else embedder, ledger), markov.NAME
+    )
     # While Redis is unavailable, events wait in the outbox and calls are served, so health does not depend on Redis.
     return Service(
         servicers=(
@@ -88,10 +86,10 @@ async def build(mesh: Mesh, settings: ModelSettings, stack: AsyncExitStack) -> S
             ),
             # So that a server that starts after the mesh can become the default within seconds.
             Job("catalogue_away", catalogue.refresh_away, every=_AWAY_SECONDS, first=_AWAY_SECONDS),
-            *([Job("triton", before.look, every=settings.triton.look_interval)] if before is not None else []),
+            *(triton.jobs if triton is not None else ()),
         ),
         checks={"postgres": mesh.check_postgres, "embedder": embedder.check},
-        wants={"llm": catalogue.check} | ({"triton": before.check} if before is not None else {}),
+        wants={"llm": catalogue.check, **(triton.wants if triton is not None else {})},
     )
 
 
@@ -100,7 +98,7 @@ async def _catalogue(
     settings: ModelSettings,
     vendors: Mapping[str, Vendor],
     embedder: MiniLm,
-    triton: Server | None,
+    triton: Triton | None,
     stack: AsyncExitStack,
 ) -> Catalogue:
     local = LocalProvider(
@@ -119,7 +117,7 @@ async def _catalogue(
     entries = [CatalogueEntry(local, title="this process")]
     if triton is not None:
         chat = vendors[_TRITON_DIALECT].chat
-        provider = TritonProvider(triton, chat, patience, settings.triton, embedder.model)
+        provider = TritonProvider(triton.server, chat, patience, settings.triton, embedder.model)
         entries.append(CatalogueEntry(provider, title="NVIDIA Triton", may_be_default=False))
     if (part := await _llm(mesh, settings, vendors, patience, stack)) is not None:
         entries.append(part)

@@ -121,6 +121,7 @@ class ModelSettings(SomaSettings):
     def triton(self) -> TritonSettings:
         """The settings of NVIDIA Triton."""
         return self._triton
+
     def llm(self) -> LlmSettings:
         """The settings of the part `llm`."""
         return self._llm

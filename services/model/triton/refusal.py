@@ -75,6 +75,11 @@ def refusal(error: InferenceServerException, model: str = "") -> MeshError:
     return (make or _STATUSES.get(status, _unavailable))(f"{NAME}: {said}", model)
 
 
+def late(seconds: float) -> MeshError:
+    """The error for a call that was not answered in time."""
+    return _slow(f"{NAME}: no answer within {seconds:.3g} s", "")
+
+
 def load_refusal(error: InferenceServerException, model: str) -> MeshError:
     """The typed error for a model that could not be loaded."""
     found = refusal(error, model)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Sequence
+import asyncio
+from collections.abc import Awaitable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 _ASKING_SECONDS = 5.0
 _LOOK_SECONDS = 1.0
+# A call whose caller has left is given up by gRPC this much later.
+_FURTHER_SECONDS = 60.0
+_CLOSING_SECONDS = 2.0
 # A large model takes minutes.
 _LOADING_SECONDS = 600.0
 
@@ -42,6 +46,7 @@ class Server:
     def __init__(self, settings: TritonSettings) -> None:
         self._settings = settings
         self._client: InferenceServerClient | None = None
+        self._kept: set[asyncio.Future[Any]] = set()
 
     @property
     def client(self) -> InferenceServerClient:
@@ -121,17 +126,46 @@ class Server:
     async def infer(self, name: str, inputs: Sequence[Any], seconds: float) -> Any:
         """Run a model; the caller's deadline, or `seconds` if that is earlier, also holds for the server's queue.
 
+        A caller that leaves, or whose time is over, does not cancel the call: Triton 2.51 may abort when a call is
+        cancelled (triton-inference-server/server, issue 8034). What the model makes for nobody is one batch.
+
         Raises:
             MeshError: it failed.
         """
+        from services.model.triton.refusal import late
+
         seconds = remaining(seconds)
-        running = self.client.infer(name, inputs, timeout=int(seconds * 1e6), client_timeout=seconds)
-        return await self._asked(running, name)
+        running = self.keep(
+            self.client.infer(name, inputs, timeout=int(seconds * 1e6), client_timeout=seconds + _FURTHER_SECONDS)
+        )
+        try:
+            async with asyncio.timeout(seconds):
+                return await self._asked(asyncio.shield(running), name)
+        except TimeoutError as error:
+            raise late(seconds) from error
+
+    def keep(self, work: Coroutine[Any, Any, T]) -> asyncio.Future[T]:
+        """Let `work` go on when its caller has left."""
+        task = asyncio.ensure_future(work)
+        self._kept.add(task)
+        task.add_done_callback(self._end)
+        return task
 
     async def close(self) -> None:
-        """Close the connection."""
+        """Wait a moment for what still runs, and close the connection."""
+        if self._kept:
+            await asyncio.wait(self._kept, timeout=_CLOSING_SECONDS)
         if self._client is not None:
             await self._client.close()
+        for task in self._kept:
+            task.cancel()
+        await asyncio.gather(*self._kept, return_exceptions=True)
+
+    def _end(self, task: asyncio.Future[Any]) -> None:
+        self._kept.discard(task)
+        if not task.cancelled():
+            # Its caller has had it, or has left.
+            task.exception()
 
     async def _asked(self, answer: Awaitable[T], model: str = "") -> T:
         from tritonclient.utils import InferenceServerException

@@ -1,7 +1,7 @@
 """Conversations with a GGUF model, on llama.cpp, in Triton's Python backend. Answers are streamed.
 
-A request waits for a free slot of llama.cpp in its own thread. Each piece of its answer is sent when it is there, and
-whether the caller has gone is asked before each.
+A request waits for a free slot of llama.cpp in its own thread. Each piece of its answer is sent when it is there. Before
+each, the model looks whether a request `{"cancel": ID}` has named this one. An empty piece ends the answer.
 """
 
 import json
@@ -16,6 +16,7 @@ import xllamacpp
 
 # Requests that may wait; each one holds a thread.
 WAITING = 64
+CANCEL = b'{"cancel":'
 
 
 def _engine(folder: Path, parameters: dict[str, str]) -> Any:
@@ -50,13 +51,19 @@ class TritonPythonModel:
         self._engine = _engine(Path(args["model_repository"], args["model_version"]), parameters)
         self._threads = ThreadPoolExecutor(int(parameters["slots"]) + WAITING, thread_name_prefix="answer")
         self._underway: set[Future[None]] = set()
+        # Requests whose callers have left.
+        self._cancelled: set[str] = set()
 
     def execute(self, requests: list[Any]) -> None:
         """Begin to answer. The answers are sent later, by their threads."""
         for request in requests:
             sender = request.get_response_sender()
             asked = pb_utils.get_input_tensor_by_name(request, "REQUEST").as_numpy().ravel()[0]
-            task = self._threads.submit(self._answer, sender, asked.decode(errors="replace"))
+            if asked.startswith(CANCEL):
+                self._cancelled.add(json.loads(asked)["cancel"])
+                sender.send(flags=pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL)
+                continue
+            task = self._threads.submit(self._answer, sender, asked.decode(errors="replace"), request.request_id())
             self._underway.add(task)
             task.add_done_callback(self._underway.discard)
 
@@ -64,21 +71,26 @@ class TritonPythonModel:
         """Wait for the answers: Triton unloads a model when it has no requests."""
         self._threads.shutdown()
 
-    def _answer(self, sender: Any, asked: str) -> None:
+    def _answer(self, sender: Any, asked: str, name: str) -> None:
         def send(chunk: Any) -> bool:
             """Send a piece; return whether llama.cpp is to stop."""
-            if sender.is_cancelled():
+            if name in self._cancelled or sender.is_cancelled():
                 return True
-            text = chunk if isinstance(chunk, str) else json.dumps(chunk)
-            sender.send(pb_utils.InferenceResponse([pb_utils.Tensor("CHUNK", np.array([text.encode()], np.object_))]))
+            sender.send(_chunk((chunk if isinstance(chunk, str) else json.dumps(chunk)).encode()))
             return False
 
         try:
-            if not sender.is_cancelled():
+            if name not in self._cancelled and not sender.is_cancelled():
                 self._engine.handle_chat_completions(asked, send)
         except Exception as error:
             # The caller is told, and the other answers go on.
             said = pb_utils.TritonError(f"llama.cpp: {error}")
             sender.send(pb_utils.InferenceResponse(error=said), pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL)
         else:
-            sender.send(flags=pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL)
+            sender.send(_chunk(b""), pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL)
+        finally:
+            self._cancelled.discard(name)
+
+
+def _chunk(text: bytes) -> Any:
+    return pb_utils.InferenceResponse([pb_utils.Tensor("CHUNK", np.array([text], np.object_))])

@@ -18,16 +18,21 @@ class TritonPythonModel:
     """What Triton calls."""
 
     def initialize(self, args):
-        pass
+        self.cancelled = set()
 
     def execute(self, requests):
         for request in requests:
             body = json.loads(pb_utils.get_input_tensor_by_name(request, "REQUEST").as_numpy()[0])
-            threading.Thread(target=self._say, args=(request.get_response_sender(), body)).start()
+            sender = request.get_response_sender()
+            if "cancel" in body:
+                self.cancelled.add(body["cancel"])
+                sender.send(flags=pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL)
+                continue
+            threading.Thread(target=self._say, args=(sender, body, request.request_id())).start()
 
-    def _say(self, sender, body):
+    def _say(self, sender, body, name):
         for word in range(body.get("words", 3)):
-            if sender.is_cancelled():
+            if name in self.cancelled or sender.is_cancelled():
                 if "note" in body:
                     Path(body["note"]).write_text(str(time.monotonic()))
                 break
@@ -35,4 +40,6 @@ class TritonPythonModel:
             time.sleep(body.get("every", 0.0))
         else:
             sender.send(_chunk({}, "stop"))
-        sender.send(flags=pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL)
+        end = pb_utils.InferenceResponse([pb_utils.Tensor("CHUNK", np.array([b""], np.object_))])
+        sender.send(end, pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL)
+        self.cancelled.discard(name)
