@@ -11,11 +11,20 @@ from services.model.triton.server import Server
 from services.model.triton.settings import TritonSettings
 from tests.model.triton.server import TritonServer, triton
 
+HERE = Path(__file__).parent
+
 
 @pytest.fixture(scope="session")
 def directory(data_dir: Path) -> Path:
     """The folder of the models, shared by all tests of the run."""
     return data_dir / "models"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give tests of this folder the time in which the server starts."""
+    for item in items:
+        if item.path.is_relative_to(HERE):
+            item.add_marker(pytest.mark.timeout(400))
 
 
 @pytest.fixture(scope="session")

@@ -20,6 +20,9 @@ MODELS = Path(__file__).with_name("models")
 class TritonServer(Server):
     """A Triton without a supervisor."""
 
+    # Each model imports its libraries in a process of its own.
+    start_seconds = 240.0
+
     def __init__(self, folder: Path, settings: TritonSettings, embedding: EmbeddingSettings) -> None:
         self._triton = Triton(folder, settings, embedding)
         super().__init__(self._triton, folder)

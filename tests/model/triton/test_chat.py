@@ -262,7 +262,7 @@ async def test_killed_in_the_middle_of_an_answer_it_ends_with_a_typed_error(
                 listed = (await models.catalogue.ListModels(ListModelsRequest())).models
             return any(each.name == "ticker" and each.available for each in listed)
 
-        await until(back, seconds=60.0)
+        await until(back, seconds=240.0)
         assert text_of(await read(models, ticking(words=2))) == "0 1 "
 
 

@@ -26,7 +26,7 @@ from services.model.triton.settings import TritonSettings
 from tests.model.triton.server import TritonServer, triton
 
 TEXTS = [f"text number {number} of many" for number in range(600)]
-START_SECONDS = 60.0
+START_SECONDS = 240.0
 LOOK_SECONDS = 0.1
 
 

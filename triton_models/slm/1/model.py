@@ -1,7 +1,7 @@
 """Conversations with a GGUF model, on llama.cpp, in Triton's Python backend. Answers are streamed.
 
 A request waits for a free slot of llama.cpp in its own thread. Each piece of its answer is sent when it is there. Before
-each, the model looks whether a request `{"cancel": ID}` has named this one. An empty piece ends the answer.
+that the model looks whether a request `{"cancel": ID}` has named this one. An empty piece ends the answer.
 """
 
 import json
