@@ -103,7 +103,7 @@ proto-baseline: $(NODE_READY) ## Move the baseline of breaking-change checks; wa
 	@! git diff --quiet HEAD -- CHANGELOG.md || { echo "Say in CHANGELOG.md what changes in the contracts, then move the baseline."; exit 1; }
 	buf build --exclude-source-info -o proto/baseline.binpb
 
-bench: $(PYTHON_READY) $(PEERS_READY) $(CALLS) ## Measure against peers and limits (ARGS='chat deltas' for some figures)
+bench: $(PYTHON_READY) $(PEERS_READY) $(CALLS) $(TRITON_READY) ## Measure against peers and limits (ARGS='chat deltas' for some figures)
 	@command -v wrk >/dev/null \
 		|| { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get install -y wrk; } \
 		|| { echo "wrk is missing, which makes the load: apt-get install wrk, or brew install wrk"; exit 1; }

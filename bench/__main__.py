@@ -23,6 +23,7 @@ from bench import (
     soak,
     startup,
     texts,
+    triton,
     whole,
 )
 from bench.environment import Environment
@@ -45,6 +46,7 @@ FIGURES: dict[str, Figure] = {
     "idle": idle.measure,
     "startup": startup.measure,
     "texts": texts.measure,
+    "triton": triton.measure,
     "soak": soak.measure,
 }
 BY_NAME_ONLY = ("soak",)

@@ -122,6 +122,7 @@ class ModelSettings(SomaSettings):
         """The settings of NVIDIA Triton."""
         return self._triton
 
+    @property
     def llm(self) -> LlmSettings:
         """The settings of the part `llm`."""
         return self._llm

@@ -37,5 +37,6 @@ def prepare(folder: Path, load: Sequence[str], embedding: EmbeddingSettings, ggu
         for file in (artifact.model, artifact.tokenizer):
             (folder / EMBEDDER / VERSION / file.name).symlink_to(file.absolute())
     own = packaged()
-    if (file := gguf or (own.path if own is not None else None)) is not None:
-        (folder / LANGUAGE / VERSION / "model.gguf").symlink_to(file.absolute())
+    language = gguf or (own.path if own is not None else None)
+    if language is not None:
+        (folder / LANGUAGE / VERSION / "model.gguf").symlink_to(language.absolute())

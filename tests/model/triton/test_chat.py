@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import AsyncIterator, Sequence
+from functools import partial
 from pathlib import Path
 from signal import SIGKILL
 from typing import Any
@@ -113,6 +114,10 @@ async def test_words_come_when_they_are_said(models: Models) -> None:
     assert event.finished.finish_reason == FINISH_REASON_STOP
 
 
+def noted(note: Path) -> bool:
+    return note.exists() and bool(note.read_text())
+
+
 async def test_a_caller_that_leaves_is_known_to_the_model_within_100_ms(models: Models, tmp_path: Path) -> None:
     delays = []
     for number in range(10):
@@ -124,7 +129,7 @@ async def test_a_caller_that_leaves_is_known_to_the_model_within_100_ms(models: 
                     break
             left = time.monotonic()
             call.cancel()
-        await until(lambda note=note: note.exists() and note.read_text())
+        await until(partial(noted, note))
         delays.append(float(note.read_text()) - left)
     assert sorted(delays)[len(delays) // 2] < 0.1
 

@@ -81,7 +81,7 @@ async def test_killed_in_the_middle_of_a_batch_it_is_replaced_by_the_process_and
 
         async def busy() -> bool:
             stats = await setting.connection.statistics()
-            return sum(each.inference_count for each in stats.model_stats) > 0
+            return any(each.inference_count for each in stats.model_stats)
 
         await until(busy)
         await setting.server.stop(SIGKILL)
