@@ -25,6 +25,7 @@ from bench import (
     soak,
     startup,
     texts,
+    triton,
     websocket,
     whole,
 )
@@ -51,6 +52,7 @@ FIGURES: dict[str, Figure] = {
     "startup": startup.measure,
     "texts": texts.measure,
     "llm": llm.measure,
+    "triton": triton.measure,
     "soak": soak.measure,
 }
 BY_NAME_ONLY = ("soak",)

@@ -19,6 +19,7 @@ FOLDERS = {
     "logs": 0o700,
     "run": 0o700,
     "models": 0o755,
+    "triton": 0o700,
     "llm": 0o700,
 }
 

@@ -73,10 +73,15 @@ class Runner:
             self._reason,
         )
 
+    @property
+    def _lasting(self) -> bool:
+        """Whether the part is started again after every failure."""
+        return self.part.optional or self.ready.done()
+
     async def run(self) -> None:
         """Run the part until `stop`; end early if its first start fails.
 
-        After it was ready once, no error ends this: the part is always started again.
+        After it was ready once, or if it is optional, no error ends this: the part is always started again.
 
         Raises:
             MeshError: the part cannot be started.
@@ -90,7 +95,7 @@ class Runner:
             try:
                 run = await self._run_once()
             except Exception as error:
-                if not self.ready.done():
+                if not self._lasting:
                     raise _refusal(self.part.name, error) from error
                 run = Run(0.0, describe(error))
                 if run.reason != self._reason:
@@ -100,7 +105,7 @@ class Runner:
                 continue
             backoff = backoff.failed(run.ready_for)
             if backoff.failures >= FIRST_ATTEMPTS:
-                if not self.ready.done():
+                if not self._lasting:
                     raise Unavailable(f"{self.part.name} {run.reason}", reason="PART_FAILED")
                 self.part.refuse(run.reason)
             self._restarts += 1

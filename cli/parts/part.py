@@ -45,6 +45,7 @@ class Part:
         version: version of the program, when it is known.
         where: address for people, or the URL of an external part without its password.
         external: whether somebody else runs it.
+        optional: whether the stack is ready without it; then it is started again however often it fails.
         sleeps: whether it has a process only while somebody uses it. The process starts when `asked` returns. Its end
             with status 0 is no failure, and it is not started again before somebody asks.
         replaceable: whether two of its processes can run at the same time, so that one can take over from the other.
@@ -56,6 +57,7 @@ class Part:
     grace: float = 10.0
     patience: float = 60.0
     external: bool = False
+    optional: bool = False
     sleeps: bool = False
     replaceable: bool = False
     leave_signal: signal.Signals = signal.SIGTERM

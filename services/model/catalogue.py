@@ -8,12 +8,12 @@ from time import monotonic
 
 import structlog
 from soma.errors.v1 import reasons
-from soma.model.v1.catalog_service_pb2 import Model
+from soma.model.v1.catalog_service_pb2 import Model, RepositoryModel
 from soma.model.v1.catalog_service_pb2 import Provider as ProviderState
 from soma.model.v1.message_pb2 import Message, Part
 
 from services.mesh.call import errors
-from services.model.provider import Provider
+from services.model.provider import Loads, Provider
 
 _log = structlog.get_logger(__name__)
 
@@ -170,6 +170,40 @@ class CatalogueEntry:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Loader:
+    """A provider that loads models, with its entry, whose list changes when it does."""
+
+    entry: CatalogueEntry
+    provider: Loads
+
+    @property
+    def name(self) -> str:
+        """The name of the provider."""
+        return self.entry.provider.name
+
+    async def load(self, name: str, configuration: str) -> RepositoryModel:
+        """Load a model, list it, and return what it is now.
+
+        Raises:
+            MeshError: see `Loads.load`.
+        """
+        await self.provider.load(name, configuration)
+        await self.entry.refresh()
+        return next(
+            (each for each in await self.provider.repository() if each.name == name), RepositoryModel(name=name)
+        )
+
+    async def unload(self, name: str) -> None:
+        """Unload a model, and list it no more.
+
+        Raises:
+            MeshError: see `Loads.unload`.
+        """
+        await self.provider.unload(name)
+        await self.entry.refresh()
+
+
 class Catalogue:
     """The entries of all providers, in the order in which they are searched; the first is the process's own.
 
@@ -238,6 +272,24 @@ class Catalogue:
             f"the model `{route.model.name}` does not read {what}" + (f"; these do: {names}" if names else ""),
             reason=reasons.MODEL_CAPABILITY_MISSING,
             metadata={"model": route.model.name, "modality": Model.Modality.Name(missing[0])},
+        )
+
+    def loading(self, provider: str) -> "Loader":
+        """The provider with a repository of models of this name; of any name if it is empty and there is only one.
+
+        Raises:
+            NotFound: there is none.
+        """
+        found = [entry for entry in self._entries if isinstance(entry.provider, Loads)]
+        for entry in found:
+            if provider == entry.provider.name or (not provider and len(found) == 1):
+                assert isinstance(entry.provider, Loads)
+                return Loader(entry, entry.provider)
+        there = ", ".join(entry.provider.name for entry in found)
+        raise errors.NotFound(
+            f"no provider{f' `{provider}`' if provider else ''} loads models"
+            + (f"; these do: {there}" if there else "; NVIDIA Triton does: soma up --triton"),
+            reason=reasons.MODEL_NOT_FOUND,
         )
 
     async def listed(self) -> list[Model]:

@@ -40,6 +40,8 @@ from services.model.service import CatalogService, CostService, ModelService
 from services.model.settings import ModelSettings
 from services.model.specialists import Specialists
 from services.model.store import RECORDED, UsageStore
+from services.model.triton.provider import TritonProvider
+from services.model.triton.wiring import Triton
 from services.model.vectors import Vectors
 from services.model.vendor import Vendor
 from services.model.vendor_files import load
@@ -49,6 +51,8 @@ from services.model.works import Works
 _FIRST_LOOK_SECONDS = 1.5
 # Seconds between two looks at providers that could not be reached.
 _AWAY_SECONDS = 5.0
+# The vendor whose form of requests the chat models in Triton have.
+_TRITON_DIALECT = "llamacpp"
 
 
 async def build(mesh: Mesh, settings: ModelSettings, stack: AsyncExitStack) -> Service:
@@ -60,14 +64,16 @@ async def build(mesh: Mesh, settings: ModelSettings, stack: AsyncExitStack) -> S
     stack.push_async_callback(embedder.close)
     embedder.begin()
     vendors = await asyncio.to_thread(load, settings.vendors or mesh.data_dir / "vendors")
-    catalogue = await _catalogue(mesh, settings, vendors, embedder, stack)
+    triton = Triton.opened(settings.triton, embedder, stack)
+    catalogue = await _catalogue(mesh, settings, vendors, embedder, triton, stack)
     looked = await _first_look(catalogue, stack)
     usage = UsageStore(mesh.postgres, mesh.outbox)
     stack.push_async_callback(usage.close)
     ledger = Ledger(usage.write)
     stack.push_async_callback(ledger.drain)
     generations = Generations(ledger, settings.heartbeat_interval, settings.answer_limit_bytes)
-    servicer = ModelService(catalogue, generations, Vectors(embedder, ledger), Judging(ledger), markov.NAME)
+    vectors = Vectors(triton.embedder if triton is not None else embedder, ledger)
+    servicer = ModelService(catalogue, generations, vectors, Judging(ledger), markov.NAME)
     works = Works(ledger, settings.heartbeat_interval)
     # While Redis is unavailable, events wait in the outbox and calls are served, so health does not depend on Redis.
     return Service(
@@ -86,14 +92,20 @@ async def build(mesh: Mesh, settings: ModelSettings, stack: AsyncExitStack) -> S
             ),
             # So that a server that starts after the mesh can become the default within seconds.
             Job("catalogue_away", catalogue.refresh_away, every=_AWAY_SECONDS, first=_AWAY_SECONDS),
+            *(triton.jobs if triton is not None else ()),
         ),
         checks={"postgres": mesh.check_postgres, "embedder": embedder.check},
-        wants={"llm": catalogue.check},
+        wants={"llm": catalogue.check, **(triton.wants if triton is not None else {})},
     )
 
 
 async def _catalogue(
-    mesh: Mesh, settings: ModelSettings, vendors: Mapping[str, Vendor], embedder: MiniLm, stack: AsyncExitStack
+    mesh: Mesh,
+    settings: ModelSettings,
+    vendors: Mapping[str, Vendor],
+    embedder: MiniLm,
+    triton: Triton | None,
+    stack: AsyncExitStack,
 ) -> Catalogue:
     local = LocalProvider(
         engines=(
@@ -109,6 +121,10 @@ async def _catalogue(
     network = settings.network()
     media = MediaReader(mesh.blobs, settings.media, network)
     entries = [CatalogueEntry(local, title="this process")]
+    if triton is not None:
+        chat = vendors[_TRITON_DIALECT].chat
+        provider = TritonProvider(triton.server, chat, patience, settings.triton, embedder.model)
+        entries.append(CatalogueEntry(provider, title="NVIDIA Triton", may_be_default=False))
     if (part := await _llm(mesh, settings, vendors, patience, stack)) is not None:
         entries.append(part)
     for each in configured:

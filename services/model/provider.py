@@ -3,7 +3,7 @@
 from collections.abc import AsyncGenerator, Collection, Sequence
 from typing import Protocol, TypeAlias, runtime_checkable
 
-from soma.model.v1.catalog_service_pb2 import Model
+from soma.model.v1.catalog_service_pb2 import Model, RepositoryModel
 from soma.model.v1.media_service_pb2 import (
     EditImageRequest,
     GenerateImageRequest,
@@ -188,4 +188,34 @@ class HasMethods(Protocol):
     @property
     def methods(self) -> Methods:
         """Its methods."""
+        ...
+
+
+@runtime_checkable
+class Loads(Protocol):
+    """A provider whose server has a repository of models, and loads them when it is told to."""
+
+    async def repository(self) -> Sequence[RepositoryModel]:
+        """The models of the repository, by name.
+
+        Raises:
+            MeshError: the server does not answer.
+        """
+        ...
+
+    async def load(self, name: str, configuration: str) -> None:
+        """Load a model; `configuration` is a JSON object that replaces its configuration, or empty.
+
+        Raises:
+            FailedPrecondition: reason MODEL_LOAD_FAILED.
+            MeshError: the server does not answer, or has no such model.
+        """
+        ...
+
+    async def unload(self, name: str) -> None:
+        """Unload a model.
+
+        Raises:
+            MeshError: the server does not answer, or has no such model.
+        """
         ...

@@ -7,7 +7,17 @@ from functools import cache
 from typing import cast
 
 from soma.model.v1 import catalog_service_pb2_grpc, cost_service_pb2_grpc, model_service_pb2_grpc
-from soma.model.v1.catalog_service_pb2 import ListModelsRequest, ListModelsResponse, Model
+from soma.model.v1.catalog_service_pb2 import (
+    ListModelsRequest,
+    ListModelsResponse,
+    ListRepositoryModelsRequest,
+    ListRepositoryModelsResponse,
+    LoadModelRequest,
+    LoadModelResponse,
+    Model,
+    UnloadModelRequest,
+    UnloadModelResponse,
+)
 from soma.model.v1.cost_service_pb2 import ListUsageRequest, ListUsageResponse
 from soma.model.v1.message_pb2 import FINISH_REASON_CONTENT_FILTER, FINISH_REASON_LENGTH, ROLE_USER, Message
 from soma.model.v1.model_service_pb2 import (
@@ -136,7 +146,7 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
 
 
 class CatalogService(catalog_service_pb2_grpc.CatalogServiceServicer):
-    """Lists the models that requests can name, and the providers."""
+    """Lists the models that requests can name, and the providers, and has models loaded."""
 
     def __init__(self, catalogue: Catalogue) -> None:
         self._catalogue = catalogue
@@ -144,6 +154,20 @@ class CatalogService(catalog_service_pb2_grpc.CatalogServiceServicer):
     async def ListModels(self, request: ListModelsRequest, context: Context) -> ListModelsResponse:
         models = await self._catalogue.listed()
         return ListModelsResponse(models=models, providers=self._catalogue.providers())
+
+    async def ListRepositoryModels(
+        self, request: ListRepositoryModelsRequest, context: Context
+    ) -> ListRepositoryModelsResponse:
+        loader = self._catalogue.loading(request.provider)
+        return ListRepositoryModelsResponse(provider=loader.name, models=await loader.provider.repository())
+
+    async def LoadModel(self, request: LoadModelRequest, context: Context) -> LoadModelResponse:
+        loader = self._catalogue.loading(request.provider)
+        return LoadModelResponse(model=await loader.load(request.name, request.configuration))
+
+    async def UnloadModel(self, request: UnloadModelRequest, context: Context) -> UnloadModelResponse:
+        await self._catalogue.loading(request.provider).unload(request.name)
+        return UnloadModelResponse()
 
 
 class CostService(cost_service_pb2_grpc.CostServiceServicer):

@@ -20,6 +20,9 @@ class AsyncMethods(AsyncConnection):
     """The methods of `AsyncClient` that are generated from the contracts."""
 
     list_models = calling(catalog_service.list_models)
+    list_repository_models = calling(catalog_service.list_repository_models)
+    load_model = calling(catalog_service.load_model)
+    unload_model = calling(catalog_service.unload_model)
     create_session = calling(chat_session_service.create_session)
     delete_session = calling(chat_session_service.delete_session)
     get_session = calling(chat_session_service.get_session)
