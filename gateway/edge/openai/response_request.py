@@ -119,11 +119,11 @@ def read_response_request(body: bytes | bytearray, *, counted: bool = False) -> 
     Raises:
         InvalidArgument: with OpenAI's message; the first violation is the parameter at fault.
     """
-    return response_ask(READER.json(body))
+    return response_ask(READER.json(body), counted=counted)
 
 
-def response_ask(given: ResponseRequest) -> ResponseAsk:
-    """What a checked request asks for.
+def response_ask(given: ResponseRequest, *, counted: bool = False) -> ResponseAsk:
+    """What a checked request asks for; with `counted` it needs no input if it continues something.
 
     Raises:
         InvalidArgument: with OpenAI's message; the first violation is the parameter at fault.

@@ -352,6 +352,14 @@ MEDIA_NOT_FOUND: Final = "MEDIA_NOT_FOUND"
 """The mesh does not have a picture, a sound or a document with this hash."""
 TOOL_NOT_ALLOWED: Final = "TOOL_NOT_ALLOWED"
 """The model called a tool that `tool_choice.allowed` does not name."""
+MODEL_TOO_LARGE: Final = "MODEL_TOO_LARGE"
+"""There is not enough free memory for a model of the part `llm`; the message says how much it needs."""
+MODEL_FILE_INVALID: Final = "MODEL_FILE_INVALID"
+"""A file of the part `llm` is no GGUF file, is damaged, or has an architecture that llama.cpp does not know."""
+TRITON_SETTINGS_INVALID: Final = "TRITON_SETTINGS_INVALID"
+"""The settings of NVIDIA Triton cannot be used; the message says why."""
+MODEL_LOAD_FAILED: Final = "MODEL_LOAD_FAILED"
+"""A server of models could not load a model; the message quotes the server."""
 
 # soma.orchestrator.v1
 POLICY_DENIED: Final = "POLICY_DENIED"
@@ -565,6 +573,10 @@ DECLARED: Final[dict[str, Declared]] = {
     MEDIA_UNREACHABLE: Declared("INVALID_ARGUMENT", 400, "NO"),
     MEDIA_NOT_FOUND: Declared("NOT_FOUND", 404, "NO"),
     TOOL_NOT_ALLOWED: Declared("INTERNAL", 500, "NO"),
+    MODEL_TOO_LARGE: Declared("FAILED_PRECONDITION", 400, "AFTER_CHANGE"),
+    MODEL_FILE_INVALID: Declared("FAILED_PRECONDITION", 400, "AFTER_CHANGE"),
+    TRITON_SETTINGS_INVALID: Declared("FAILED_PRECONDITION", 400, "AFTER_CHANGE"),
+    MODEL_LOAD_FAILED: Declared("FAILED_PRECONDITION", 400, "AFTER_CHANGE"),
     POLICY_DENIED: Declared("PERMISSION_DENIED", 403, "NO"),
     APPROVAL_REQUIRED: Declared("FAILED_PRECONDITION", 400, "AFTER_CHANGE"),
     MESSAGE_TOO_LONG: Declared("INVALID_ARGUMENT", 400, "NO"),
