@@ -24,6 +24,8 @@ memory_bytes = {MEMORY_MIB * 1024 * 1024}
 [edge]
 response_sockets_per_user = {SOCKETS}
 response_message_seconds = {MESSAGE_SECONDS}
+# The pings that follow from this keep a connection alive for the gateway.
+response_socket_silence_seconds = {2 * IDLE_SECONDS}
 """
 SHORT_LIVED = """
 [edge]

@@ -39,6 +39,8 @@ class Application:
         self.alive = 0
         self.closed: list[int] = []
         self.stopped = asyncio.Event()
+        self.flood = b""
+        self.flooded = 0
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         wire: Wire = scope["extensions"][EXTENSION]
@@ -56,6 +58,9 @@ class Application:
                 self.closed.append(message["code"])
                 return
             wire.taken(len(message["bytes"]))
+            while self.flood:
+                await wire.write(self.flood)
+                self.flooded += 1
             await wire.write(text_frame(b"%d" % len(message["bytes"])))
 
     def _alive(self) -> None:
@@ -259,3 +264,17 @@ def test_the_first_large_message_is_always_let_in_and_others_as_far_as_there_is_
     assert inflow.change(0, 9 * MIB)
     assert inflow.change(0, MIB)
     assert not inflow.change(0, MIB)
+
+
+async def test_an_application_waits_for_a_client_that_reads_nothing(server: str, application: Application) -> None:
+    application.flood = text_frame(b"x" * MIB)
+    async with client(server, max_size=None) as connection:
+        connection.transport.pause_reading()
+        await connection.send("x")
+        # As many as fit into the buffers of the system and of the transport.
+        before = -1
+        while application.flooded > before:
+            before = application.flooded
+            await asyncio.sleep(0.5)
+        assert application.flooded < 20
+        connection.transport.abort()
