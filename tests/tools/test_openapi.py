@@ -64,7 +64,7 @@ def examples() -> Iterator[tuple[str, dict[str, Any], Any]]:
             for kind, content in holder.get("content", {}).items():
                 if "example" in content and kind == "application/json":
                     yield each["operationId"], content["schema"], content["example"]
-                elif "example" in content:
+                elif "example" in content and kind == "text/event-stream":
                     data = content["schema"]["properties"]["data"]
                     schema = data.get("contentSchema") or data["anyOf"][1]["contentSchema"]
                     for line in re.findall(r"data: (\{.*)\n\n", content["example"]):

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 import orjson
-from aiohttp import web
+from aiohttp import BodyPartReader, web
 
 from tests.model.media.samples import PNG
 
@@ -265,11 +265,11 @@ async def _read(request: web.Request) -> Received:
     received = Received(request.path, {})
     reader = await request.multipart()
     async for part in reader:
-        name = part.name or ""  # type: ignore[union-attr]
-        data = await part.read()  # type: ignore[union-attr]
-        if part.filename is not None:  # type: ignore[union-attr]
-            kind = part.headers.get("Content-Type", "")
-            received.files.append((name, part.filename, kind, bytes(data)))  # type: ignore[union-attr]
+        assert isinstance(part, BodyPartReader)
+        name = part.name or ""
+        data = bytes(await part.read())
+        if part.filename is not None:
+            received.files.append((name, part.filename, part.headers.get("Content-Type", ""), data))
         elif name.endswith("[]"):
             received.body.setdefault(name, []).append(data.decode())
         else:
