@@ -11,7 +11,7 @@ from services.mesh.testing.waiting import until
 from services.model.testing.upstreams import FakeUpstream
 from tests.e2e.scripted import configure
 from tests.e2e.stack import Stack
-from tests.model.triton.server import require_triton
+from tests.model.adapters.triton.server import require_triton
 
 SHARED_MEMORY = Path("/dev/shm")
 START_SECONDS = 150.0

@@ -6,6 +6,9 @@ which are pooled here. Texts of the same length run together, so there is no pad
 """
 
 import json
+import os
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -122,11 +125,24 @@ def _average(vectors: Floats, norms: Floats, tokens: NDArray[np.int32], marks: i
     return pooled / norm if norm else pooled, norm, int(tokens.sum())
 
 
+def _end_with_server() -> None:
+    """End this process when the server has gone, also while it waits for an answer of the server for ever."""
+    server = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == server:
+            time.sleep(0.5)
+        os._exit(1)
+
+    threading.Thread(target=watch, name="server", daemon=True).start()
+
+
 class TritonPythonModel:
     """What Triton calls."""
 
     def initialize(self, args: dict[str, str]) -> None:
         """Load the model; an exception refuses it, and Triton reports its text."""
+        _end_with_server()
         configuration = json.loads(args["model_config"])
         parameters = {name: value["string_value"] for name, value in configuration["parameters"].items()}
         self._encoder = Encoder(Path(args["model_repository"], args["model_version"]), parameters)

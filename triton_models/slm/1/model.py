@@ -1,11 +1,13 @@
 """Conversations with a GGUF model, on llama.cpp, in Triton's Python backend. Answers are streamed.
 
-A request waits for a free slot of llama.cpp in its own thread. Each piece of its answer is sent when it is there. Before
-that the model looks whether a request `{"cancel": ID}` has named this one. An empty piece ends the answer.
+A request waits for a free slot of llama.cpp in its own thread. Before each piece of its answer, the model looks whether
+a request `{"cancel": ID}` has named this one. An empty piece ends the answer.
 """
 
 import json
 import os
+import threading
+import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -41,11 +43,24 @@ def _engine(folder: Path, parameters: dict[str, str]) -> Any:
     return xllamacpp.Server(settings)
 
 
+def _end_with_server() -> None:
+    """End this process when the server has gone, also while it waits for an answer of the server for ever."""
+    server = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == server:
+            time.sleep(0.5)
+        os._exit(1)
+
+    threading.Thread(target=watch, name="server", daemon=True).start()
+
+
 class TritonPythonModel:
     """What Triton calls."""
 
     def initialize(self, args: dict[str, str]) -> None:
         """Load the model; an exception refuses it, and Triton reports its text."""
+        _end_with_server()
         configuration = json.loads(args["model_config"])
         parameters = {name: value["string_value"] for name, value in configuration["parameters"].items()}
         self._engine = _engine(Path(args["model_repository"], args["model_version"]), parameters)

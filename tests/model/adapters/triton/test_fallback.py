@@ -18,12 +18,12 @@ from services.mesh.process.jobs import Job
 from services.mesh.testing.jobs import running
 from services.mesh.testing.local import SOMEBODY
 from services.mesh.testing.waiting import until
+from services.model.adapters.triton.embedder import TritonEmbedder
+from services.model.adapters.triton.server import Server
+from services.model.adapters.triton.settings import TritonSettings
 from services.model.embedding.embedder import Embeddings
 from services.model.embedding.minilm import MiniLm
-from services.model.triton.embedder import TritonEmbedder
-from services.model.triton.server import Server
-from services.model.triton.settings import TritonSettings
-from tests.model.triton.server import TritonServer, triton
+from tests.model.adapters.triton.server import TritonServer, triton
 
 TEXTS = [f"text number {number} of many" for number in range(600)]
 START_SECONDS = 240.0
@@ -84,10 +84,12 @@ async def test_killed_in_the_middle_of_a_batch_it_is_replaced_by_the_process_and
             return any(each.inference_count for each in stats.model_stats)
 
         await until(busy)
+        programs = setting.server.models
         await setting.server.stop(SIGKILL)
         await setting.same(await call, own)
         assert made("process") - here == len(TEXTS)
         assert not up()
+        await until(lambda: not any(program.is_running() for program in programs), "the models' processes to end")
         with pytest.raises(Unavailable):
             await setting.embedder.check()
         await setting.server.start()

@@ -1,6 +1,7 @@
 """A chat model that ticks, for tests."""
 
 import json
+import os
 import threading
 import time
 from pathlib import Path
@@ -14,11 +15,23 @@ def _chunk(delta, finish=None):
     return pb_utils.InferenceResponse([pb_utils.Tensor("CHUNK", np.array([text.encode()], np.object_))])
 
 
+def _end_with_server():
+    server = os.getppid()
+
+    def watch():
+        while os.getppid() == server:
+            time.sleep(0.5)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
 class TritonPythonModel:
     """What Triton calls."""
 
     def initialize(self, args):
         self.cancelled = set()
+        _end_with_server()
 
     def execute(self, requests):
         for request in requests:

@@ -7,11 +7,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import psutil
 import pytest
 
 from cli.parts.triton import Installation, Triton
+from services.model.adapters.triton.settings import TritonSettings
 from services.model.embedding.settings import EmbeddingSettings
-from services.model.triton.settings import TritonSettings
 from tests.servers import Server
 
 MODELS = Path(__file__).with_name("models")
@@ -37,6 +38,11 @@ class TritonServer(Server):
         """The process of the server."""
         assert self._process is not None
         return self._process.pid
+
+    @property
+    def models(self) -> list[psutil.Process]:
+        """The processes of its models."""
+        return psutil.Process(self.pid).children(recursive=True)
 
     def freeze(self) -> None:
         """Stop its process, but not its connections."""
