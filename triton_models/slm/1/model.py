@@ -6,8 +6,7 @@ a request `{"cancel": ID}` has named this one. An empty piece ends the answer.
 
 import json
 import os
-import threading
-import time
+import subprocess
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -44,15 +43,11 @@ def _engine(folder: Path, parameters: dict[str, str]) -> Any:
 
 
 def _end_with_server() -> None:
-    """End this process when the server has gone, also while it waits for an answer of the server for ever."""
-    server = os.getppid()
-
-    def watch() -> None:
-        while os.getppid() == server:
-            time.sleep(0.5)
-        os._exit(1)
-
-    threading.Thread(target=watch, name="server", daemon=True).start()
+    """Have a shell end this process when the server has gone. A thread that waits for it for ever may hold the GIL."""
+    watch = 'while kill -0 "$0"; do kill -0 "$1" || exit 0; sleep 1; done; kill -9 "$1"'
+    quiet = subprocess.DEVNULL
+    who = str(os.getppid()), str(os.getpid())
+    subprocess.Popen(["/bin/sh", "-c", watch, *who], stdin=quiet, stdout=quiet, stderr=quiet, start_new_session=True)
 
 
 class TritonPythonModel:

@@ -3,7 +3,7 @@
 import os
 import signal
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -51,6 +51,18 @@ class TritonServer(Server):
     def thaw(self) -> None:
         """Let its process go on."""
         os.kill(self.pid, signal.SIGCONT)
+
+
+def gone(programs: Iterable[psutil.Process]) -> bool:
+    """Whether all these processes have ended, whether somebody has asked how or not."""
+    return not psutil.wait_procs([each for each in programs if not _is_zombie(each)], timeout=0)[1]
+
+
+def _is_zombie(program: psutil.Process) -> bool:
+    try:
+        return bool(program.status() == psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return True
 
 
 def require_triton() -> None:

@@ -30,7 +30,7 @@ from services.mesh.call.errors import MeshError
 from services.mesh.call.status import from_rpc_error
 from services.mesh.testing.local import SOMEBODY
 from services.mesh.testing.waiting import until
-from tests.model.adapters.triton.server import MODELS, TritonServer, triton
+from tests.model.adapters.triton.server import MODELS, TritonServer, gone, triton
 from tests.model.conftest import Models, Serving, asking
 
 SLM = "smollm2-135m-instruct"
@@ -261,7 +261,7 @@ async def test_killed_in_the_middle_of_an_answer_it_ends_with_a_typed_error(
                     await mortal.stop(SIGKILL)
         assert from_rpc_error(cut.value).reason == reasons.PROVIDER_STREAM_CUT
         assert (await failure(models, ticking())).reason == reasons.PROVIDER_UNAVAILABLE
-        await until(lambda: not any(program.is_running() for program in programs), "the models' processes to end")
+        await until(partial(gone, programs), "the models' processes to end", seconds=30)
         await mortal.start()
 
         async def back() -> bool:

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from signal import SIGKILL
 
@@ -23,7 +24,7 @@ from services.model.adapters.triton.server import Server
 from services.model.adapters.triton.settings import TritonSettings
 from services.model.embedding.embedder import Embeddings
 from services.model.embedding.minilm import MiniLm
-from tests.model.adapters.triton.server import TritonServer, triton
+from tests.model.adapters.triton.server import TritonServer, gone, triton
 
 TEXTS = [f"text number {number} of many" for number in range(600)]
 START_SECONDS = 240.0
@@ -89,7 +90,7 @@ async def test_killed_in_the_middle_of_a_batch_it_is_replaced_by_the_process_and
         await setting.same(await call, own)
         assert made("process") - here == len(TEXTS)
         assert not up()
-        await until(lambda: not any(program.is_running() for program in programs), "the models' processes to end")
+        await until(partial(gone, programs), "the models' processes to end", seconds=30)
         with pytest.raises(Unavailable):
             await setting.embedder.check()
         await setting.server.start()
