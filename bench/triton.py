@@ -18,15 +18,15 @@ from cli.parts.triton import Triton
 from cli.status import State
 from cli.supervisor import Supervisor
 from services.mesh.testing.waiting import until
+from services.model.adapters.triton.embedder import TritonEmbedder
+from services.model.adapters.triton.server import Server
+from services.model.adapters.triton.settings import TritonSettings
+from services.model.adapters.triton.stream import Stream
+from services.model.adapters.triton.vectors import vectors
 from services.model.adapters.upstream import Patience
 from services.model.embedding.embedder import Embedder
 from services.model.embedding.minilm import MiniLm
 from services.model.embedding.settings import EmbeddingSettings
-from services.model.triton.embedder import TritonEmbedder
-from services.model.triton.server import Server
-from services.model.triton.settings import TritonSettings
-from services.model.triton.stream import Stream
-from services.model.triton.vectors import vectors
 
 ROUNDS = 5
 SECONDS = 4.0

@@ -30,8 +30,8 @@ from services.mesh.process.jobs import run_job
 from services.mesh.process.keys import ensure_key
 from services.mesh.settings import Settings
 from services.mesh.transport.address import joined, reached, resolved
+from services.model.adapters.triton.settings import TritonSettings
 from services.model.embedding.settings import EmbeddingSettings
-from services.model.triton.settings import TritonSettings
 
 StartGateway = Callable[[Settings, Iterable[str]], Awaitable[Gateway]]
 

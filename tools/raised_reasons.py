@@ -34,7 +34,7 @@ BOUNDARY = (
     "services/mesh/transport/local/outcome.py",
     "services/mesh/call/status.py",
     # It calls a gRPC server that is not of the mesh.
-    "services/model/triton/",
+    "services/model/adapters/triton/",
     "sdk/",
 )
 # The other names in the generated module.

@@ -7,17 +7,20 @@ enter, and on no port.
 import asyncio
 import shutil
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
+import psutil
+
 from cli.parts.part import Launch, Part
 from services.mesh.call.errors import FailedPrecondition
+from services.model.adapters.triton.address import address
+from services.model.adapters.triton.channel import Watch, credentials
+from services.model.adapters.triton.repository import prepare
+from services.model.adapters.triton.settings import TritonSettings
 from services.model.embedding.settings import EmbeddingSettings
-from services.model.triton.address import address
-from services.model.triton.channel import Watch, credentials
-from services.model.triton.repository import prepare
-from services.model.triton.settings import TritonSettings
 
 PROBE_SECONDS = 3.0
 # A socket's path has at most 107 bytes (unix(7)).
@@ -190,6 +193,11 @@ class Triton(_Server):
         return folder
 
     def _remove_leftovers(self) -> None:
+        # A model's process that waits for its server may not notice that the server has gone.
+        for process in psutil.process_iter(["cmdline"]):
+            if any(word.startswith(self._prefix) for word in process.info["cmdline"] or ()):
+                with suppress(psutil.Error):
+                    process.kill()
         Path(f"{self._socket}:{NUMBER}").unlink(missing_ok=True)
         for region in SHARED_MEMORY.glob(f"{self._prefix}*"):
             region.unlink(missing_ok=True)

@@ -25,6 +25,8 @@ from services.model.adapters.extract.ranking import Ranking
 from services.model.adapters.local import LocalProvider, local_model
 from services.model.adapters.markov import engine as markov
 from services.model.adapters.remote import remote
+from services.model.adapters.triton.provider import TritonProvider
+from services.model.adapters.triton.wiring import Triton
 from services.model.adapters.upstream import Patience
 from services.model.catalogue import Catalogue, CatalogueEntry
 from services.model.catalogue_file import ProviderSettings
@@ -40,8 +42,6 @@ from services.model.service import CatalogService, CostService, ModelService
 from services.model.settings import ModelSettings
 from services.model.specialists import Specialists
 from services.model.store import RECORDED, UsageStore
-from services.model.triton.provider import TritonProvider
-from services.model.triton.wiring import Triton
 from services.model.vectors import Vectors
 from services.model.vendor import Vendor
 from services.model.vendor_files import load

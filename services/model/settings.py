@@ -11,12 +11,12 @@ from pydantic_settings import SettingsConfigDict
 from services.mesh.process.sources import EmptyCounts, Location
 from services.mesh.settings import SomaSettings
 from services.model.adapters.http1.network import Network, network, proxy_url
+from services.model.adapters.triton.settings import TritonSettings
 from services.model.catalogue_file import CatalogueFile, Key, ProviderSettings, Url, invalid, read_catalogue
 from services.model.discovery import Given, Missing, found, of_file
 from services.model.embedding.settings import EmbeddingSettings
 from services.model.llm.settings import LlmSettings
 from services.model.media.settings import MediaSettings
-from services.model.triton.settings import TritonSettings
 from services.model.vendor import Vendor
 from services.model.vendor_files import load
 

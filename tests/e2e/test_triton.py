@@ -1,6 +1,7 @@
 """A stack with Triton, used by OpenAI's client, which notices nothing when Triton is killed."""
 
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -11,7 +12,7 @@ from services.mesh.testing.waiting import until
 from services.model.testing.upstreams import FakeUpstream
 from tests.e2e.scripted import configure
 from tests.e2e.stack import Stack
-from tests.model.triton.server import require_triton
+from tests.model.adapters.triton.server import gone, require_triton
 
 SHARED_MEMORY = Path("/dev/shm")
 START_SECONDS = 150.0
@@ -39,7 +40,7 @@ async def stack(
     finally:
         processes = [process for part in stack.state.parts if part.pid for process in _family(part.pid)]
         await stack.down()
-        await until(lambda: not any(process.is_running() for process in processes), "every process to end")
+        await until(partial(gone, processes), "every process to end", seconds=30)
         assert not [region for region in SHARED_MEMORY.glob("soma_triton_*") if _of(region, processes)]
 
 
@@ -91,7 +92,7 @@ async def test_killed_it_is_replaced_and_its_models_processes_end(stack: Stack) 
             found = await client.embeddings.create(model=OWN, input="hello", encoding_format="float")
             assert len(found.data[0].embedding) == 384
     assert await _texts(stack, "process") > before
-    await until(lambda: not any(process.is_running() for process in models), "the models' processes to end")
+    await until(partial(gone, models), "the models' processes to end", seconds=30)
     await until(lambda: stack.part("triton").pid not in (None, killed), seconds=START_SECONDS)
     await until(lambda: stack.part("triton").state is State.READY, seconds=START_SECONDS)
     await until(lambda: _by_triton(stack), seconds=START_SECONDS)

@@ -6,8 +6,8 @@ import pytest
 
 from cli.parts.triton import SHARED_MEMORY, ExternalTriton, Installation, Triton
 from services.mesh.call.errors import FailedPrecondition, Unavailable
+from services.model.adapters.triton.settings import TritonSettings
 from services.model.embedding.settings import EmbeddingSettings
-from services.model.triton.settings import TritonSettings
 
 
 @pytest.fixture

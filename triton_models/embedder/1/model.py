@@ -6,6 +6,8 @@ which are pooled here. Texts of the same length run together, so there is no pad
 """
 
 import json
+import os
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -122,11 +124,20 @@ def _average(vectors: Floats, norms: Floats, tokens: NDArray[np.int32], marks: i
     return pooled / norm if norm else pooled, norm, int(tokens.sum())
 
 
+def _end_with_server() -> None:
+    """Have a shell end this process when the server has gone. A thread that waits for it for ever may hold the GIL."""
+    watch = 'while kill -0 "$0"; do kill -0 "$1" || exit 0; sleep 1; done; kill -9 "$1"'
+    quiet = subprocess.DEVNULL
+    who = str(os.getppid()), str(os.getpid())
+    subprocess.Popen(["/bin/sh", "-c", watch, *who], stdin=quiet, stdout=quiet, stderr=quiet, start_new_session=True)
+
+
 class TritonPythonModel:
     """What Triton calls."""
 
     def initialize(self, args: dict[str, str]) -> None:
         """Load the model; an exception refuses it, and Triton reports its text."""
+        _end_with_server()
         configuration = json.loads(args["model_config"])
         parameters = {name: value["string_value"] for name, value in configuration["parameters"].items()}
         self._encoder = Encoder(Path(args["model_repository"], args["model_version"]), parameters)

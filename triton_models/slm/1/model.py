@@ -1,11 +1,12 @@
 """Conversations with a GGUF model, on llama.cpp, in Triton's Python backend. Answers are streamed.
 
-A request waits for a free slot of llama.cpp in its own thread. Each piece of its answer is sent when it is there. Before
-that the model looks whether a request `{"cancel": ID}` has named this one. An empty piece ends the answer.
+A request waits for a free slot of llama.cpp in its own thread. Before each piece of its answer, the model looks whether
+a request `{"cancel": ID}` has named this one. An empty piece ends the answer.
 """
 
 import json
 import os
+import subprocess
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -41,11 +42,20 @@ def _engine(folder: Path, parameters: dict[str, str]) -> Any:
     return xllamacpp.Server(settings)
 
 
+def _end_with_server() -> None:
+    """Have a shell end this process when the server has gone. A thread that waits for it for ever may hold the GIL."""
+    watch = 'while kill -0 "$0"; do kill -0 "$1" || exit 0; sleep 1; done; kill -9 "$1"'
+    quiet = subprocess.DEVNULL
+    who = str(os.getppid()), str(os.getpid())
+    subprocess.Popen(["/bin/sh", "-c", watch, *who], stdin=quiet, stdout=quiet, stderr=quiet, start_new_session=True)
+
+
 class TritonPythonModel:
     """What Triton calls."""
 
     def initialize(self, args: dict[str, str]) -> None:
         """Load the model; an exception refuses it, and Triton reports its text."""
+        _end_with_server()
         configuration = json.loads(args["model_config"])
         parameters = {name: value["string_value"] for name, value in configuration["parameters"].items()}
         self._engine = _engine(Path(args["model_repository"], args["model_version"]), parameters)

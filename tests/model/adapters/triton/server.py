@@ -3,15 +3,16 @@
 import os
 import signal
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import psutil
 import pytest
 
 from cli.parts.triton import Installation, Triton
+from services.model.adapters.triton.settings import TritonSettings
 from services.model.embedding.settings import EmbeddingSettings
-from services.model.triton.settings import TritonSettings
 from tests.servers import Server
 
 MODELS = Path(__file__).with_name("models")
@@ -38,6 +39,11 @@ class TritonServer(Server):
         assert self._process is not None
         return self._process.pid
 
+    @property
+    def models(self) -> list[psutil.Process]:
+        """The processes of its models."""
+        return psutil.Process(self.pid).children(recursive=True)
+
     def freeze(self) -> None:
         """Stop its process, but not its connections."""
         os.kill(self.pid, signal.SIGSTOP)
@@ -45,6 +51,18 @@ class TritonServer(Server):
     def thaw(self) -> None:
         """Let its process go on."""
         os.kill(self.pid, signal.SIGCONT)
+
+
+def gone(programs: Iterable[psutil.Process]) -> bool:
+    """Whether all these processes have ended, whether somebody has asked how or not."""
+    return not psutil.wait_procs([each for each in programs if not _is_zombie(each)], timeout=0)[1]
+
+
+def _is_zombie(program: psutil.Process) -> bool:
+    try:
+        return bool(program.status() == psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return True
 
 
 def require_triton() -> None:

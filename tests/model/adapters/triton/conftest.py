@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from services.model.adapters.triton.server import Server
+from services.model.adapters.triton.settings import TritonSettings
 from services.model.embedding.minilm import MiniLm
 from services.model.embedding.settings import EmbeddingSettings
-from services.model.triton.server import Server
-from services.model.triton.settings import TritonSettings
-from tests.model.triton.server import TritonServer, triton
+from tests.model.adapters.triton.server import TritonServer, triton
 
 HERE = Path(__file__).parent
 

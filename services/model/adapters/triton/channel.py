@@ -8,8 +8,8 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from soma.errors.v1 import reasons
 
 from services.mesh.call.errors import FailedPrecondition, Unavailable
-from services.model.triton.address import Address, address
-from services.model.triton.settings import TritonSettings
+from services.model.adapters.triton.address import Address, address
+from services.model.adapters.triton.settings import TritonSettings
 
 METADATA = "/inference.GRPCInferenceService/ServerMetadata"
 _VERSION = re.compile(rb"\d+\.\d+\.\d+")

@@ -11,12 +11,12 @@ from services.mesh.call.errors import FieldViolation, InvalidArgument, MeshError
 from services.model.adapters.exchange import Question, answered
 from services.model.adapters.openai_answer import ChatAnswer
 from services.model.adapters.openai_request import chat_body
+from services.model.adapters.triton.discovery import Kind, Served, served
+from services.model.adapters.triton.server import Server
+from services.model.adapters.triton.settings import TritonSettings
 from services.model.adapters.upstream import Patience
 from services.model.json_text import parse_object
 from services.model.provider import ProviderEvent
-from services.model.triton.discovery import Kind, Served, served
-from services.model.triton.server import Server
-from services.model.triton.settings import TritonSettings
 from services.model.vendor import Chat
 
 _CAPABILITIES: "dict[Kind, tuple[Model.Capability.ValueType, ...]]" = {
@@ -65,7 +65,7 @@ class TritonProvider:
     def generate(self, request: GenerateRequest, model: str) -> AsyncGenerator[ProviderEvent, None]:
         """Stream a chat completion."""
         # Imported here, because Triton's client takes 0.2 s, also in a process that has no Triton.
-        from services.model.triton.stream import Stream
+        from services.model.adapters.triton.stream import Stream
 
         answer = ChatAnswer(self.name, request.options.sampling.stop_sequences)
         return answered(Stream(self._server, self._patience), partial(self._question, request, model), answer)
@@ -77,7 +77,7 @@ class TritonProvider:
             InvalidArgument: the request has token numbers, or a number of dimensions.
             MeshError: the server or the model failed.
         """
-        from services.model.triton.vectors import vectors
+        from services.model.adapters.triton.vectors import vectors
 
         for field, given in (("tokens", bool(request.tokens)), ("dimensions", request.HasField("dimensions"))):
             if given:

@@ -7,9 +7,9 @@ from pydantic import AfterValidator, DirectoryPath, Field, FilePath
 from pydantic_settings import SettingsConfigDict
 
 from services.mesh.settings import SomaSettings
-from services.model.triton.address import address
+from services.model.adapters.triton.address import address
 
-SOURCE = Path(__file__).parents[3]
+SOURCE = Path(__file__).parents[4]
 
 
 def _url(given: str) -> str:

@@ -7,7 +7,7 @@ from typing import Any, Literal, TypeAlias
 import structlog
 
 from services.mesh.call.errors import NotFound, Unavailable
-from services.model.triton.server import Server
+from services.model.adapters.triton.server import Server
 
 _log = structlog.get_logger(__name__)
 

@@ -4,11 +4,11 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+from services.model.adapters.triton.settings import SOURCE
 from services.model.embedding.artifact import prepared
 from services.model.embedding.settings import EmbeddingSettings
 from services.model.embedding.weights import find_weights
 from services.model.llm.files import packaged
-from services.model.triton.settings import SOURCE
 
 MODELS = SOURCE / "triton_models"
 EMBEDDER, LANGUAGE = "embedder", "slm"

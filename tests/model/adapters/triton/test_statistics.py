@@ -2,10 +2,10 @@
 
 from prometheus_client import CollectorRegistry
 
-from services.model.triton.server import Server
-from services.model.triton.settings import TritonSettings
-from services.model.triton.statistics import Statistics
-from services.model.triton.vectors import vectors
+from services.model.adapters.triton.server import Server
+from services.model.adapters.triton.settings import TritonSettings
+from services.model.adapters.triton.statistics import Statistics
+from services.model.adapters.triton.vectors import vectors
 
 
 async def test_the_counts_of_a_model_grow_with_its_requests(server: Server) -> None:

@@ -11,9 +11,9 @@ from tritonclient.grpc import InferInput
 from services.mesh.call.call import run_as
 from services.mesh.call.errors import InvalidArgument, MeshError, NotFound, ResourceExhausted, Unavailable
 from services.mesh.testing.local import SOMEBODY
+from services.model.adapters.triton.server import Server
+from services.model.adapters.triton.vectors import vectors
 from services.model.embedding.minilm import MiniLm
-from services.model.triton.server import Server
-from services.model.triton.vectors import vectors
 
 SECONDS = 30.0
 TEXTS = [

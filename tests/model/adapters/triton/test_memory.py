@@ -5,10 +5,10 @@ import asyncio
 import psutil
 import pytest
 
+from services.model.adapters.triton.server import Server
+from services.model.adapters.triton.stream import Stream
 from services.model.adapters.upstream import Patience
-from services.model.triton.server import Server
-from services.model.triton.stream import Stream
-from tests.model.triton.server import TritonServer
+from tests.model.adapters.triton.server import TritonServer
 from tests.size import Size
 
 # As many streams at once; then the server settles.

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from services.mesh.call.call import current_call
-from services.model.triton.address import address
-from services.model.triton.channel import credentials
-from services.model.triton.settings import TritonSettings
+from services.model.adapters.triton.address import address
+from services.model.adapters.triton.channel import credentials
+from services.model.adapters.triton.settings import TritonSettings
 
 if TYPE_CHECKING:
     from tritonclient.grpc.aio import InferenceServerClient
@@ -107,7 +107,7 @@ class Server:
         """
         from tritonclient.utils import InferenceServerException
 
-        from services.model.triton.refusal import load_refusal
+        from services.model.adapters.triton.refusal import load_refusal
 
         config = configuration or None
         try:
@@ -132,7 +132,7 @@ class Server:
         Raises:
             MeshError: it failed.
         """
-        from services.model.triton.refusal import late
+        from services.model.adapters.triton.refusal import late
 
         seconds = remaining(seconds)
         running = self.keep(
@@ -170,7 +170,7 @@ class Server:
     async def _asked(self, answer: Awaitable[T], model: str = "") -> T:
         from tritonclient.utils import InferenceServerException
 
-        from services.model.triton.refusal import refusal
+        from services.model.adapters.triton.refusal import refusal
 
         try:
             return await answer

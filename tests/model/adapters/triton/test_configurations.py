@@ -6,8 +6,8 @@ import pytest
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
 
-from services.model.triton.discovery import served_by
-from services.model.triton.repository import MODELS
+from services.model.adapters.triton.discovery import served_by
+from services.model.adapters.triton.repository import MODELS
 
 CONFIGURATIONS = sorted(MODELS.glob("*/config.pbtxt"))
 

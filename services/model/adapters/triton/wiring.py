@@ -10,11 +10,11 @@ from prometheus_client import REGISTRY
 
 from services.mesh.process.health import Check
 from services.mesh.process.jobs import Job
+from services.model.adapters.triton.embedder import TritonEmbedder
+from services.model.adapters.triton.server import Server
+from services.model.adapters.triton.settings import TritonSettings
+from services.model.adapters.triton.statistics import Statistics
 from services.model.embedding.embedder import Embedder
-from services.model.triton.embedder import TritonEmbedder
-from services.model.triton.server import Server
-from services.model.triton.settings import TritonSettings
-from services.model.triton.statistics import Statistics
 
 _STATISTICS_SECONDS = 10.0
 

@@ -22,9 +22,9 @@ from tritonclient.grpc import InferInput
 from tritonclient.utils import InferenceServerException
 
 from services.model.adapters import refusal as refusals
+from services.model.adapters.triton.refusal import NAME, refusal
+from services.model.adapters.triton.server import Server
 from services.model.adapters.upstream import Patience
-from services.model.triton.refusal import NAME, refusal
-from services.model.triton.server import Server
 
 # The deadline of the caller ends a stream before.
 _LONGEST_SECONDS = 24 * 3600.0

@@ -30,8 +30,8 @@ from services.mesh.call.errors import MeshError
 from services.mesh.call.status import from_rpc_error
 from services.mesh.testing.local import SOMEBODY
 from services.mesh.testing.waiting import until
+from tests.model.adapters.triton.server import MODELS, TritonServer, gone, triton
 from tests.model.conftest import Models, Serving, asking
-from tests.model.triton.server import MODELS, TritonServer, triton
 
 SLM = "smollm2-135m-instruct"
 
@@ -254,12 +254,14 @@ async def test_killed_in_the_middle_of_an_answer_it_ends_with_a_typed_error(
 ) -> None:
     given(mortal.url)
     async with serving(refresh_interval=0.2) as models:
+        programs = mortal.models
         with run_as(SOMEBODY), pytest.raises(grpc.aio.AioRpcError) as cut:
             async for event in models.model.Generate(ticking(words=10_000, every=0.01)):
                 if event.delta.text:
                     await mortal.stop(SIGKILL)
         assert from_rpc_error(cut.value).reason == reasons.PROVIDER_STREAM_CUT
         assert (await failure(models, ticking())).reason == reasons.PROVIDER_UNAVAILABLE
+        await until(partial(gone, programs), "the models' processes to end", seconds=30)
         await mortal.start()
 
         async def back() -> bool:

@@ -7,7 +7,7 @@ from prometheus_client.metrics_core import CounterMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from services.mesh.call.errors import MeshError
-from services.model.triton.server import Server
+from services.model.adapters.triton.server import Server
 
 _NANO = 1e-9
 

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 from tritonclient.grpc import InferInput
 
+from services.model.adapters.triton.refusal import protocol_error
+from services.model.adapters.triton.server import Server
 from services.model.embedding.embedder import Embeddings
-from services.model.triton.refusal import protocol_error
-from services.model.triton.server import Server
 
 # Batches of one call at the same time. More would only let a call with a thousand texts delay one with a single text.
 _BESIDE = 4

@@ -11,12 +11,12 @@ from prometheus_client import Counter, Gauge
 from soma.errors.v1 import reasons
 
 from services.mesh.call.errors import InvalidArgument, MeshError, ResourceExhausted, Unavailable
+from services.model.adapters.triton.discovery import Served, served
+from services.model.adapters.triton.server import Server, remaining
 from services.model.embedding.embedder import Embedder, Embeddings
-from services.model.triton.discovery import Served, served
-from services.model.triton.server import Server, remaining
 
 if TYPE_CHECKING:
-    from services.model.triton.settings import TritonSettings
+    from services.model.adapters.triton.settings import TritonSettings
 
 _log = structlog.get_logger(__name__)
 
@@ -99,8 +99,8 @@ class TritonEmbedder:
             raise Unavailable(self._why or "Triton was not asked yet", reason=reasons.PROVIDER_UNAVAILABLE)
 
     async def _by_triton(self, model: Served, texts: Sequence[str]) -> Embeddings:
-        from services.model.triton.refusal import protocol_error
-        from services.model.triton.vectors import vectors
+        from services.model.adapters.triton.refusal import protocol_error
+        from services.model.adapters.triton.vectors import vectors
 
         work = asyncio.ensure_future(vectors(self._server, model.name, texts, model.batch, self._seconds))
         try:

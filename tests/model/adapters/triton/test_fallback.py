@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from signal import SIGKILL
 
@@ -18,12 +19,12 @@ from services.mesh.process.jobs import Job
 from services.mesh.testing.jobs import running
 from services.mesh.testing.local import SOMEBODY
 from services.mesh.testing.waiting import until
+from services.model.adapters.triton.embedder import TritonEmbedder
+from services.model.adapters.triton.server import Server
+from services.model.adapters.triton.settings import TritonSettings
 from services.model.embedding.embedder import Embeddings
 from services.model.embedding.minilm import MiniLm
-from services.model.triton.embedder import TritonEmbedder
-from services.model.triton.server import Server
-from services.model.triton.settings import TritonSettings
-from tests.model.triton.server import TritonServer, triton
+from tests.model.adapters.triton.server import TritonServer, gone, triton
 
 TEXTS = [f"text number {number} of many" for number in range(600)]
 START_SECONDS = 240.0
@@ -84,10 +85,12 @@ async def test_killed_in_the_middle_of_a_batch_it_is_replaced_by_the_process_and
             return any(each.inference_count for each in stats.model_stats)
 
         await until(busy)
+        programs = setting.server.models
         await setting.server.stop(SIGKILL)
         await setting.same(await call, own)
         assert made("process") - here == len(TEXTS)
         assert not up()
+        await until(partial(gone, programs), "the models' processes to end", seconds=30)
         with pytest.raises(Unavailable):
             await setting.embedder.check()
         await setting.server.start()
