@@ -99,8 +99,8 @@ def responses() -> Schema:
         if status in (429, 503):
             made[f"openai_{status}"]["headers"] = RETRY_AFTER
     for status, (kind, text) in ANTHROPIC_FAILURES.items():
-        example = {"type": "error", "error": {"type": kind, "message": text}, "request_id": "req_1"}
-        content = {"application/json": {"schema": {"$ref": "#/components/schemas/AnthropicError"}, "example": example}}
+        shown = {"type": "error", "error": {"type": kind, "message": text}, "request_id": "req_1"}
+        content = {"application/json": {"schema": {"$ref": "#/components/schemas/AnthropicError"}, "example": shown}}
         made[f"anthropic_{status}"] = {"description": text, "content": content}
         if status in (429, 529):
             made[f"anthropic_{status}"]["headers"] = RETRY_AFTER
