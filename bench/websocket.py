@@ -197,18 +197,18 @@ async def _load(stack: Stack, kind: type[OverHttp | OverWebSocket]) -> tuple[int
             transport, connection = await loop.create_connection(lambda: kind(stack.key), "127.0.0.1", stack.port)
             stack_of_connections.callback(transport.close)
             connections.append(connection)
-        for connection in connections:
-            await connection.ready.wait()
+        for each in connections:
+            await each.ready.wait()
         began = loop.time()
-        for connection in connections:
-            connection.start()
+        for each in connections:
+            each.start()
         await asyncio.sleep(SECONDS)
         seconds = loop.time() - began
         answers = sum(connection.answers for connection in connections)
-        for connection in connections:
-            connection.going = False
-        for connection in connections:
-            await connection.idle.wait()
-        if wrong := [each for connection in connections for each in connection.wrong]:
+        for each in connections:
+            each.going = False
+        for each in connections:
+            await each.idle.wait()
+        if wrong := [wrong for each in connections for wrong in each.wrong]:
             raise RuntimeError(f"{len(wrong)} answers were wrong: {wrong[0].decode(errors='replace')}")
         return answers, seconds

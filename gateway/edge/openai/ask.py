@@ -8,9 +8,9 @@ from typing import Any, Protocol
 from soma.model.v1.message_pb2 import Delta, Usage
 from soma.orchestrator.v1.chat_service_pb2 import ChatAnswer, ChatRequest
 
+from gateway.edge.media import Inline
 from gateway.edge.openai.choices import requests
 from gateway.edge.openai.extension import NOTHING, Extension
-from gateway.edge.openai.media import Inline
 
 
 class Chunks(Protocol):

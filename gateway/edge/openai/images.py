@@ -22,13 +22,13 @@ from soma.model.v1.message_pb2 import Media, Usage
 from typing_extensions import TypedDict
 
 from gateway.edge.disconnect import CancelOnDisconnect
+from gateway.edge.media import MEDIA_TYPE, Attached, Holder, held
 from gateway.edge.multipart import Upload, UploadForm
 from gateway.edge.openai.completion import DONE, KEEP_ALIVE
 from gateway.edge.openai.forms import members_of
-from gateway.edge.openai.media import MEDIA_TYPE, Attached, Holder, held
-from gateway.edge.openai.provider_params import members_of as object_in
-from gateway.edge.openai.provider_params import sent
 from gateway.edge.openai.words import BODY, QUERY, missing, refuse, unsupported
+from gateway.edge.provider_params import members_of as object_in
+from gateway.edge.provider_params import sent
 from gateway.edge.relaying import cut, relayed
 from gateway.edge.reply import Reply
 from gateway.edge.request_model import Reader, must, open_ended, strict
@@ -280,7 +280,7 @@ def _base64(data: bytes) -> str:
 
 def _facts(finished: ImagesFinished) -> dict[str, Any]:
     """Size, quality and usage: as the provider says them, else in tokens if it counts them."""
-    facts = object_in(finished.details)
+    facts: dict[str, Any] = object_in(finished.details)
     if "usage" not in facts and (counted := _usage(finished.media.usage)):
         facts["usage"] = counted
     return facts

@@ -8,9 +8,9 @@ from soma.errors.v1 import reasons
 from soma.model.v1.model_service_pb2 import ModerateRequest, ModerationResult
 from typing_extensions import TypedDict
 
-from gateway.edge.openai.media import Attached, Holder, held
-from gateway.edge.openai.provider_params import sent
+from gateway.edge.media import Attached, Holder, held
 from gateway.edge.openai.words import BODY, missing
+from gateway.edge.provider_params import sent
 from gateway.edge.reply import Reply
 from gateway.edge.request_model import Reader, by_member, must, open_ended, strict
 from services.mesh.call.call import principal

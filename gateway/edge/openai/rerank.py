@@ -11,8 +11,8 @@ from soma.errors.v1 import reasons
 from soma.model.v1.model_service_pb2 import RerankRequest
 from typing_extensions import TypedDict
 
-from gateway.edge.openai.provider_params import sent
 from gateway.edge.openai.words import BODY, missing
+from gateway.edge.provider_params import sent
 from gateway.edge.reply import Reply
 from gateway.edge.request_model import Reader, TextOr, must, open_ended
 

@@ -12,15 +12,15 @@ from typing_extensions import TypedDict
 
 from gateway.edge.disconnect import CancelOnDisconnect
 from gateway.edge.openai.completion import DONE, KEEP_ALIVE
-from gateway.edge.openai.provider_params import sent
 from gateway.edge.openai.words import BODY, missing
+from gateway.edge.provider_params import sent
 from gateway.edge.relaying import cut, relayed
 from gateway.edge.reply import Reply
 from gateway.edge.request_model import Reader, TextOr, must, open_ended, strict
 from services.mesh.transport.departure import Departure
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterable
 
     from soma.model.v1.media_service_pb2_grpc import MediaServiceAsyncStub
 
@@ -98,7 +98,7 @@ def _request(ask: SpeechRequest) -> SpeakRequest:
     )
 
 
-async def _bytes(events: "AsyncIterator[SpeakResponse]", reply: Reply) -> bytes:
+async def _bytes(events: "AsyncIterable[SpeakResponse]", reply: Reply) -> bytes:
     """Send the bytes of the sound as they arrive."""
     async for event in events:
         match event.WhichOneof("payload"):
@@ -113,7 +113,7 @@ async def _bytes(events: "AsyncIterator[SpeakResponse]", reply: Reply) -> bytes:
     raise cut()
 
 
-async def _events(events: "AsyncIterator[SpeakResponse]", reply: Reply) -> bytes:
+async def _events(events: "AsyncIterable[SpeakResponse]", reply: Reply) -> bytes:
     """Send the sound as events in base64, as it arrives."""
     async for event in events:
         match event.WhichOneof("payload"):

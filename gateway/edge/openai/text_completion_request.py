@@ -15,9 +15,9 @@ from gateway.edge.openai.ask import Ask
 from gateway.edge.openai.choices import requests
 from gateway.edge.openai.content import Content
 from gateway.edge.openai.extension import Extension, extension_of
-from gateway.edge.openai.provider_params import sent
 from gateway.edge.openai.text_completion import TextForm
 from gateway.edge.openai.words import BODY, missing, refuse
+from gateway.edge.provider_params import sent
 from gateway.edge.request_model import Reader
 
 # As for `n`: each choice is a generation of its own.

@@ -1,6 +1,6 @@
 """`POST /v1/audio/transcriptions` and `/v1/audio/translations`: texts of sounds, from a MediaService."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterable
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import orjson
@@ -18,14 +18,14 @@ from soma.model.v1.message_pb2 import Media, Usage
 from typing_extensions import TypedDict
 
 from gateway.edge.disconnect import CancelOnDisconnect
+from gateway.edge.media import MEDIA_TYPE, Holder
 from gateway.edge.multipart import Upload, UploadForm
 from gateway.edge.openai import subtitles
 from gateway.edge.openai.completion import DONE, KEEP_ALIVE
 from gateway.edge.openai.forms import members_of
-from gateway.edge.openai.media import MEDIA_TYPE, Holder
-from gateway.edge.openai.provider_params import members_of as object_in
-from gateway.edge.openai.provider_params import sent
 from gateway.edge.openai.words import QUERY, missing, refuse, unsupported
+from gateway.edge.provider_params import members_of as object_in
+from gateway.edge.provider_params import sent
 from gateway.edge.relaying import cut, relayed
 from gateway.edge.reply import JSON, Reply
 from gateway.edge.request_model import Reader, open_ended
@@ -167,7 +167,7 @@ def _options(ask: TranscriptionRequest) -> TranscriptionOptions:
     )
 
 
-async def _collect(events: AsyncIterator[TranscribeResponse]) -> tuple[Transcript, Usage]:
+async def _collect(events: AsyncIterable[TranscribeResponse]) -> tuple[Transcript, Usage]:
     async for event in events:
         kind = event.WhichOneof("payload")
         if kind == "error":
@@ -177,7 +177,7 @@ async def _collect(events: AsyncIterator[TranscribeResponse]) -> tuple[Transcrip
     raise cut()
 
 
-async def _stream(events: AsyncIterator[TranscribeResponse], reply: Reply) -> bytes:
+async def _stream(events: AsyncIterable[TranscribeResponse], reply: Reply) -> bytes:
     """Send events as the text is made; return the last ones."""
     async for event in events:
         match event.WhichOneof("payload"):

@@ -11,8 +11,9 @@ from aiohttp import web
 from openai import AsyncOpenAI
 
 from services.mesh.testing.waiting import until
-from tests.e2e.media.vendor import PNG, SPEECH, MediaVendor, refused, sound
+from tests.e2e.media.vendor import SPEECH, MediaVendor, refused, sound
 from tests.e2e.stack import Stack
+from tests.model.media.samples import PNG
 
 SPEAK = {"model": "tts-1", "input": "Tea?", "voice": "coral"}
 DRAW = {"model": "gpt-image-1", "prompt": "tea"}
@@ -64,7 +65,7 @@ async def test_a_vendors_refusal_is_typed_and_names_no_key(
     client: AsyncOpenAI, vendor: MediaVendor, status: int, raised: type[sdk.APIStatusError], code: str
 ) -> None:
     vendor.fails = answering(lambda: refused(status, "no: sk-vendor"))
-    calls = [
+    calls: list[Callable[[], Awaitable[object]]] = [
         lambda: client.audio.speech.create(**SPEAK),  # type: ignore[arg-type]
         lambda: client.audio.transcriptions.create(model="whisper-1", file=("a.wav", sound())),
         lambda: client.images.generate(model="gpt-image-1", prompt="tea"),

@@ -7,8 +7,10 @@ import openai as sdk
 import orjson
 import pytest
 from openai import AsyncOpenAI
+from openai.types import ModerationImageURLInputParam, ModerationTextInputParam
 
-from tests.e2e.media.vendor import PNG, SPEECH, TEXT, MediaVendor, sound
+from tests.e2e.media.vendor import SPEECH, TEXT, MediaVendor, sound
+from tests.model.media.samples import PNG
 
 
 async def test_a_sound_is_written_down(client: AsyncOpenAI, vendor: MediaVendor) -> None:
@@ -179,7 +181,10 @@ async def test_a_picture_is_judged_with_a_text(client: AsyncOpenAI, vendor: Medi
     url = f"data:image/png;base64,{b64encode(PNG).decode()}"
     answer = await client.moderations.create(
         model="omni-moderation-latest",
-        input=[{"type": "text", "text": "tea"}, {"type": "image_url", "image_url": {"url": url}}],
+        input=[
+            ModerationTextInputParam(type="text", text="tea"),
+            ModerationImageURLInputParam(type="image_url", image_url={"url": url}),
+        ],
     )
     assert [each.flagged for each in answer.results] == [False]
     assert vendor.last.body["input"][1] == {"type": "image_url", "image_url": {"url": url}}

@@ -2,8 +2,9 @@
 
 from base64 import b64encode
 
-from tests.e2e.media.vendor import PNG, TEXT, MediaVendor, sound
+from tests.e2e.media.vendor import TEXT, MediaVendor, sound
 from tests.e2e.stack import Stack
+from tests.model.media.samples import PNG
 
 ASKED = {"query": "green tea", "documents": ["a cup", "green tea leaves", {"text": "tea", "source": "x"}]}
 

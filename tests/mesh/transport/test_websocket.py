@@ -184,6 +184,8 @@ async def until_counted(application: Application, count: int) -> None:
 
 async def test_a_message_of_compressed_bytes_is_refused(server: str) -> None:
     async with connect(server, ping_interval=None) as connection:
+        assert connection.request is not None
+        assert connection.response is not None
         # The extension was offered.
         assert "permessage-deflate" in connection.request.headers["sec-websocket-extensions"]
         assert "sec-websocket-extensions" not in connection.response.headers

@@ -265,7 +265,7 @@ async def test_a_vendor_without_a_method_is_named() -> None:
         ("cohere", "/v2/rerank", ORDER),
         ("together", "/v1/rerank", ORDER),
         ("fireworks", "/v1/rerank", {"object": "list", "data": ORDER["results"]}),
-        ("llamacpp", "/v1/rerank", ORDER | {"usage": {"prompt_tokens": 7, "total_tokens": 7}}),
+        ("llamacpp", "/v1/rerank", {**ORDER, "usage": {"prompt_tokens": 7, "total_tokens": 7}}),
         ("sglang", "/v1/rerank", [{"index": 0, "score": 0.5, "document": "a"}, {"index": 1, "score": 0.75}]),
     ],
 )

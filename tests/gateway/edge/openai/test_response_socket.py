@@ -165,9 +165,9 @@ async def test_a_failed_continuation_ends_the_chain(client: Client, stand: Stand
     await client.turn(store=False)
     if "input" in wrong:
         stand.responses.script = [errors.InvalidArgument("no such call", reason="TOOL_CALL_NOT_FOUND")]
-    failed = await client.turn(**{"store": False, "previous_response_id": response_id(1)} | wrong)
+    failed = await client.turn(**dict[str, Any]({"store": False, "previous_response_id": response_id(1)} | wrong))
     assert (failed["type"], failed["status"]) == ("error", 400)
-    stand.responses.script = answered("Hello")
+    stand.responses.script = [*answered("Hello")]
     await client.turn("stale", store=False, previous_response_id=response_id(1))
     # The service is asked for it by its id, and does not know it.
     assert stand.responses.requests[-1].settings.previous_response_id == response_id(1)
@@ -180,7 +180,7 @@ async def test_a_response_that_fails_after_it_began_ends_the_chain_too(client: C
     failed = await client.turn("two", store=False, previous_response_id=response_id(1))
     # A turn has one end: no event `error` comes before it.
     assert (failed["type"], failed["response"]["error"]["message"]) == ("response.failed", "the model went away")
-    stand.responses.script = answered("Hello")
+    stand.responses.script = [*answered("Hello")]
     await client.turn("stale", store=False, previous_response_id=response_id(1))
     assert said(stand.responses.requests[-1]) == ["stale"]
 
