@@ -179,13 +179,11 @@ async def test_texts_are_judged(client: AsyncOpenAI, vendor: MediaVendor) -> Non
 
 async def test_a_picture_is_judged_with_a_text(client: AsyncOpenAI, vendor: MediaVendor) -> None:
     url = f"data:image/png;base64,{b64encode(PNG).decode()}"
-    answer = await client.moderations.create(
-        model="omni-moderation-latest",
-        input=[
-            ModerationTextInputParam(type="text", text="tea"),
-            ModerationImageURLInputParam(type="image_url", image_url={"url": url}),
-        ],
-    )
+    inputs: list[ModerationImageURLInputParam | ModerationTextInputParam] = [
+        {"type": "text", "text": "tea"},
+        {"type": "image_url", "image_url": {"url": url}},
+    ]
+    answer = await client.moderations.create(model="omni-moderation-latest", input=inputs)
     assert [each.flagged for each in answer.results] == [False]
     assert vendor.last.body["input"][1] == {"type": "image_url", "image_url": {"url": url}}
 
