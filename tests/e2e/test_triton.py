@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path
 
+import httpx
 import psutil
 import pytest
 
@@ -52,6 +53,11 @@ def _of(region: Path, processes: list[psutil.Process]) -> bool:
 def _family(pid: int) -> list[psutil.Process]:
     process = psutil.Process(pid)
     return [process, *process.children(recursive=True)]
+
+
+def _ports(process: psutil.Process) -> set[int]:
+    """The ports that a process listens on."""
+    return {each.laddr.port for each in process.net_connections("tcp") if each.status == psutil.CONN_LISTEN}
 
 
 async def _by_triton(stack: Stack) -> bool:
@@ -103,13 +109,16 @@ async def test_its_socket_is_for_this_user_only(stack: Stack) -> None:
     assert where is not None and where.startswith("unix:")
     folder = Path(where.removeprefix("unix:")).parent
     assert folder.stat().st_mode & 0o077 == 0
-    listening = {
-        each.laddr.port
-        for process in _family(stack.process("triton").pid)
-        for each in process.net_connections("tcp")
-        if each.status == psutil.CONN_LISTEN
-    }
-    assert not listening
+    server, *models = _family(stack.process("triton").pid)
+    # Programs of a stack may have inherited the socket of the part `llm`, on which none of them accepts.
+    llm = {part.port for part in stack.state.parts if part.name == "llm"}
+    assert not _ports(server) - llm
+    # llama.cpp has a port, which takes no request without a key.
+    async with httpx.AsyncClient(timeout=30.0) as client:
+        for port in (port for model in models for port in _ports(model) - llm):
+            body = {"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 1}
+            answer = await client.post(f"http://127.0.0.1:{port}/v1/chat/completions", json=body)
+            assert answer.status_code == 401
 
 
 async def test_everything_else_is_ready_without_it(

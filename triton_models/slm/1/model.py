@@ -6,6 +6,7 @@ a request `{"cancel": ID}` has named this one. An empty piece ends the answer.
 
 import json
 import os
+import secrets
 import subprocess
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -38,6 +39,8 @@ def _engine(folder: Path, parameters: dict[str, str]) -> Any:
     settings.cpuparams.n_threads = int(parameters["threads"]) or max(1, (os.cpu_count() or 2) - 1)
     settings.cpuparams_batch.n_threads = settings.cpuparams.n_threads
     settings.use_jinja = True
+    # It also serves HTTP on a port of 127.0.0.1, where nobody has this key.
+    settings.api_keys = [secrets.token_hex(32)]
     settings.verbosity = -1
     return xllamacpp.Server(settings)
 
