@@ -102,7 +102,7 @@ def _placed(path: Path, target: Path, size: int) -> bool:
         linked = False
         free = shutil.disk_usage(target.parent).free
         if free < size:
-            raise FailedPrecondition(
+            raise Unavailable(
                 f"a copy of {path.name} needs {size} bytes, and {free} are free in {target.parent}",
                 reason=reasons.STORAGE_FULL,
             ) from None

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import structlog
+from soma.errors.v1 import reasons
 
 from services.model.llm.engine import Engine, EngineError, EngineSettings
 from services.model.llm.files import ModelFile
@@ -15,7 +16,6 @@ from services.model.llm.memory import context_of, free_bytes, needed_bytes
 
 _log = structlog.get_logger("llm")
 
-TOO_LARGE, INVALID = "MODEL_TOO_LARGE", "MODEL_FILE_INVALID"
 _MIB = 1024 * 1024
 
 
@@ -91,13 +91,13 @@ class Loaded:
         try:
             facts = file.facts()
         except (NotGguf, OSError) as error:
-            raise Refused(500, f"{file.path.name} cannot be used: {error}", INVALID) from error
+            raise Refused(500, f"{file.path.name} cannot be used: {error}", reasons.MODEL_FILE_INVALID) from error
         require_fitting(file.name, facts, self._settings, self._free())
         try:
             return Engine(file.path, self._settings, context_of(facts, self._settings.context))
         except EngineError as error:
             why = f"{error.message} (architecture `{facts.architecture}`); the log of the part llm says why"
-            raise Refused(500, why, INVALID) from error
+            raise Refused(500, why, reasons.MODEL_FILE_INVALID) from error
 
 
 def require_fitting(name: str, facts: Facts, settings: EngineSettings, free: int) -> None:
@@ -112,5 +112,5 @@ def require_fitting(name: str, facts: Facts, settings: EngineSettings, free: int
             507,
             f"`{name}` needs about {needed // _MIB} MiB of memory with a context of "
             f"{settings.slots} x {context_of(facts, settings.context)} tokens, and {free // _MIB} MiB are free",
-            TOO_LARGE,
+            reasons.MODEL_TOO_LARGE,
         )
