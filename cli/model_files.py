@@ -12,7 +12,14 @@ from soma.errors.v1 import reasons
 from cli.data_dir import DataDir
 from cli.parts.part import Launch
 from cli.parts.process import run
-from services.mesh.call.errors import AlreadyExists, FailedPrecondition, InvalidArgument, MeshError, NotFound
+from services.mesh.call.errors import (
+    AlreadyExists,
+    FailedPrecondition,
+    InvalidArgument,
+    MeshError,
+    NotFound,
+    Unavailable,
+)
 from services.model.llm.files import FOLDER, Files, installed, name_of
 from services.model.llm.gguf import Facts, NotGguf, read
 from services.model.llm.loaded import Refused, require_fitting

@@ -7,7 +7,7 @@ import pytest
 
 from services.model.llm.engine import EngineSettings
 from services.model.llm.gguf import read
-from services.model.llm.loaded import TOO_LARGE, Refused, require_fitting
+from services.model.llm.loaded import Refused, require_fitting
 from services.model.llm.memory import context_of, free_bytes, needed_bytes
 from tests.model.llm.made import smollm2, sparse
 
@@ -29,7 +29,7 @@ def test_a_file_larger_than_the_free_memory_is_refused(tmp_path: Path) -> None:
     assert facts.size > 1 << 42
     with pytest.raises(Refused, match=r"`huge` needs about 4\d+ MiB of memory .* and 1000 MiB are free") as refused:
         require_fitting("huge", facts, EngineSettings(), 1000 * MIB)
-    assert (refused.value.status, refused.value.reason) == (507, TOO_LARGE)
+    assert (refused.value.status, refused.value.reason) == (507, "MODEL_TOO_LARGE")
     require_fitting("small", read(smollm2()), EngineSettings(), 1000 * MIB)
 
 
