@@ -7,7 +7,6 @@ in the socket, so none is refused.
 
 import asyncio
 import json
-import os
 import socket
 import sys
 from contextlib import suppress
@@ -96,7 +95,6 @@ class Llm(Located):
             listener.bind(("127.0.0.1", 0))
             listener.listen(min(_BACKLOG, socket.SOMAXCONN))
             listener.setblocking(False)
-            os.set_inheritable(listener.fileno(), True)
             self._listener = listener
             self.port = int(listener.getsockname()[1])
             self.where = f"127.0.0.1:{self.port}"
