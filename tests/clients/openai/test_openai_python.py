@@ -83,6 +83,8 @@ async def test_parallel_tool_calls_are_answered_and_the_model_continues(client: 
     assert last.choices[0].message.content == "I heard: call_1 is sunny. call_2 is sunny. "
 
 
+# The client warns of its own `parsed` when it sends the message back.
+@pytest.mark.filterwarnings("ignore:Pydantic serializer warnings")
 async def test_the_stream_helper_accumulates_text_tools_and_a_parsed_answer(client: AsyncOpenAI) -> None:
     async with client.chat.completions.stream(model=MODEL, messages=HI) as stream:
         deltas = [event.delta async for event in stream if event.type == "content.delta"]
@@ -99,6 +101,8 @@ async def test_the_stream_helper_accumulates_text_tools_and_a_parsed_answer(clie
     assert done == ROME_AND_OSLO
 
 
+# The client warns of its own `parsed` when it sends the message back.
+@pytest.mark.filterwarnings("ignore:Pydantic serializer warnings")
 async def test_a_structured_answer_is_parsed(client: AsyncOpenAI) -> None:
     chat = await client.chat.completions.parse(model=MODEL, messages=HI, response_format=Person)
     assert chat.choices[0].message.parsed == ADA
