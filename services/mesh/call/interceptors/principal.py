@@ -13,6 +13,7 @@ from services.mesh.call.authenticator import Authenticator
 from services.mesh.call.call import Call
 from services.mesh.call.hooks import Enter, Hooks, Interceptor
 from services.mesh.call.method import Access, Method
+from services.mesh.call.principal import PASSWORD_CHANGE, Principal
 from services.mesh.call.token import METADATA_KEY, Signer
 
 
@@ -28,7 +29,7 @@ def principal(authenticator: Authenticator, signer: Signer) -> Interceptor:
 def _entry(rpc: Method, authenticator: Authenticator, signer: Signer) -> Enter | None:
     if rpc.access is Access.OPEN:
         return None
-    internal, grants = rpc.access is Access.INTERNAL, rpc.grants
+    internal, any_principal, grants = rpc.access is Access.INTERNAL, rpc.access is Access.AUTHENTICATED, rpc.grants
 
     def enter(call: Call) -> Awaitable[None] | None:
         if call.local:
@@ -54,10 +55,18 @@ def _entry(rpc: Method, authenticator: Authenticator, signer: Signer) -> Enter |
     def check(call: Call) -> None:
         if call.principal is None:
             raise errors.Unauthenticated(f"{rpc.path} needs a principal")
-        if call.principal.scopes.isdisjoint(grants):
-            raise errors.PermissionDenied(f"{rpc.path} needs the scope {rpc.scope}", metadata={"scope": rpc.scope})
+        if not any_principal and call.principal.scopes.isdisjoint(grants):
+            raise _refused(rpc, call.principal)
 
     return enter
+
+
+def _refused(rpc: Method, caller: Principal) -> errors.PermissionDenied:
+    if PASSWORD_CHANGE in caller.roles:
+        return errors.PermissionDenied(
+            "change your password first: POST /v1/auth/password, or soma login", reason=reasons.PASSWORD_CHANGE_REQUIRED
+        )
+    return errors.PermissionDenied(f"{rpc.path} needs the scope {rpc.scope}", metadata={"scope": rpc.scope})
 
 
 def _text(call: Call, key: str) -> str | None:
