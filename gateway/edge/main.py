@@ -49,9 +49,9 @@ async def build(mesh: Mesh, settings: EdgeSettings, _stack: AsyncExitStack) -> S
     )
     sockets = LogSockets(mesh.authenticator, Tails(LogServiceStub(orchestrator)), mesh.redis, settings)
     tracing = RequestTracing(mesh.spans, mesh.settings.trace_sample_ratio)
-    openai_app = Application(mesh.authenticator, tracing, api.routes, openai.CONVENTIONS)
+    openai_app = Application(mesh.authenticator, mesh.limiter, tracing, api.routes, openai.CONVENTIONS)
     # A plain HTTP request to the path of the WebSocket is answered in the shape that clients of the edge know.
-    logs_app = Application(mesh.authenticator, tracing, logs.ROUTES, openai.CONVENTIONS)
+    logs_app = Application(mesh.authenticator, mesh.limiter, tracing, logs.ROUTES, openai.CONVENTIONS)
     return Service(
         surfaces=(
             openai.surface(api, openai_app, settings.body_limit_bytes),

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from starlette.types import Send
 
 from gateway.edge.error_response import ErrorResponse
+from services.mesh.call.authenticator import Spent
 from services.mesh.call.errors import MeshError
 
 REQUEST_ID = re.compile(rb"[\x21-\x7e]{1,128}")
@@ -20,13 +21,14 @@ FailureEvent = Callable[[MeshError], bytes]
 class Reply:
     """Sends one answer; `status` is 0 until it begins, and the header `elapsed` has the milliseconds until then."""
 
-    __slots__ = ("_elapsed", "_failure_event", "_send", "_started_at", "request_id", "status")
+    __slots__ = ("_elapsed", "_failure_event", "_limits", "_send", "_started_at", "request_id", "status")
 
     def __init__(self, send: Send, request_id: bytes | None, elapsed: bytes) -> None:
         self._send = send
         self._elapsed = elapsed
         self._started_at = time.perf_counter()
         self._failure_event: FailureEvent | None = None
+        self._limits: list[tuple[bytes, bytes]] = []
         self.status = 0
         # The id of the gateway is kept, so that its access log, this process's log and the client name the same id.
         known = request_id is not None and REQUEST_ID.fullmatch(request_id)
@@ -36,6 +38,14 @@ class Reply:
     def seconds(self) -> float:
         """Seconds since the request arrived."""
         return time.perf_counter() - self._started_at
+
+    def limited(self, spent: Spent) -> None:
+        """Say in the headers of the answer what the caller has left of its rate limit."""
+        self._limits = [
+            (b"x-ratelimit-limit-requests", b"%d" % spent.limit),
+            (b"x-ratelimit-remaining-requests", b"%d" % spent.left),
+            (b"x-ratelimit-reset-requests", b"%.3fs" % spent.reset_seconds),
+        ]
 
     async def json(self, status: int, body: bytes, headers: Iterable[tuple[bytes, bytes]] = ()) -> None:
         """Send a whole JSON answer."""
@@ -68,6 +78,7 @@ class Reply:
             (b"content-type", content_type),
             (b"x-request-id", self.request_id),
             (self._elapsed, b"%d" % (self.seconds * 1000)),
+            *self._limits,
             *headers,
         ]
         await self._send({"type": "http.response.start", "status": status, "headers": named})

@@ -9,7 +9,7 @@ from soma.identity.v1.user_service_pb2 import User
 from services.identity.passwords import Passwords
 from services.identity.roles import ADMIN
 from services.identity.store.tenants import TenantStore
-from services.identity.tenants import OPERATOR
+from services.mesh.call.principal import OPERATOR
 from services.mesh.process.keys import ensure_key
 
 log = structlog.get_logger("identity")

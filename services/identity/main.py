@@ -12,7 +12,6 @@ from soma.identity.v1.user_service_pb2_grpc import add_UserServiceServicer_to_se
 
 from services.identity.access_token import AccessTokens
 from services.identity.accounts import Accounts
-from services.identity.attempts import Attempts
 from services.identity.authentication import Authentication
 from services.identity.first_start import ensure_operator
 from services.identity.key_ring import KeyRing
@@ -25,6 +24,7 @@ from services.identity.sessions import Sessions
 from services.identity.settings import IdentitySettings
 from services.identity.signing_keys import KeyWrap
 from services.identity.store.accounts import AccountStore
+from services.identity.store.attempts import Attempts
 from services.identity.store.credentials import CredentialStore
 from services.identity.store.keys import SigningKeyStore
 from services.identity.store.people import PeopleStore

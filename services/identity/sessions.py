@@ -12,16 +12,15 @@ from soma.identity.v1.tenant_service_pb2 import Tenant
 from soma.identity.v1.user_service_pb2 import User
 
 from services.identity.access_token import AccessTokens
-from services.identity.attempts import Attempts
 from services.identity.passwords import Passwords
+from services.identity.store.attempts import Attempts
 from services.identity.store.people import PeopleStore
 from services.identity.store.sessions import Refusal, SessionStore
 from services.mesh.call import errors
-from services.mesh.call.principal import Principal
+from services.mesh.call.principal import OPERATOR, Principal
 
 log = structlog.get_logger("identity")
 
-DEFAULT_TENANT = "default"
 BEARER = "Bearer"
 
 
@@ -53,7 +52,7 @@ class Sessions:
             Unauthenticated: the name or the password is wrong, or the user or the tenant may not log in.
             ResourceExhausted: there were too many attempts.
         """
-        tenant_id, name = request.tenant_id or DEFAULT_TENANT, request.username
+        tenant_id, name = request.tenant_id or OPERATOR, request.username
         await self._attempts.begin(tenant_id, name)
         person = await self._people.login(tenant_id, name)
         right = await self._passwords.matches(request.password, person.password if person is not None else None)

@@ -14,9 +14,8 @@ from services.identity.roles import ADMIN, BUILT_IN, DESCRIPTIONS, require_held
 from services.identity.store.tenants import TenantStore
 from services.mesh.call import errors, page_token
 from services.mesh.call.field_mask import updated
-from services.mesh.call.principal import Principal
+from services.mesh.call.principal import OPERATOR, Principal
 
-OPERATOR = "default"
 PAGE_SIZE = 50
 _CHANGEABLE = frozenset({"title", "state", "tier"})
 

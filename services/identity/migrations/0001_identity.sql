@@ -97,7 +97,7 @@ CREATE TABLE identity.revocation (
     create_time timestamptz NOT NULL DEFAULT now()
 );
 CREATE TABLE identity.revocation_counter (
-    only boolean PRIMARY KEY DEFAULT true CHECK (only),
+    one boolean PRIMARY KEY DEFAULT true CHECK (one),
     sequence bigint NOT NULL
 );
 INSERT INTO identity.revocation_counter (sequence) VALUES (0);

@@ -29,9 +29,9 @@ class ApiKey:
         return hashlib.sha256(self.text.encode()).digest()
 
 
-def make() -> ApiKey:
-    """A new random key."""
-    key_id = _random(_ID_LENGTH)
+def make(key_id: str = "") -> ApiKey:
+    """A new random key, with a random id unless one is given."""
+    key_id = key_id or _random(_ID_LENGTH)
     body = f"{PREFIX}{key_id}_{_random(_SECRET_LENGTH)}"
     return ApiKey(body + _checksum(body), key_id)
 

@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+# The tenant that operates the mesh: it manages the other tenants and sees what concerns all of them.
+OPERATOR = "default"
 # The only role of a person who has to change the password first, and has no scopes until then.
 PASSWORD_CHANGE = "password-change"
 

@@ -4,7 +4,6 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping
 from contextvars import Context
-from dataclasses import dataclass
 from math import ceil
 
 import structlog
@@ -13,6 +12,7 @@ from prometheus_client import Gauge
 from soma.errors.v1 import reasons
 
 from services.mesh.call import errors
+from services.mesh.call.authenticator import Spent
 from services.mesh.call.principal import Principal
 from services.mesh.limits.counter import Counted, Counter, LocalCounters, SharedCounters
 from services.mesh.limits.settings import Tier
@@ -24,21 +24,6 @@ _REFUSED = Metric("soma_rate_limited_total", "Requests that were refused by a ra
 # A request waits no longer for the shared count, and after a failure the shared count is left alone for a while.
 SHARED_SECONDS = 0.25
 AWAY_SECONDS = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class Spent:
-    """What a caller has left after a request.
-
-    Attributes:
-        limit: requests that it may make in a minute.
-        left: requests that it may make now.
-        reset_seconds: seconds until it may make more than `left`.
-    """
-
-    limit: int
-    left: int
-    reset_seconds: float
 
 
 class _Batch:

@@ -9,7 +9,7 @@ from collections.abc import Awaitable
 from soma.errors.v1 import reasons
 
 from services.mesh.call import errors
-from services.mesh.call.authenticator import Authenticator
+from services.mesh.call.authenticator import Authenticator, Limiter
 from services.mesh.call.call import Call
 from services.mesh.call.hooks import Enter, Hooks, Interceptor
 from services.mesh.call.method import Access, Method
@@ -17,18 +17,19 @@ from services.mesh.call.principal import PASSWORD_CHANGE, Principal
 from services.mesh.call.token import METADATA_KEY, Signer
 
 
-def principal(authenticator: Authenticator, signer: Signer) -> Interceptor:
-    """Interceptor over one authenticator for outside and one signer for inside."""
+def principal(authenticator: Authenticator, limiter: Limiter, signer: Signer) -> Interceptor:
+    """Interceptor over an authenticator and a limiter for outside, and a signer for inside."""
 
     def bind(rpc: Method) -> Hooks:
-        return Hooks(enter=_entry(rpc, authenticator, signer))
+        return Hooks(enter=_entry(rpc, authenticator, limiter, signer))
 
     return bind
 
 
-def _entry(rpc: Method, authenticator: Authenticator, signer: Signer) -> Enter | None:
+def _entry(rpc: Method, authenticator: Authenticator, limiter: Limiter, signer: Signer) -> Enter | None:
     if rpc.access is Access.OPEN:
         return None
+    kind = rpc.scope.partition(":")[0] or "account"
     internal, any_principal, grants = rpc.access is Access.INTERNAL, rpc.access is Access.AUTHENTICATED, rpc.grants
 
     def enter(call: Call) -> Awaitable[None] | None:
@@ -51,6 +52,7 @@ def _entry(rpc: Method, authenticator: Authenticator, signer: Signer) -> Enter |
     async def outside(call: Call, authorization: str | None, api_key: str | None) -> None:
         call.principal = await authenticator.authenticate(authorization, api_key)
         check(call)
+        call.spent = await limiter.spend(call.principal, kind)
 
     def check(call: Call) -> None:
         if call.principal is None:
