@@ -162,9 +162,7 @@ async def test_accounts_are_listed_newest_first_over_pages(identity: Identity) -
         await identity.account(name, "read:*")
     found, token = [], ""
     while True:
-        page = await identity.accounts.ListServiceAccounts(
-            pb.ListServiceAccountsRequest(page_size=2, page_token=token)
-        )
+        page = await identity.accounts.ListServiceAccounts(pb.ListServiceAccountsRequest(page_size=2, page_token=token))
         found += [account.name for account in page.service_accounts]
         token = page.next_page_token
         if not token:

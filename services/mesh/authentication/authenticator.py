@@ -64,7 +64,7 @@ class CachedAuthenticator:
         kept = self._cache.get(key)
         if kept is None:
             return await asyncio.shield(self._ask(key, given))
-        if kept.fresh_until <= asyncio.get_running_loop().time():
+        if self._cache.is_old(kept):
             self._ask(key, given)
         return kept.principal
 

@@ -51,6 +51,10 @@ class PrincipalCache:
             return None
         return kept
 
+    def is_old(self, kept: Kept) -> bool:
+        """Whether a principal that is kept is to be asked for again."""
+        return kept.fresh_until <= self._now()
+
     def put(self, key: bytes, principal: Principal, lasts: float | None, sequence: int) -> None:
         """Keep a principal that identity found.
 
