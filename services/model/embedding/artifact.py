@@ -1,6 +1,8 @@
 """The graph on disk. One process builds it, once for each version of the weights; others see only a complete graph."""
 
 import fcntl
+import hashlib
+import platform
 import shutil
 import subprocess
 import sys
@@ -17,7 +19,7 @@ from services.mesh.call.errors import FailedPrecondition
 from services.model.embedding.weights import Weights
 
 # Increased when the output of the builder changes.
-BUILDER_VERSION = 2
+BUILDER_VERSION = 3
 BUILD_SECONDS = 300
 
 log = structlog.get_logger()
@@ -48,7 +50,7 @@ def prepared(weights: Weights, precision: Precision, directory: Path) -> Artifac
     Raises:
         FailedPrecondition: the graph cannot be built; reason EMBEDDING_BUILD_FAILED.
     """
-    artifact = Artifact(directory / f"{precision}-{BUILDER_VERSION}-{weights.digest()[:16]}")
+    artifact = Artifact(directory / f"{precision}-{BUILDER_VERSION}-{weights.digest()[:16]}-{_processor()}")
     if artifact.directory.is_dir():
         return artifact
     try:
@@ -59,6 +61,16 @@ def prepared(weights: Weights, precision: Precision, directory: Path) -> Artifac
     except (OSError, subprocess.TimeoutExpired) as error:
         raise _failed(str(error)) from error
     return artifact
+
+
+def _processor() -> str:
+    """A digest of what the processor can do: a graph that is exact on one may be inexact on another."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text("utf-8", "replace").splitlines()
+    except OSError:
+        lines = []
+    features = next((line for line in lines if line.startswith(("flags", "Features"))), platform.processor())
+    return hashlib.sha256(features.encode()).hexdigest()[:8]
 
 
 def _build(weights: Weights, precision: Precision, artifact: Artifact) -> None:

@@ -25,8 +25,8 @@ LEAST_COSINE = 0.99
 def build(weights: Path, tokenizer: Path, output: Path, precision: str) -> None:
     """Write the graph to `output`.
 
-    Raises:
-        ArithmeticError: on this processor, int8 vectors have a cosine below 0.99 with float32 vectors.
+    With `int8` it is the first of these whose vectors have a cosine of at least 0.99 with those of float32 on this
+    processor: signed weights, unsigned weights, float32.
     """
     tensors: Tensors = load_file(weights)
     linear = FloatLinear()
@@ -40,12 +40,13 @@ def build(weights: Path, tokenizer: Path, output: Path, precision: str) -> None:
     # The inputs of these layers come from layer normalisation, whose output has outliers in the same few channels.
     inputs = {layer: x for layer, x in linear.inputs.items() if layer.endswith((".self", ".intermediate.dense"))}
     expected, activations = _observe(exact, inputs, pieces, texts)
-    quantized = encoder(tensors, RowLinear(activations))
-    got, _ = _observe(quantized, {}, pieces, texts)
-    cosine = float((got * expected).sum(axis=1).min())
-    if cosine < LEAST_COSINE:
-        raise ArithmeticError(f"int8 reaches only cosine {cosine:.4f} on this processor; set the precision to fp32")
-    onnx.save(quantized, output)
+    for unsigned in (False, True):
+        quantized = encoder(tensors, RowLinear(activations, unsigned=unsigned))
+        got, _ = _observe(quantized, {}, pieces, texts)
+        if float((got * expected).sum(axis=1).min()) >= LEAST_COSINE:
+            onnx.save(quantized, output)
+            return
+    onnx.save(exact, output)
 
 
 def _observe(
@@ -69,7 +70,4 @@ def _observe(
 
 if __name__ == "__main__":
     source, pieces_file, target, how = sys.argv[1:]
-    try:
-        build(Path(source), Path(pieces_file), Path(target), how)
-    except ArithmeticError as error:
-        sys.exit(str(error))
+    build(Path(source), Path(pieces_file), Path(target), how)

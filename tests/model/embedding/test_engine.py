@@ -6,9 +6,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from onnx import TensorProto, helper
 
 from services.model.embedding.artifact import Artifact, Precision
 from services.model.embedding.engine import RUN_TOKENS, Engine, runs
+from services.model.embedding.linear import RowLinear
+from services.model.embedding.nodes import Nodes
+from services.model.embedding.session import open_session
 from tests.model.embedding.conftest import Reference
 
 Build = Callable[[Precision], Artifact]
@@ -72,3 +76,18 @@ def test_runs_hold_every_row_once_of_one_length_within_the_limit(lengths: list[i
     for group in groups:
         (length,) = {lengths[index] for index in group}
         assert len(group) == 1 or length * len(group) <= RUN_TOKENS
+
+
+@pytest.mark.parametrize("unsigned", [False, True])
+def test_the_products_of_both_kinds_of_weights_are_close_to_the_exact_ones(unsigned: bool) -> None:
+    random = np.random.default_rng(7)
+    weight = random.normal(size=(384, 16)).astype(np.float32)
+    x = random.normal(size=(5, 384)).astype(np.float32)
+    nodes = Nodes()
+    [product] = RowLinear({}, unsigned=unsigned)(nodes, "x", "layer", weight)
+    nodes.rename(product, "y")
+    value = [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in ("x", "y")]
+    model = nodes.model(value[:1], value[1:])
+    [found] = open_session(model.SerializeToString()).run(None, {"x": x})
+    expected = x @ weight
+    assert np.abs(found - expected).max() < 0.03 * np.abs(expected).max()
