@@ -65,7 +65,7 @@ def require_strong(password: str, username: str) -> None:
     reduced = password.lower()
     for word in (username.lower(), *_WEAK):
         reduced = reduced.replace(word, "") if word else reduced
-    if len(password) < SHORTEST or len(set(password)) < SHORTEST // 2 or len(reduced) < SHORTEST // 2:
+    if len(password) < SHORTEST or len(set(password)) < SHORTEST // 2 or len(reduced) < SHORTEST - 4:
         raise errors.InvalidArgument(
             f"a password has at least {SHORTEST} characters, not all alike, and is more than the username or a common "
             "word",
