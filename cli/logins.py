@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 from soma.identity.v1 import auth_service_pb2 as pb
@@ -90,9 +90,9 @@ class Logins:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
 
-    def _read(self) -> dict[str, dict[str, str]]:
+    def _read(self) -> dict[str, dict[str, Any]]:
         try:
-            found: dict[str, dict[str, str]] = json.loads(self._path.read_text("utf-8"))
+            found: dict[str, dict[str, Any]] = json.loads(self._path.read_text("utf-8"))
         except FileNotFoundError:
             return {}
         except (OSError, ValueError) as error:
@@ -101,7 +101,7 @@ class Logins:
             ) from error
         return found
 
-    def _write(self, logins: dict[str, dict[str, str]]) -> None:
+    def _write(self, logins: dict[str, dict[str, Any]]) -> None:
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         new = self._path.with_suffix(".new")
         with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:

@@ -8,6 +8,7 @@ from cli.commands.options import DataDirOption, KeyOption, UrlOption, directory,
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+    from pathlib import Path
 
     from soma.identity.v1 import service_account_service_pb2 as pb
     from soma.identity.v1.service_account_service_pb2_grpc import ServiceAccountServiceAsyncStub
@@ -46,7 +47,7 @@ def show(context: typer.Context, data_dir: DataDirOption = None, url: UrlOption 
             request.page_token = page.next_page_token
         typer.echo("\n".join(aligned(rows)))
 
-    _with_stub(data_dir, url, key, run)
+    _run(data_dir, url, key, run)
 
 
 @keys.command()
@@ -69,7 +70,7 @@ def create(
         typer.echo(f"{name} is {made.service_account_id}; this is its key:", err=True)
         typer.echo(made.api_key)
 
-    _with_stub(data_dir, url, key, run)
+    _run(data_dir, url, key, run)
 
 
 @keys.command()
@@ -94,7 +95,7 @@ def rotate(
         made = await stub.RotateServiceAccountKey(request, metadata=endpoint.metadata, timeout=CALL_SECONDS)
         typer.echo(made.api_key)
 
-    _with_stub(data_dir, url, key, run)
+    _run(data_dir, url, key, run)
 
 
 @keys.command()
@@ -119,23 +120,21 @@ def revoke(
             await stub.RevokeServiceAccount(every, metadata=metadata, timeout=CALL_SECONDS)
         typer.echo(f"{key_id or account} is revoked")
 
-    _with_stub(data_dir, url, key, run)
+    _run(data_dir, url, key, run)
 
 
-def _with_stub(data_dir: "DataDirOption", url: str | None, key: str | None, action: "Action") -> None:
-    import asyncio
+def _run(data_dir: "Path | None", url: str | None, key: str | None, action: "Action") -> None:
+    from soma.identity.v1.service_account_service_pb2_grpc import ServiceAccountServiceStub
 
+    from cli.calling import with_stub
     from cli.endpoint import find_endpoint
 
     endpoint = find_endpoint(directory(data_dir), url, key)
 
-    async def run() -> None:
-        from soma.identity.v1.service_account_service_pb2_grpc import ServiceAccountServiceStub
+    async def run(stub: "ServiceAccountServiceAsyncStub") -> None:
+        await action(stub, endpoint)
 
-        async with endpoint.channel() as channel:
-            await action(ServiceAccountServiceStub(channel), endpoint)
-
-    asyncio.run(run())
+    with_stub(endpoint, ServiceAccountServiceStub, run)
 
 
 def _rows(account: "pb.ServiceAccount") -> "list[tuple[str, ...]]":

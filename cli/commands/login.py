@@ -8,6 +8,7 @@ import typer
 from cli.commands.options import DataDirOption, UrlOption, directory
 
 if TYPE_CHECKING:
+    import grpc
     from soma.identity.v1.auth_service_pb2_grpc import AuthServiceAsyncStub
     from soma.identity.v1.user_service_pb2_grpc import UserServiceAsyncStub
 
@@ -69,7 +70,7 @@ async def _login(endpoint: "Endpoint", username: str, tenant: str) -> None:
     typer.echo(f"logged in to {endpoint.url} as {username} of the tenant {answer.tenant_id}")
 
 
-async def _change(channel: object, token: str, password: str) -> None:
+async def _change(channel: "grpc.aio.Channel", token: str, password: str) -> None:
     from soma.identity.v1 import user_service_pb2 as pb
     from soma.identity.v1.user_service_pb2_grpc import UserServiceStub
 

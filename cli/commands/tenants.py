@@ -8,6 +8,7 @@ from cli.commands.options import DataDirOption, KeyOption, UrlOption, directory,
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+    from pathlib import Path
 
     from soma.identity.v1.tenant_service_pb2_grpc import TenantServiceAsyncStub
 
@@ -46,7 +47,7 @@ def show(context: typer.Context, data_dir: DataDirOption = None, url: UrlOption 
             request.page_token = page.next_page_token
         typer.echo("\n".join(aligned(rows)))
 
-    _with_stub(data_dir, url, key, run)
+    _run(data_dir, url, key, run)
 
 
 @tenants.command()
@@ -69,7 +70,7 @@ def create(
         typer.echo(f"soma login --tenant {tenant} --username {made.admin_username}, with this password:", err=True)
         typer.echo(made.admin_password)
 
-    _with_stub(data_dir, url, key, run)
+    _run(data_dir, url, key, run)
 
 
 @tenants.command()
@@ -77,7 +78,7 @@ def suspend(
     tenant: TenantArgument, data_dir: DataDirOption = None, url: UrlOption = None, key: KeyOption = None
 ) -> None:
     """Refuse all credentials of a tenant, and keep its data."""
-    _with_stub(data_dir, url, key, _state_set(tenant, suspended=True))
+    _run(data_dir, url, key, _state_set(tenant, suspended=True))
 
 
 @tenants.command()
@@ -85,7 +86,7 @@ def resume(
     tenant: TenantArgument, data_dir: DataDirOption = None, url: UrlOption = None, key: KeyOption = None
 ) -> None:
     """Accept the credentials of a suspended tenant again."""
-    _with_stub(data_dir, url, key, _state_set(tenant, suspended=False))
+    _run(data_dir, url, key, _state_set(tenant, suspended=False))
 
 
 def _state_set(tenant: str, *, suspended: bool) -> "Action":
@@ -100,17 +101,15 @@ def _state_set(tenant: str, *, suspended: bool) -> "Action":
     return run
 
 
-def _with_stub(data_dir: "DataDirOption", url: str | None, key: str | None, action: "Action") -> None:
-    import asyncio
+def _run(data_dir: "Path | None", url: str | None, key: str | None, action: "Action") -> None:
+    from soma.identity.v1.tenant_service_pb2_grpc import TenantServiceStub
 
+    from cli.calling import with_stub
     from cli.endpoint import find_endpoint
 
     endpoint = find_endpoint(directory(data_dir), url, key)
 
-    async def run() -> None:
-        from soma.identity.v1.tenant_service_pb2_grpc import TenantServiceStub
+    async def run(stub: "TenantServiceAsyncStub") -> None:
+        await action(stub, endpoint)
 
-        async with endpoint.channel() as channel:
-            await action(TenantServiceStub(channel), endpoint)
-
-    asyncio.run(run())
+    with_stub(endpoint, TenantServiceStub, run)

@@ -13,7 +13,7 @@ def up(
         bool,
         typer.Option(
             "--dev",
-            help="Development stack: its own commands and examples need no login, by a key in the data directory.",
+            help="Development stack: a key in the data directory needs no login.",
         ),
     ] = False,
     data_dir: DataDirOption = None,

@@ -10,11 +10,18 @@ from services.identity.passwords import Passwords
 from services.identity.roles import ADMIN
 from services.identity.store.tenants import TenantStore
 from services.mesh.call.principal import OPERATOR
-from services.mesh.process.keys import ensure_key
+from services.mesh.process.keys import ensure_key, read_key_if_any
 
 log = structlog.get_logger("identity")
 
 PASSWORD_FILE = "admin.password"
+
+
+def forget_password(password: str, data_dir: Path) -> None:
+    """Delete the file with the administrator's first password, if this was it and it has been changed."""
+    path = data_dir / PASSWORD_FILE
+    if read_key_if_any(path) == password:
+        path.unlink(missing_ok=True)
 
 
 async def ensure_operator(tenants: TenantStore, passwords: Passwords, data_dir: Path) -> None:

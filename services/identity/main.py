@@ -82,7 +82,7 @@ async def build(mesh: Mesh, settings: IdentitySettings, stack: AsyncExitStack) -
         servicers=(
             (add_AuthServiceServicer_to_server, AuthService(authentication, sessions, revocations, ring.keys)),
             (add_ServiceAccountServiceServicer_to_server, ServiceAccountService(accounts)),
-            (add_UserServiceServicer_to_server, UserService(people)),
+            (add_UserServiceServicer_to_server, UserService(people, mesh.data_dir)),
             (add_TenantServiceServicer_to_server, TenantService(tenants)),
             (add_RoleServiceServicer_to_server, RoleService(tenants)),
         ),

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator, Callable, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 
 from soma.identity.v1 import (
     auth_service_pb2,
@@ -18,6 +19,7 @@ from soma.identity.v1 import (
 
 from services.identity.accounts import Accounts
 from services.identity.authentication import Authentication
+from services.identity.first_start import forget_password
 from services.identity.people import People
 from services.identity.revocations import Revocations
 from services.identity.sessions import Sessions
@@ -137,8 +139,9 @@ class ServiceAccountService(service_account_service_pb2_grpc.ServiceAccountServi
 class UserService(user_service_pb2_grpc.UserServiceServicer):
     """Makes and changes the users of the caller's tenant."""
 
-    def __init__(self, people: People) -> None:
+    def __init__(self, people: People, data_dir: Path) -> None:
         self._people = people
+        self._data_dir = data_dir
 
     async def CreateUser(
         self, request: user_service_pb2.CreateUserRequest, context: Context
@@ -176,6 +179,7 @@ class UserService(user_service_pb2_grpc.UserServiceServicer):
         self, request: user_service_pb2.ChangePasswordRequest, context: Context
     ) -> user_service_pb2.ChangePasswordResponse:
         await self._people.change_password(principal(), request)
+        forget_password(request.current_password, self._data_dir)
         return user_service_pb2.ChangePasswordResponse()
 
 

@@ -31,6 +31,7 @@ async def test_the_first_start_makes_an_administrator_who_has_to_change_the_pass
             users.ChangePasswordRequest(current_password=password, new_password=PASSWORD)
         )
     assert (await identity.who(first.access_token)).scopes == {"*"}
+    assert not (identity.data_dir / "admin.password").exists()
     assert (await refused(identity.auth.Login(pb.LoginRequest(username="admin", password=password)))).reason == (
         "LOGIN_REFUSED"
     )
