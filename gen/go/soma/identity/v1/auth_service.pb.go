@@ -1216,13 +1216,13 @@ const file_soma_identity_v1_auth_service_proto_rawDesc = "" +
 	"revocation\x121\n" +
 	"\x05error\x18\x04 \x01(\v2\x19.soma.mesh.v1.StreamErrorH\x00R\x05error\x127\n" +
 	"\theartbeat\x18\x05 \x01(\v2\x17.soma.mesh.v1.HeartbeatH\x00R\theartbeatB\t\n" +
-	"\apayload2\x98\x06\n" +
+	"\apayload2\xa1\x06\n" +
 	"\vAuthService\x12i\n" +
 	"\x05Login\x12\x1e.soma.identity.v1.LoginRequest\x1a\x1f.soma.identity.v1.LoginResponse\"\x1f\x8a\xe7\x18\x02\x10\x01\x82\xd3\xe4\x93\x02\x13:\x01*\"\x0e/v1/auth/login\x12q\n" +
-	"\aRefresh\x12 .soma.identity.v1.RefreshRequest\x1a!.soma.identity.v1.RefreshResponse\"!\x8a\xe7\x18\x02\x10\x01\x82\xd3\xe4\x93\x02\x15:\x01*\"\x10/v1/auth/refresh\x12j\n" +
-	"\x06Verify\x12\x1f.soma.identity.v1.VerifyRequest\x1a .soma.identity.v1.VerifyResponse\"\x1d\x8a\xe7\x18\x02 \x01\x82\xd3\xe4\x93\x02\x11\x12\x0f/v1/auth/verify\x12m\n" +
-	"\x06Logout\x12\x1f.soma.identity.v1.LogoutRequest\x1a .soma.identity.v1.LogoutResponse\" \x8a\xe7\x18\x02 \x01\x82\xd3\xe4\x93\x02\x14:\x01*\"\x0f/v1/auth/logout\x12t\n" +
-	"\aGetJwks\x12 .soma.identity.v1.GetJwksRequest\x1a!.soma.identity.v1.GetJwksResponse\"$\x8a\xe7\x18\x02\x10\x01\x82\xd3\xe4\x93\x02\x18\x12\x16/.well-known/jwks.json\x12e\n" +
+	"\aRefresh\x12 .soma.identity.v1.RefreshRequest\x1a!.soma.identity.v1.RefreshResponse\"!\x8a\xe7\x18\x02\x10\x01\x82\xd3\xe4\x93\x02\x15:\x01*\"\x10/v1/auth/refresh\x12m\n" +
+	"\x06Verify\x12\x1f.soma.identity.v1.VerifyRequest\x1a .soma.identity.v1.VerifyResponse\" \x8a\xe7\x18\x02 \x01\x82\xd3\xe4\x93\x02\x11\x12\x0f/v1/auth/verify\x90\x02\x01\x12p\n" +
+	"\x06Logout\x12\x1f.soma.identity.v1.LogoutRequest\x1a .soma.identity.v1.LogoutResponse\"#\x8a\xe7\x18\x02 \x01\x82\xd3\xe4\x93\x02\x14:\x01*\"\x0f/v1/auth/logout\x90\x02\x02\x12w\n" +
+	"\aGetJwks\x12 .soma.identity.v1.GetJwksRequest\x1a!.soma.identity.v1.GetJwksResponse\"'\x8a\xe7\x18\x02\x10\x01\x82\xd3\xe4\x93\x02\x18\x12\x16/.well-known/jwks.json\x90\x02\x01\x12e\n" +
 	"\fAuthenticate\x12%.soma.identity.v1.AuthenticateRequest\x1a&.soma.identity.v1.AuthenticateResponse\"\x06\x8a\xe7\x18\x02\x18\x01\x12s\n" +
 	"\x10WatchRevocations\x12).soma.identity.v1.WatchRevocationsRequest\x1a*.soma.identity.v1.WatchRevocationsResponse\"\x06\x8a\xe7\x18\x02\x18\x010\x01B\xba\x01\n" +
 	"\x14com.soma.identity.v1B\x10AuthServiceProtoP\x01Z.somamesh/contracts/soma/identity/v1;identityv1\xa2\x02\x03SIX\xaa\x02\x10Soma.Identity.V1\xca\x02\x10Soma\\Identity\\V1\xe2\x02\x1cSoma\\Identity\\V1\\GPBMetadata\xea\x02\x12Soma::Identity::V1b\x06proto3"

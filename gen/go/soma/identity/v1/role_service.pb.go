@@ -389,16 +389,16 @@ const file_soma_identity_v1_role_service_proto_rawDesc = "" +
 	"\x04role\x18\x01 \x01(\v2\x16.soma.identity.v1.RoleR\x04role\"2\n" +
 	"\x11DeleteRoleRequest\x12\x1d\n" +
 	"\x04name\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x04name\"\x14\n" +
-	"\x12DeleteRoleResponse2\x92\x03\n" +
-	"\vRoleService\x12w\n" +
-	"\tListRoles\x12\".soma.identity.v1.ListRolesRequest\x1a#.soma.identity.v1.ListRolesResponse\"!\x8a\xe7\x18\f\n" +
+	"\x12DeleteRoleResponse2\x9b\x03\n" +
+	"\vRoleService\x12z\n" +
+	"\tListRoles\x12\".soma.identity.v1.ListRolesRequest\x1a#.soma.identity.v1.ListRolesResponse\"$\x8a\xe7\x18\f\n" +
 	"\n" +
-	"read:roles\x82\xd3\xe4\x93\x02\v\x12\t/v1/roles\x12\x84\x01\n" +
-	"\aSetRole\x12 .soma.identity.v1.SetRoleRequest\x1a!.soma.identity.v1.SetRoleResponse\"4\x8a\xe7\x18\r\n" +
-	"\vwrite:roles\x82\xd3\xe4\x93\x02\x1d:\x04role\x1a\x15/v1/roles/{role.name}\x12\x82\x01\n" +
+	"read:roles\x82\xd3\xe4\x93\x02\v\x12\t/v1/roles\x90\x02\x01\x12\x87\x01\n" +
+	"\aSetRole\x12 .soma.identity.v1.SetRoleRequest\x1a!.soma.identity.v1.SetRoleResponse\"7\x8a\xe7\x18\r\n" +
+	"\vwrite:roles\x82\xd3\xe4\x93\x02\x1d:\x04role\x1a\x15/v1/roles/{role.name}\x90\x02\x02\x12\x85\x01\n" +
 	"\n" +
-	"DeleteRole\x12#.soma.identity.v1.DeleteRoleRequest\x1a$.soma.identity.v1.DeleteRoleResponse\")\x8a\xe7\x18\r\n" +
-	"\vwrite:roles\x82\xd3\xe4\x93\x02\x12*\x10/v1/roles/{name}B\xba\x01\n" +
+	"DeleteRole\x12#.soma.identity.v1.DeleteRoleRequest\x1a$.soma.identity.v1.DeleteRoleResponse\",\x8a\xe7\x18\r\n" +
+	"\vwrite:roles\x82\xd3\xe4\x93\x02\x12*\x10/v1/roles/{name}\x90\x02\x02B\xba\x01\n" +
 	"\x14com.soma.identity.v1B\x10RoleServiceProtoP\x01Z.somamesh/contracts/soma/identity/v1;identityv1\xa2\x02\x03SIX\xaa\x02\x10Soma.Identity.V1\xca\x02\x10Soma\\Identity\\V1\xe2\x02\x1cSoma\\Identity\\V1\\GPBMetadata\xea\x02\x12Soma::Identity::V1b\x06proto3"
 
 var (

@@ -1054,20 +1054,20 @@ const file_soma_identity_v1_service_account_service_proto_rawDesc = "" +
 	"\x12service_account_id\x18\x01 \x01(\tB\b\xbaH\x05r\x03\xb0\x01\x01R\x10serviceAccountId\x12 \n" +
 	"\x06key_id\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x05keyId\"a\n" +
 	"\x14RevokeApiKeyResponse\x12I\n" +
-	"\x0fservice_account\x18\x01 \x01(\v2 .soma.identity.v1.ServiceAccountR\x0eserviceAccount2\xe5\b\n" +
+	"\x0fservice_account\x18\x01 \x01(\v2 .soma.identity.v1.ServiceAccountR\x0eserviceAccount2\xf1\b\n" +
 	"\x15ServiceAccountService\x12\xaa\x01\n" +
 	"\x14CreateServiceAccount\x12-.soma.identity.v1.CreateServiceAccountRequest\x1a..soma.identity.v1.CreateServiceAccountResponse\"3\x8a\xe7\x18\x10\n" +
-	"\x0ewrite:accounts\x82\xd3\xe4\x93\x02\x19:\x01*\"\x14/v1/service-accounts\x12\xb2\x01\n" +
-	"\x11GetServiceAccount\x12*.soma.identity.v1.GetServiceAccountRequest\x1a+.soma.identity.v1.GetServiceAccountResponse\"D\x8a\xe7\x18\x0f\n" +
-	"\rread:accounts\x82\xd3\xe4\x93\x02+\x12)/v1/service-accounts/{service_account_id}\x12\xa3\x01\n" +
-	"\x13ListServiceAccounts\x12,.soma.identity.v1.ListServiceAccountsRequest\x1a-.soma.identity.v1.ListServiceAccountsResponse\"/\x8a\xe7\x18\x0f\n" +
-	"\rread:accounts\x82\xd3\xe4\x93\x02\x16\x12\x14/v1/service-accounts\x12\xcf\x01\n" +
+	"\x0ewrite:accounts\x82\xd3\xe4\x93\x02\x19:\x01*\"\x14/v1/service-accounts\x12\xb5\x01\n" +
+	"\x11GetServiceAccount\x12*.soma.identity.v1.GetServiceAccountRequest\x1a+.soma.identity.v1.GetServiceAccountResponse\"G\x8a\xe7\x18\x0f\n" +
+	"\rread:accounts\x82\xd3\xe4\x93\x02+\x12)/v1/service-accounts/{service_account_id}\x90\x02\x01\x12\xa6\x01\n" +
+	"\x13ListServiceAccounts\x12,.soma.identity.v1.ListServiceAccountsRequest\x1a-.soma.identity.v1.ListServiceAccountsResponse\"2\x8a\xe7\x18\x0f\n" +
+	"\rread:accounts\x82\xd3\xe4\x93\x02\x16\x12\x14/v1/service-accounts\x90\x02\x01\x12\xcf\x01\n" +
 	"\x17RotateServiceAccountKey\x120.soma.identity.v1.RotateServiceAccountKeyRequest\x1a1.soma.identity.v1.RotateServiceAccountKeyResponse\"O\x8a\xe7\x18\x10\n" +
-	"\x0ewrite:accounts\x82\xd3\xe4\x93\x025:\x01*\"0/v1/service-accounts/{service_account_id}:rotate\x12\xbc\x01\n" +
-	"\x14RevokeServiceAccount\x12-.soma.identity.v1.RevokeServiceAccountRequest\x1a..soma.identity.v1.RevokeServiceAccountResponse\"E\x8a\xe7\x18\x10\n" +
-	"\x0ewrite:accounts\x82\xd3\xe4\x93\x02+*)/v1/service-accounts/{service_account_id}\x12\xb2\x01\n" +
-	"\fRevokeApiKey\x12%.soma.identity.v1.RevokeApiKeyRequest\x1a&.soma.identity.v1.RevokeApiKeyResponse\"S\x8a\xe7\x18\x10\n" +
-	"\x0ewrite:accounts\x82\xd3\xe4\x93\x029*7/v1/service-accounts/{service_account_id}/keys/{key_id}B\xc4\x01\n" +
+	"\x0ewrite:accounts\x82\xd3\xe4\x93\x025:\x01*\"0/v1/service-accounts/{service_account_id}:rotate\x12\xbf\x01\n" +
+	"\x14RevokeServiceAccount\x12-.soma.identity.v1.RevokeServiceAccountRequest\x1a..soma.identity.v1.RevokeServiceAccountResponse\"H\x8a\xe7\x18\x10\n" +
+	"\x0ewrite:accounts\x82\xd3\xe4\x93\x02+*)/v1/service-accounts/{service_account_id}\x90\x02\x02\x12\xb5\x01\n" +
+	"\fRevokeApiKey\x12%.soma.identity.v1.RevokeApiKeyRequest\x1a&.soma.identity.v1.RevokeApiKeyResponse\"V\x8a\xe7\x18\x10\n" +
+	"\x0ewrite:accounts\x82\xd3\xe4\x93\x029*7/v1/service-accounts/{service_account_id}/keys/{key_id}\x90\x02\x02B\xc4\x01\n" +
 	"\x14com.soma.identity.v1B\x1aServiceAccountServiceProtoP\x01Z.somamesh/contracts/soma/identity/v1;identityv1\xa2\x02\x03SIX\xaa\x02\x10Soma.Identity.V1\xca\x02\x10Soma\\Identity\\V1\xe2\x02\x1cSoma\\Identity\\V1\\GPBMetadata\xea\x02\x12Soma::Identity::V1b\x06proto3"
 
 var (

@@ -668,14 +668,14 @@ const file_soma_identity_v1_tenant_service_proto_rawDesc = "" +
 	"\vupdate_mask\x18\x02 \x01(\v2\x1a.google.protobuf.FieldMaskR\n" +
 	"updateMask\"H\n" +
 	"\x14UpdateTenantResponse\x120\n" +
-	"\x06tenant\x18\x01 \x01(\v2\x18.soma.identity.v1.TenantR\x06tenant2\xcb\x04\n" +
+	"\x06tenant\x18\x01 \x01(\v2\x18.soma.identity.v1.TenantR\x06tenant2\xd1\x04\n" +
 	"\rTenantService\x12\x88\x01\n" +
 	"\fCreateTenant\x12%.soma.identity.v1.CreateTenantRequest\x1a&.soma.identity.v1.CreateTenantResponse\")\x8a\xe7\x18\x0f\n" +
-	"\rwrite:tenants\x82\xd3\xe4\x93\x02\x10:\x01*\"\v/v1/tenants\x12\x87\x01\n" +
-	"\tGetTenant\x12\".soma.identity.v1.GetTenantRequest\x1a#.soma.identity.v1.GetTenantResponse\"1\x8a\xe7\x18\x0e\n" +
-	"\fread:tenants\x82\xd3\xe4\x93\x02\x19\x12\x17/v1/tenants/{tenant_id}\x12\x81\x01\n" +
-	"\vListTenants\x12$.soma.identity.v1.ListTenantsRequest\x1a%.soma.identity.v1.ListTenantsResponse\"%\x8a\xe7\x18\x0e\n" +
-	"\fread:tenants\x82\xd3\xe4\x93\x02\r\x12\v/v1/tenants\x12\xa0\x01\n" +
+	"\rwrite:tenants\x82\xd3\xe4\x93\x02\x10:\x01*\"\v/v1/tenants\x12\x8a\x01\n" +
+	"\tGetTenant\x12\".soma.identity.v1.GetTenantRequest\x1a#.soma.identity.v1.GetTenantResponse\"4\x8a\xe7\x18\x0e\n" +
+	"\fread:tenants\x82\xd3\xe4\x93\x02\x19\x12\x17/v1/tenants/{tenant_id}\x90\x02\x01\x12\x84\x01\n" +
+	"\vListTenants\x12$.soma.identity.v1.ListTenantsRequest\x1a%.soma.identity.v1.ListTenantsResponse\"(\x8a\xe7\x18\x0e\n" +
+	"\fread:tenants\x82\xd3\xe4\x93\x02\r\x12\v/v1/tenants\x90\x02\x01\x12\xa0\x01\n" +
 	"\fUpdateTenant\x12%.soma.identity.v1.UpdateTenantRequest\x1a&.soma.identity.v1.UpdateTenantResponse\"A\x8a\xe7\x18\x0f\n" +
 	"\rwrite:tenants\x82\xd3\xe4\x93\x02(:\x06tenant2\x1e/v1/tenants/{tenant.tenant_id}B\xbc\x01\n" +
 	"\x14com.soma.identity.v1B\x12TenantServiceProtoP\x01Z.somamesh/contracts/soma/identity/v1;identityv1\xa2\x02\x03SIX\xaa\x02\x10Soma.Identity.V1\xca\x02\x10Soma\\Identity\\V1\xe2\x02\x1cSoma\\Identity\\V1\\GPBMetadata\xea\x02\x12Soma::Identity::V1b\x06proto3"

@@ -978,23 +978,23 @@ const file_soma_identity_v1_user_service_proto_rawDesc = "" +
 	"\xbaH\ar\x05\x10\x01\x18\x80\bR\x0fcurrentPassword\x12-\n" +
 	"\fnew_password\x18\x02 \x01(\tB\n" +
 	"\xbaH\ar\x05\x10\x01\x18\x80\bR\vnewPassword\"\x18\n" +
-	"\x16ChangePasswordResponse2\xca\a\n" +
+	"\x16ChangePasswordResponse2\xd3\a\n" +
 	"\vUserService\x12~\n" +
 	"\n" +
 	"CreateUser\x12#.soma.identity.v1.CreateUserRequest\x1a$.soma.identity.v1.CreateUserResponse\"%\x8a\xe7\x18\r\n" +
-	"\vwrite:users\x82\xd3\xe4\x93\x02\x0e:\x01*\"\t/v1/users\x12{\n" +
-	"\aGetUser\x12 .soma.identity.v1.GetUserRequest\x1a!.soma.identity.v1.GetUserResponse\"+\x8a\xe7\x18\f\n" +
+	"\vwrite:users\x82\xd3\xe4\x93\x02\x0e:\x01*\"\t/v1/users\x12~\n" +
+	"\aGetUser\x12 .soma.identity.v1.GetUserRequest\x1a!.soma.identity.v1.GetUserResponse\".\x8a\xe7\x18\f\n" +
 	"\n" +
-	"read:users\x82\xd3\xe4\x93\x02\x15\x12\x13/v1/users/{user_id}\x12w\n" +
-	"\tListUsers\x12\".soma.identity.v1.ListUsersRequest\x1a#.soma.identity.v1.ListUsersResponse\"!\x8a\xe7\x18\f\n" +
+	"read:users\x82\xd3\xe4\x93\x02\x15\x12\x13/v1/users/{user_id}\x90\x02\x01\x12z\n" +
+	"\tListUsers\x12\".soma.identity.v1.ListUsersRequest\x1a#.soma.identity.v1.ListUsersResponse\"$\x8a\xe7\x18\f\n" +
 	"\n" +
-	"read:users\x82\xd3\xe4\x93\x02\v\x12\t/v1/users\x12\x90\x01\n" +
+	"read:users\x82\xd3\xe4\x93\x02\v\x12\t/v1/users\x90\x02\x01\x12\x90\x01\n" +
 	"\n" +
 	"UpdateUser\x12#.soma.identity.v1.UpdateUserRequest\x1a$.soma.identity.v1.UpdateUserResponse\"7\x8a\xe7\x18\r\n" +
-	"\vwrite:users\x82\xd3\xe4\x93\x02 :\x04user2\x18/v1/users/{user.user_id}\x12\x85\x01\n" +
+	"\vwrite:users\x82\xd3\xe4\x93\x02 :\x04user2\x18/v1/users/{user.user_id}\x12\x88\x01\n" +
 	"\n" +
-	"DeleteUser\x12#.soma.identity.v1.DeleteUserRequest\x1a$.soma.identity.v1.DeleteUserResponse\",\x8a\xe7\x18\r\n" +
-	"\vwrite:users\x82\xd3\xe4\x93\x02\x15*\x13/v1/users/{user_id}\x12\x9f\x01\n" +
+	"DeleteUser\x12#.soma.identity.v1.DeleteUserRequest\x1a$.soma.identity.v1.DeleteUserResponse\"/\x8a\xe7\x18\r\n" +
+	"\vwrite:users\x82\xd3\xe4\x93\x02\x15*\x13/v1/users/{user_id}\x90\x02\x02\x12\x9f\x01\n" +
 	"\rResetPassword\x12&.soma.identity.v1.ResetPasswordRequest\x1a'.soma.identity.v1.ResetPasswordResponse\"=\x8a\xe7\x18\r\n" +
 	"\vwrite:users\x82\xd3\xe4\x93\x02&:\x01*\"!/v1/users/{user_id}:resetPassword\x12\x87\x01\n" +
 	"\x0eChangePassword\x12'.soma.identity.v1.ChangePasswordRequest\x1a(.soma.identity.v1.ChangePasswordResponse\"\"\x8a\xe7\x18\x02 \x01\x82\xd3\xe4\x93\x02\x16:\x01*\"\x11/v1/auth/passwordB\xba\x01\n" +

@@ -28,7 +28,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from soma.authz.v1 import authz_pb2 as soma_dot_authz_dot_v1_dot_authz__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#soma/identity/v1/role_service.proto\x12\x10soma.identity.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19soma/authz/v1/authz.proto\"\xe3\x01\n\x04Role\x12)\n\x04name\x18\x01 \x01(\tB\x1b\xbaH\x18r\x16\x18@2\x12^[a-z][a-z0-9_-]*$\x12\x1d\n\x0b\x64\x65scription\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04\x12N\n\x06scopes\x18\x03 \x03(\tB>\xbaH;\x92\x01\x38\x10\x80\x02\x18\x01\"1r/2-^(\\*|[a-z]{1,32}:(\\*|[a-z][a-z0-9_-]{0,63}))$\x12\x10\n\x08\x62uilt_in\x18\x04 \x01(\x08\x12/\n\x0bupdate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x12\n\x10ListRolesRequest\":\n\x11ListRolesResponse\x12%\n\x05roles\x18\x01 \x03(\x0b\x32\x16.soma.identity.v1.Role\">\n\x0eSetRoleRequest\x12,\n\x04role\x18\x01 \x01(\x0b\x32\x16.soma.identity.v1.RoleB\x06\xbaH\x03\xc8\x01\x01\"7\n\x0fSetRoleResponse\x12$\n\x04role\x18\x01 \x01(\x0b\x32\x16.soma.identity.v1.Role\",\n\x11\x44\x65leteRoleRequest\x12\x17\n\x04name\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\"\x14\n\x12\x44\x65leteRoleResponse2\x92\x03\n\x0bRoleService\x12w\n\tListRoles\x12\".soma.identity.v1.ListRolesRequest\x1a#.soma.identity.v1.ListRolesResponse\"!\x8a\xe7\x18\x0c\n\nread:roles\x82\xd3\xe4\x93\x02\x0b\x12\t/v1/roles\x12\x84\x01\n\x07SetRole\x12 .soma.identity.v1.SetRoleRequest\x1a!.soma.identity.v1.SetRoleResponse\"4\x8a\xe7\x18\r\n\x0bwrite:roles\x82\xd3\xe4\x93\x02\x1d\x1a\x15/v1/roles/{role.name}:\x04role\x12\x82\x01\n\nDeleteRole\x12#.soma.identity.v1.DeleteRoleRequest\x1a$.soma.identity.v1.DeleteRoleResponse\")\x8a\xe7\x18\r\n\x0bwrite:roles\x82\xd3\xe4\x93\x02\x12*\x10/v1/roles/{name}b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#soma/identity/v1/role_service.proto\x12\x10soma.identity.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19soma/authz/v1/authz.proto\"\xe3\x01\n\x04Role\x12)\n\x04name\x18\x01 \x01(\tB\x1b\xbaH\x18r\x16\x18@2\x12^[a-z][a-z0-9_-]*$\x12\x1d\n\x0b\x64\x65scription\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04\x12N\n\x06scopes\x18\x03 \x03(\tB>\xbaH;\x92\x01\x38\x10\x80\x02\x18\x01\"1r/2-^(\\*|[a-z]{1,32}:(\\*|[a-z][a-z0-9_-]{0,63}))$\x12\x10\n\x08\x62uilt_in\x18\x04 \x01(\x08\x12/\n\x0bupdate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x12\n\x10ListRolesRequest\":\n\x11ListRolesResponse\x12%\n\x05roles\x18\x01 \x03(\x0b\x32\x16.soma.identity.v1.Role\">\n\x0eSetRoleRequest\x12,\n\x04role\x18\x01 \x01(\x0b\x32\x16.soma.identity.v1.RoleB\x06\xbaH\x03\xc8\x01\x01\"7\n\x0fSetRoleResponse\x12$\n\x04role\x18\x01 \x01(\x0b\x32\x16.soma.identity.v1.Role\",\n\x11\x44\x65leteRoleRequest\x12\x17\n\x04name\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\"\x14\n\x12\x44\x65leteRoleResponse2\x9b\x03\n\x0bRoleService\x12z\n\tListRoles\x12\".soma.identity.v1.ListRolesRequest\x1a#.soma.identity.v1.ListRolesResponse\"$\x90\x02\x01\x8a\xe7\x18\x0c\n\nread:roles\x82\xd3\xe4\x93\x02\x0b\x12\t/v1/roles\x12\x87\x01\n\x07SetRole\x12 .soma.identity.v1.SetRoleRequest\x1a!.soma.identity.v1.SetRoleResponse\"7\x90\x02\x02\x8a\xe7\x18\r\n\x0bwrite:roles\x82\xd3\xe4\x93\x02\x1d\x1a\x15/v1/roles/{role.name}:\x04role\x12\x85\x01\n\nDeleteRole\x12#.soma.identity.v1.DeleteRoleRequest\x1a$.soma.identity.v1.DeleteRoleResponse\",\x90\x02\x02\x8a\xe7\x18\r\n\x0bwrite:roles\x82\xd3\xe4\x93\x02\x12*\x10/v1/roles/{name}b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -46,11 +46,11 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DELETEROLEREQUEST'].fields_by_name['name']._loaded_options = None
   _globals['_DELETEROLEREQUEST'].fields_by_name['name']._serialized_options = b'\272H\006r\004\020\001\030@'
   _globals['_ROLESERVICE'].methods_by_name['ListRoles']._loaded_options = None
-  _globals['_ROLESERVICE'].methods_by_name['ListRoles']._serialized_options = b'\212\347\030\014\n\nread:roles\202\323\344\223\002\013\022\t/v1/roles'
+  _globals['_ROLESERVICE'].methods_by_name['ListRoles']._serialized_options = b'\220\002\001\212\347\030\014\n\nread:roles\202\323\344\223\002\013\022\t/v1/roles'
   _globals['_ROLESERVICE'].methods_by_name['SetRole']._loaded_options = None
-  _globals['_ROLESERVICE'].methods_by_name['SetRole']._serialized_options = b'\212\347\030\r\n\013write:roles\202\323\344\223\002\035\032\025/v1/roles/{role.name}:\004role'
+  _globals['_ROLESERVICE'].methods_by_name['SetRole']._serialized_options = b'\220\002\002\212\347\030\r\n\013write:roles\202\323\344\223\002\035\032\025/v1/roles/{role.name}:\004role'
   _globals['_ROLESERVICE'].methods_by_name['DeleteRole']._loaded_options = None
-  _globals['_ROLESERVICE'].methods_by_name['DeleteRole']._serialized_options = b'\212\347\030\r\n\013write:roles\202\323\344\223\002\022*\020/v1/roles/{name}'
+  _globals['_ROLESERVICE'].methods_by_name['DeleteRole']._serialized_options = b'\220\002\002\212\347\030\r\n\013write:roles\202\323\344\223\002\022*\020/v1/roles/{name}'
   _globals['_ROLE']._serialized_start=177
   _globals['_ROLE']._serialized_end=404
   _globals['_LISTROLESREQUEST']._serialized_start=406
@@ -66,5 +66,5 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DELETEROLERESPONSE']._serialized_start=653
   _globals['_DELETEROLERESPONSE']._serialized_end=673
   _globals['_ROLESERVICE']._serialized_start=676
-  _globals['_ROLESERVICE']._serialized_end=1078
+  _globals['_ROLESERVICE']._serialized_end=1087
 # @@protoc_insertion_point(module_scope)

@@ -36,7 +36,7 @@ def verify(*, timeout: float | None = None) -> Call[pb.VerifyResponse]:
 def logout(*, timeout: float | None = None) -> Call[None]:
     """Ends the session of the token that the call is made with; its tokens stop working within a second."""
     request = pb.LogoutRequest()
-    return unary(lambda mesh: mesh.auth_service.Logout, request, no_value, repeatable=False, timeout=timeout)
+    return unary(lambda mesh: mesh.auth_service.Logout, request, no_value, repeatable=True, timeout=timeout)
 
 
 def get_jwks(*, timeout: float | None = None) -> Call[pb.GetJwksResponse]:

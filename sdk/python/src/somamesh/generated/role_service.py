@@ -18,7 +18,7 @@ def set_role(role: pb.Role, *, timeout: float | None = None) -> Call[pb.SetRoleR
         role: The role. The caller must have all of its scopes.
     """
     request = pb.SetRoleRequest(role=role)
-    return unary(lambda mesh: mesh.role_service.SetRole, request, unchanged, repeatable=False, timeout=timeout)
+    return unary(lambda mesh: mesh.role_service.SetRole, request, unchanged, repeatable=True, timeout=timeout)
 
 
 def delete_role(name: str, *, timeout: float | None = None) -> Call[None]:
@@ -28,4 +28,4 @@ def delete_role(name: str, *, timeout: float | None = None) -> Call[None]:
         name: Its name.
     """
     request = pb.DeleteRoleRequest(name=name)
-    return unary(lambda mesh: mesh.role_service.DeleteRole, request, no_value, repeatable=False, timeout=timeout)
+    return unary(lambda mesh: mesh.role_service.DeleteRole, request, no_value, repeatable=True, timeout=timeout)

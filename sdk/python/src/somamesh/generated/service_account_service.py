@@ -112,7 +112,7 @@ def revoke_service_account(
         lambda mesh: mesh.service_account_service.RevokeServiceAccount,
         request,
         unchanged,
-        repeatable=False,
+        repeatable=True,
         timeout=timeout,
     )
 
@@ -128,5 +128,5 @@ def revoke_api_key(
     """
     request = pb.RevokeApiKeyRequest(service_account_id=service_account_id, key_id=key_id)
     return unary(
-        lambda mesh: mesh.service_account_service.RevokeApiKey, request, unchanged, repeatable=False, timeout=timeout
+        lambda mesh: mesh.service_account_service.RevokeApiKey, request, unchanged, repeatable=True, timeout=timeout
     )

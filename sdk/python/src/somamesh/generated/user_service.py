@@ -80,7 +80,7 @@ def delete_user(user_id: str, *, timeout: float | None = None) -> Call[None]:
         user_id: Its id.
     """
     request = pb.DeleteUserRequest(user_id=user_id)
-    return unary(lambda mesh: mesh.user_service.DeleteUser, request, no_value, repeatable=False, timeout=timeout)
+    return unary(lambda mesh: mesh.user_service.DeleteUser, request, no_value, repeatable=True, timeout=timeout)
 
 
 def reset_password(user_id: str, *, timeout: float | None = None) -> Call[pb.ResetPasswordResponse]:
