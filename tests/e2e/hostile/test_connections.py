@@ -59,6 +59,8 @@ async def asked(connections: list[Connection]) -> list[int]:
     return statuses
 
 
+# Long enough for a slow machine that other tests keep busy.
+@pytest.mark.timeout(480)
 async def test_five_thousand_connections_are_served_and_then_released(stack: Stack) -> None:
     await serves(stack)
     before = await Footprint.of(stack)
