@@ -45,7 +45,7 @@ class RowLinear:
 
     Processors without VNNI instructions multiply unsigned inputs by signed weights inexactly: sums of two products
     that do not fit 16 bits are cut (a minimum cosine of 0.983). With `unsigned` weights they use other instructions,
-    which are exact and no slower there; processors with VNNI are faster with signed ones.
+    which are exact and no slower there. Signed ones stay the first choice: with VNNI they are exact.
     """
 
     def __init__(self, activations: Mapping[str, Array], *, unsigned: bool = False) -> None:
