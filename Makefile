@@ -16,6 +16,8 @@ NODE_READY := $(TOOLS)/node.ready
 # What `make bench` compares with, each in a virtual environment of its own, and what loads gRPC servers.
 PEERS_READY := $(TOOLS)/litellm/.ready $(TOOLS)/lookup/.ready
 CALLS := $(TOOLS)/calls/calls
+# NVIDIA's Triton and what its models import, in a virtual environment of their own, because it needs numpy 1.
+TRITON_READY := $(TOOLS)/triton/.ready
 GO_TOOLS := $(addprefix $(TOOLS)/bin/,protoc-gen-go protoc-gen-go-grpc grpcurl)
 # Tools run for moments: not optimising them saves a third of a cold build, and one set of flags compiles gRPC once.
 GO_FLAGS := -trimpath -gcflags=all='-N -l'
@@ -24,7 +26,7 @@ export PATH := $(CURDIR)/$(TOOLS)/bin:$(CURDIR)/$(TOOLS)/node_modules/.bin:$(CUR
 export BUF_CACHE_DIR := $(CURDIR)/$(TOOLS)/cache/buf
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo test test-clients prove check check-style check-types check-imports check-contracts check-generated check-tree \
+.PHONY: help setup triton run demo test test-clients prove check check-style check-types check-imports check-contracts check-generated check-tree \
         check-dependencies format gen vendor proto-baseline bench clean
 
 help: ## What there is to make
@@ -32,13 +34,15 @@ help: ## What there is to make
 
 setup: $(PYTHON_READY) $(NODE_READY) $(GO_TOOLS) ## Install everything: .venv/ and .tools/
 
+triton: $(TRITON_READY) ## Install NVIDIA's Triton for `soma up --triton`, 120 MB to download: .tools/triton/
+
 run: $(PYTHON_READY) ## Start the whole stack, hold a short conversation through its port, serve until Ctrl-C
 	$(BIN)/soma demo --stay $(ARGS)
 
 demo: $(PYTHON_READY) ## The same conversation, then a clean stop
 	$(BIN)/soma demo $(ARGS)
 
-test: $(PYTHON_READY) ## All tests but the clients', against real servers started for the run (ARGS='tests/mesh -k lease' for some)
+test: $(PYTHON_READY) $(TRITON_READY) ## All tests but the clients', against real servers started for the run (ARGS='tests/mesh -k lease' for some)
 	$(BIN)/pytest -n $(WORKERS) --ignore=tests/clients $(ARGS)
 
 test-clients: $(CLIENTS_READY) ## Clients in other languages and a browser, built and run against a stack (docs/clients.md)
@@ -99,7 +103,7 @@ proto-baseline: $(NODE_READY) ## Move the baseline of breaking-change checks; wa
 	@! git diff --quiet HEAD -- CHANGELOG.md || { echo "Say in CHANGELOG.md what changes in the contracts, then move the baseline."; exit 1; }
 	buf build --exclude-source-info -o proto/baseline.binpb
 
-bench: $(PYTHON_READY) $(PEERS_READY) $(CALLS) ## Measure against peers and limits (ARGS='chat deltas' for some figures)
+bench: $(PYTHON_READY) $(PEERS_READY) $(CALLS) $(TRITON_READY) ## Measure against peers and limits (ARGS='chat deltas' for some figures)
 	@command -v wrk >/dev/null \
 		|| { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get install -y wrk; } \
 		|| { echo "wrk is missing, which makes the load: apt-get install wrk, or brew install wrk"; exit 1; }
@@ -124,6 +128,12 @@ $(PEERS_READY): $(TOOLS)/%/.ready: bench/%.txt | $(PYTHON_READY)
 	$(UV) venv --quiet --clear --python $(BIN)/python $(@D)
 	# Compiled here: a peer that may not write bytecode would compile what it imports again and again.
 	$(UV) pip install --quiet --compile-bytecode --require-hashes --python $(@D)/bin/python -r $<
+	touch $@
+
+$(TRITON_READY): triton_models/requirements.txt | $(PYTHON_READY)
+	$(UV) venv --quiet --clear --python $(BIN)/python $(@D)
+	# Without the dependencies of the wheel's own Python API, which nothing here uses.
+	$(UV) pip install --quiet --compile-bytecode --no-deps --require-hashes --python $(@D)/bin/python -r $<
 	touch $@
 
 $(CALLS): bench/calls/main.go bench/calls/go.mod bench/calls/go.sum $(wildcard gen/go/soma/testing/v1/*.go)

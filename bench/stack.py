@@ -87,8 +87,12 @@ class Stack:
         started = time.perf_counter()
         await self._soma("up", "--dev", "--detach", "--quiet", "--port", str(self.port), env=settings)
         took = time.perf_counter() - started
-        self._status = json.loads(await self._soma("status", "--json"))
+        await self.look()
         return took
+
+    async def look(self) -> None:
+        """Read its status again, because a part started or ended."""
+        self._status = json.loads(await self._soma("status", "--json"))
 
     async def down(self) -> None:
         """Stop it, if it runs."""
@@ -154,6 +158,10 @@ class Stack:
         url = server_url(self._directory["redis"], self._port("redis"))
         async with aioredis.Redis.from_url(url) as client:
             return int(await client.xlen(f"{STREAM}model"))
+
+    def port_of(self, part: str) -> int | None:
+        """The port of a part."""
+        return self._port(part)
 
     def _port(self, part: str) -> int | None:
         port: int | None = self._part(part)["port"]

@@ -24,6 +24,7 @@ from services.model.catalogue import Catalogue
 from services.model.embedding.minilm import MiniLm
 from services.model.embedding.settings import EmbeddingSettings
 from services.model.generation import Generations
+from services.model.judging import Judging
 from services.model.ledger import Ledger
 from services.model.service import ModelService
 from services.model.vectors import Vectors
@@ -76,7 +77,9 @@ def _row(figure: str, rates: list[float], more: str) -> Row:
 async def _local(embedder: MiniLm) -> tuple[float, int]:
     """The texts per second, and the number of texts."""
     ledger = Ledger(_no_generation)
-    service = ModelService(Catalogue((), "", ""), Generations(ledger, 1.0), Vectors(embedder, ledger), "")
+    service = ModelService(
+        Catalogue((), "", ""), Generations(ledger, 1.0), Vectors(embedder, ledger), Judging(ledger), ""
+    )
     mesh = LocalMesh([(add_ModelServiceServicer_to_server, service)])
     stub = ModelServiceStub(mesh.channel)
     random_ = random.Random(1)

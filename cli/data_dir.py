@@ -12,7 +12,16 @@ from services.mesh.call.errors import FailedPrecondition
 # Increased when an older soma could not read the data. 2: Valkey's append-only file; the Redis 6.2 of version 1 would
 # ignore it and start empty.
 VERSION = 2
-FOLDERS = {"postgres": 0o711, "redis": 0o700, "envoy": 0o700, "logs": 0o700, "run": 0o700, "models": 0o755}
+FOLDERS = {
+    "postgres": 0o711,
+    "redis": 0o700,
+    "envoy": 0o700,
+    "logs": 0o700,
+    "run": 0o700,
+    "models": 0o755,
+    "triton": 0o700,
+    "llm": 0o700,
+}
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,9 @@ import shlex
 import ssl
 import sys
 import uuid
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import grpc
@@ -26,6 +27,18 @@ TURNS = (
     "Where does Ada live?",
 )
 LAST_TURN = "What does Ada keep?"
+SMALL_TALK = "Say hello to a new user."
+FOR_JSON = "Make up a pet."
+PET = {
+    "type": "object",
+    "properties": {
+        "name": {"type": "string", "maxLength": 12},
+        "kind": {"enum": ["cat", "dog", "parrot"]},
+        "age": {"type": "integer", "minimum": 1, "maximum": 15},
+    },
+    "required": ["name", "kind", "age"],
+    "additionalProperties": False,
+}
 SECONDS = 120.0
 CHAT = "soma.orchestrator.v1.ChatService/Chat"
 
@@ -43,7 +56,8 @@ async def hold(endpoint: Endpoint) -> None:
         note=lambda note: typer.echo(f"\n       [{note}]", nl=False),
     )
     async with endpoint.channel() as channel:
-        model = await _default_model(channel, endpoint)
+        models = await _models(channel, endpoint)
+        model = str(models[0].name)
         typer.echo(f"A conversation with {model} over native gRPC ({CHAT}):\n")
         conversation = Conversation(channel, endpoint.metadata, conversation_id=conversation_id, model=model)
         for text in TURNS:
@@ -52,6 +66,9 @@ async def hold(endpoint: Endpoint) -> None:
             typer.echo("\n")
     typer.echo("The same conversation over OpenAI's API (POST /v1/chat/completions):\n")
     typer.echo(f"  you: {LAST_TURN}\n soma: {await _ask_as_openai(endpoint, model, conversation_id)}\n")
+    own = next((each.name for each in models if each.provider == "llm" and each.available), None)
+    if own is not None:
+        await _show_language_model(endpoint, own)
     typer.echo("\n".join(["Three lines to copy:", *lines_to_copy(endpoint, model)]))
 
 
@@ -84,22 +101,42 @@ def _python() -> str:
     return shlex.quote(str(python.relative_to(here) if python.is_relative_to(here) else python))
 
 
-async def _default_model(channel: grpc.aio.Channel, endpoint: Endpoint) -> str:
+async def _models(channel: grpc.aio.Channel, endpoint: Endpoint) -> Sequence[catalog_service_pb2.Model]:
+    """The models, the default first."""
     stub: CatalogServiceAsyncStub = CatalogServiceStub(channel)
     answer = await stub.ListModels(
         catalog_service_pb2.ListModelsRequest(), metadata=endpoint.metadata, timeout=SECONDS, wait_for_ready=True
     )
     if not answer.models:
         raise Unavailable("the stack has no model", reason="NO_MODEL")
-    return str(answer.models[0].name)
+    return answer.models
 
 
 def _connector(endpoint: Endpoint) -> aiohttp.TCPConnector:
     return aiohttp.TCPConnector(ssl=ssl.create_default_context(cafile=endpoint.ca) if endpoint.ca is not None else True)
 
 
+async def _show_language_model(endpoint: Endpoint, model: str) -> None:
+    """Ask the language model of this machine for text, and for JSON by a schema."""
+    typer.echo(f"{model}, a language model on this machine (a small one, and often wrong; it starts when asked):\n")
+    said = await _post(endpoint, {**_short(model, SMALL_TALK)})
+    typer.echo(f"  you: {SMALL_TALK}\n soma: {said}\n")
+    schema = {"type": "json_schema", "json_schema": {"name": "pet", "schema": PET}}
+    said = await _post(endpoint, {**_short(model, FOR_JSON), "response_format": schema})
+    typer.echo(f"  you: {FOR_JSON} (by a JSON schema)\n soma: {json.dumps(json.loads(said))}\n")
+
+
+def _short(model: str, question: str) -> dict[str, Any]:
+    messages = [{"role": "user", "content": question}]
+    return {"model": model, "messages": messages, "max_tokens": 48, "temperature": 0, "seed": 1}
+
+
 async def _ask_as_openai(endpoint: Endpoint, model: str, conversation_id: str) -> str:
-    body = {"model": model, "conversation": conversation_id, "messages": [{"role": "user", "content": LAST_TURN}]}
+    turn = {"model": model, "conversation": conversation_id, "messages": [{"role": "user", "content": LAST_TURN}]}
+    return await _post(endpoint, turn)
+
+
+async def _post(endpoint: Endpoint, body: Mapping[str, Any]) -> str:
     timeout = aiohttp.ClientTimeout(SECONDS)
     async with (
         aiohttp.ClientSession(

@@ -29,6 +29,7 @@ def arguments(settings: Settings, directory: DataDir, layout: Layout) -> Sequenc
     for option, path in (("--tls-cert", settings.tls_cert), ("--tls-key", settings.tls_key)):
         command += [option, str(path.absolute())] if path is not None else []
     command += ["--apart", ",".join(layout.apart), "--without", ",".join(layout.without)]
+    command += ["--triton"] if layout.triton else []
     return [*command, "--parts", ",".join(layout.parts), "--workers", str(layout.workers)]
 
 

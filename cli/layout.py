@@ -16,12 +16,14 @@ class Layout:
         without: services that this stack does not run; a process may join with them later.
         workers: number of identical processes that run the services that are not apart.
         parts: parts to start although no service here needs them, for services that join later.
+        triton: whether NVIDIA Triton is started for the models of the stack.
     """
 
     apart: Sequence[str] = ()
     without: Sequence[str] = ()
     workers: int = 1
     parts: Sequence[str] = ()
+    triton: bool = False
 
     def processes(self) -> dict[str, tuple[str, ...]]:
         """The names of the serve processes, each with its services.

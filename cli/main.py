@@ -21,6 +21,7 @@ from cli.commands.restart import restart
 from cli.commands.restore import restore
 from cli.commands.serve import serve
 from cli.commands.status import status
+from cli.commands.triton import triton
 from cli.commands.up import up
 from services.mesh.call.errors import MeshError
 
@@ -55,7 +56,6 @@ for command in (
     restart,
     status,
     chat,
-    models,
     call,
     logs,
     demo,
@@ -68,6 +68,8 @@ for command in (
     app.command()(command)
 app.add_typer(certs, name="certs")
 app.add_typer(events, name="events")
+app.add_typer(triton, name="triton")
+app.add_typer(models, name="models")
 
 
 if __name__ == "__main__":

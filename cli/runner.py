@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 from collections.abc import Callable
+from dataclasses import dataclass
 from time import monotonic
 from typing import Any
 
@@ -21,8 +22,18 @@ log = structlog.get_logger("control")
 # Seconds between two probes of a part that starts, and of a part that is ready.
 STARTING_SECONDS = 0.03
 READY_SECONDS = 5.0
-# A part that was never ready is given up after this many failed starts.
+# A part that was never ready is given up after this many failed starts. Those who wait for a part that sleeps are then
+# refused.
 FIRST_ATTEMPTS = 3
+
+
+@dataclass(frozen=True)
+class Run:
+    """How a process of a part ended: the seconds that it was ready, why, and whether it meant to."""
+
+    ready_for: float
+    reason: str
+    meant: bool = False
 
 
 class Runner:
@@ -62,10 +73,15 @@ class Runner:
             self._reason,
         )
 
+    @property
+    def _lasting(self) -> bool:
+        """Whether the part is started again after every failure."""
+        return self.part.optional or self.ready.done()
+
     async def run(self) -> None:
         """Run the part until `stop`; end early if its first start fails.
 
-        After it was ready once, no error ends this: the part is always started again.
+        After it was ready once, or if it is optional, no error ends this: the part is always started again.
 
         Raises:
             MeshError: the part cannot be started.
@@ -74,20 +90,34 @@ class Runner:
         await asyncio.gather(*(asyncio.shield(need.ready) for need in self.needs))
         backoff = Backoff()
         while True:
+            if self.part.sleeps:
+                await self._sleep()
             try:
-                ready_for, reason = await self._run_once()
+                run = await self._run_once()
             except Exception as error:
-                if not self.ready.done():
+                if not self._lasting:
                     raise _refusal(self.part.name, error) from error
-                ready_for, reason = 0.0, describe(error)
-                if reason != self._reason:
-                    log.error("part not started, tried again", part=self.part.name, error=reason, exc_info=error)
-            backoff = backoff.failed(ready_for)
-            if not self.ready.done() and backoff.failures >= FIRST_ATTEMPTS:
-                raise Unavailable(f"{self.part.name} {reason}", reason="PART_FAILED")
+                run = Run(0.0, describe(error))
+                if run.reason != self._reason:
+                    log.error("part not started, tried again", part=self.part.name, error=run.reason, exc_info=error)
+            if run.meant and self.part.sleeps:
+                backoff, self._reason = Backoff(), None
+                continue
+            backoff = backoff.failed(run.ready_for)
+            if backoff.failures >= FIRST_ATTEMPTS:
+                if not self._lasting:
+                    raise Unavailable(f"{self.part.name} {run.reason}", reason="PART_FAILED")
+                self.part.refuse(run.reason)
             self._restarts += 1
-            self._set_state(State.RESTARTING, reason)
+            self._set_state(State.RESTARTING, run.reason)
             await asyncio.sleep(backoff.delay)
+
+    async def _sleep(self) -> None:
+        """Return when somebody uses the part. Why its process failed stays in its status."""
+        self._set_state(State.IDLE, self._reason)
+        if not self.ready.done():
+            self.ready.set_result(None)
+        await self.part.asked()
 
     def ended(self, task: asyncio.Task[None]) -> None:
         """Handle the end of `run`: if the part was never ready, `ready` gets the error."""
@@ -158,15 +188,19 @@ class Runner:
         """End the process, so that it is started again, and return when the part is ready.
 
         Raises:
-            FailedPrecondition: the part has no process.
+            FailedPrecondition: the part has no process, for example because nobody uses it.
             Unavailable: the part is not ready within its `patience`.
         """
         old = self._process
         if old is None:
+            if self._state is State.IDLE:
+                raise FailedPrecondition(f"{self.part.name} is idle: it has no process until somebody uses it")
             raise FailedPrecondition(f"{self.part.name} has no process of its own that could be restarted")
         await self._ending(old, self.part.stop_signal, self.part.grace)
         deadline = monotonic() + self.part.patience
         while self._process in (None, old) or self._state is not State.READY:
+            if self._state is State.IDLE:
+                return
             if monotonic() > deadline:
                 raise Unavailable(f"{self.part.name} is {self._state}: {self._reason}", reason="PART_FAILED")
             await asyncio.sleep(STARTING_SECONDS)
@@ -198,8 +232,8 @@ class Runner:
             await asyncio.wait({end}, timeout=STARTING_SECONDS)
         raise Unavailable(f"the new {self.part.name} {describe_exit(end.result())}", reason="PART_FAILED")
 
-    async def _run_once(self) -> tuple[float, str]:
-        """Start the part and watch it until it ends. Return how many seconds it was ready, and how it ended."""
+    async def _run_once(self) -> Run:
+        """Start the part and watch it until it ends."""
         self._set_state(State.STARTING, self._reason)
         launch = await self.part.launch()
         if launch is None:
@@ -219,7 +253,7 @@ class Runner:
             if self._end.done() and not self._end.cancelled():
                 self._process = None
 
-    async def _watch(self) -> tuple[float, str]:
+    async def _watch(self) -> Run:
         started, ready_at = monotonic(), None
         while not self._end.done():
             process = self._process
@@ -245,7 +279,8 @@ class Runner:
                         self.ready.set_result(None)
             # A replacement changes `_end` and cancels the old wait, which wakes this loop.
             await asyncio.wait({self._end}, timeout=STARTING_SECONDS if ready_at is None else READY_SECONDS)
-        return (0.0 if ready_at is None else monotonic() - ready_at), describe_exit(self._end.result())
+        status = self._end.result()
+        return Run(0.0 if ready_at is None else monotonic() - ready_at, describe_exit(status), meant=status == 0)
 
     def _set_state(self, state: State, reason: str | None = None) -> None:
         if (state, reason) != (self._state, self._reason):

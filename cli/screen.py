@@ -15,7 +15,13 @@ from cli.status import State
 if TYPE_CHECKING:
     from rich.table import Table
 
-MARKS = {State.READY: "[green]●", State.FAILED: "[red]✗", State.UNHEALTHY: "[yellow]●", State.WAITING: "[dim]○"}
+MARKS = {
+    State.READY: "[green]●",
+    State.IDLE: "[green]○",
+    State.FAILED: "[red]✗",
+    State.UNHEALTHY: "[yellow]●",
+    State.WAITING: "[dim]○",
+}
 
 
 class PlainScreen:
@@ -35,7 +41,7 @@ class PlainScreen:
         for part in stack.parts:
             if self._shown.get(part.name, State.WAITING) is not part.state:
                 self._shown[part.name] = part.state
-                where = f" {part.where}" if part.state is State.READY and part.where else ""
+                where = f" {part.where}" if part.state in (State.READY, State.IDLE) and part.where else ""
                 reason = f": {part.reason}" if part.reason else ""
                 typer.echo(f"{part.name} {part.state}{where}{reason}")
 
@@ -73,7 +79,7 @@ class RichScreen:
 
         rows = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
         for part in stack.parts:
-            note = part.reason or (part.where if part.state is State.READY else "") or ""
+            note = part.reason or (part.where if part.state in (State.READY, State.IDLE) else "") or ""
             rows.add_row(MARKS.get(part.state, "[yellow]○"), part.name, part.state, escape(note))
         return rows
 

@@ -3,7 +3,7 @@
 import asyncio
 import shutil
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from functools import partial
@@ -16,19 +16,22 @@ from cli.lock import Purpose
 from cli.orders import Orders
 from cli.parts.control import Control, Gateway
 from cli.parts.envoy import Envoy
-from cli.parts.needed import NEEDED, located, require_known
+from cli.parts.needed import NEEDED, located, part_is_here, require_known
 from cli.parts.part import Part
 from cli.parts.port import reserved
 from cli.parts.serve import Serve
+from cli.parts.triton import ExternalTriton, Triton
 from cli.state import StackState, StartFailure, StateFile
 from cli.status import State
 from cli.supervisor import Supervisor
-from services.declared import needed
+from services.declared import needed, used
 from services.mesh.call.errors import MeshError
 from services.mesh.process.jobs import run_job
 from services.mesh.process.keys import ensure_key
 from services.mesh.settings import Settings
 from services.mesh.transport.address import joined, reached, resolved
+from services.model.adapters.triton.settings import TritonSettings
+from services.model.embedding.settings import EmbeddingSettings
 
 StartGateway = Callable[[Settings, Iterable[str]], Awaitable[Gateway]]
 
@@ -49,12 +52,13 @@ def compose(settings: Settings, data_dir: DataDir, layout: Layout, start_gateway
     The host in `settings` must be an IP address here.
     """
     processes = layout.processes()
-    needs = {name: needed(services) for name, services in processes.items()}
+    needs = {name: (*needed(services), *_usable(services, settings)) for name, services in processes.items()}
     users = Counter(chain.from_iterable(needs.values()))
     parts = {
         name: located(name, settings, data_dir, users[name]) for name in NEEDED if name in users or name in layout.parts
     }
     control = Control(lambda: start_gateway(settings, set(chain.from_iterable(processes.values()))))
+    triton = _triton(data_dir, layout)
     envoy = Envoy(data_dir["envoy"] / "bootstrap.json", settings.host, settings.port, after=["control"])
 
     def environment(name: str) -> dict[str, str]:
@@ -65,6 +69,7 @@ def compose(settings: Settings, data_dir: DataDir, layout: Layout, start_gateway
             "SOMA_DATA_DIR": str(data_dir.root),
             # An empty URL counts as not set. A process gets no password of a part that none of its services needs.
             **{f"SOMA_{part.upper()}_URL": parts[part].url if part in needs[name] else "" for part in NEEDED},
+            **({"SOMA_TRITON_URL": triton.url} if triton is not None and "model" in processes[name] else {}),
             # Several processes run on this machine, so they use any free ports.
             **{f"SOMA_{port.upper()}": "0" for port in Settings.inner_ports()},
         }
@@ -85,7 +90,24 @@ def compose(settings: Settings, data_dir: DataDir, layout: Layout, start_gateway
         )
         for name, services in processes.items()
     ]
-    return (*parts.values(), control, envoy, *serve)
+    return (*parts.values(), *([triton] if triton is not None else []), control, envoy, *serve)
+
+
+def _triton(data_dir: DataDir, layout: Layout) -> Triton | ExternalTriton | None:
+    settings = TritonSettings()
+    if settings.url:
+        return ExternalTriton(settings)
+    if not layout.triton:
+        return None
+    embedding = EmbeddingSettings()
+    if "directory" not in embedding.model_fields_set:
+        embedding = embedding.model_copy(update={"directory": data_dir["models"]})
+    return Triton(data_dir["triton"], settings, embedding)
+
+
+def _usable(services: Sequence[str], settings: Settings) -> tuple[str, ...]:
+    """The parts that these services use and need not have, as far as they can run here or are elsewhere."""
+    return tuple(part for part in used(services) if part_is_here(part) or settings.part_url(part) is not None)
 
 
 async def run_stack(

@@ -10,6 +10,8 @@ class State(StrEnum):
     WAITING = "waiting"
     STARTING = "starting"
     READY = "ready"
+    # It has no process now, and starts one when somebody uses it.
+    IDLE = "idle"
     UNHEALTHY = "unhealthy"
     RESTARTING = "restarting"
     FAILED = "failed"

@@ -51,7 +51,7 @@ class Supervisor:
             log.exception("on_change failed")
 
     async def start(self) -> None:
-        """Start all parts, and return when every part is ready.
+        """Start all parts, and return when every part is ready that is not optional.
 
         Raises:
             MeshError: a part cannot be started. The others still run, and `stop` ends them.
@@ -61,7 +61,8 @@ class Supervisor:
             task = asyncio.create_task(runner.run(), name=f"part {runner.part.name}")
             task.add_done_callback(runner.ended)
             self._tasks.append(task)
-        await asyncio.gather(*(asyncio.shield(runner.ready) for runner in self._runners.values()))
+        needed = [runner for runner in self._runners.values() if not runner.part.optional]
+        await asyncio.gather(*(asyncio.shield(runner.ready) for runner in needed))
 
     async def stop(self) -> None:
         """Stop every part, each before the parts that it needs; return when no process is left.

@@ -15,7 +15,7 @@ import structlog
 from soma.errors.v1 import reasons
 from soma.mesh.v1 import registry_service_pb2
 
-from services.declared import declared, needed, require_sent
+from services.declared import declared, needed, require_sent, used
 from services.mesh.blobs.blobs import Blobs
 from services.mesh.blobs.settings import BlobsSettings
 from services.mesh.blobs.sweep import Sweep
@@ -24,6 +24,7 @@ from services.mesh.call.authenticator import DevAuthenticator
 from services.mesh.call.handlers import collect, service_names
 from services.mesh.call.interceptors.drain import Drain
 from services.mesh.call.process_name import CONTROL, neighbours, serve_name
+from services.mesh.call.seal import Seal
 from services.mesh.call.spans import Spans
 from services.mesh.call.stack import pipeline
 from services.mesh.call.token import Signer
@@ -173,9 +174,11 @@ class _Process:
         names = [declaration.name for declaration in declarations]
         needs = needed(names)
         control, urls = _where(settings, names, needs)
+        urls |= {part: url for part in used(names) if (url := settings.part_url(part)) is not None}
         own = [declaration.settings() for declaration in declarations]
         instance_id = str(uuid.uuid4())
-        signer = Signer(read_key(settings.data_dir / "internal.key").encode(), instance_id)
+        key = read_key(settings.data_dir / "internal.key").encode()
+        signer = Signer(key, instance_id)
         authenticator = DevAuthenticator(read_key(settings.data_dir / "dev.key"))
         spans = Spans("+".join(names), settings.otlp_endpoint)
         stack.callback(spans.close)
@@ -198,6 +201,7 @@ class _Process:
             spans=spans,
             connect=channels.connect,
             blobs=Blobs(store, pool, shared=not set(names) >= _BLOB_READERS, held_bytes=kept.held_bytes),
+            seal=partial(Seal, key),
         )
         if POSTGRES.name in parts:
             await _migrate(urls[POSTGRES.name], declarations)

@@ -36,6 +36,9 @@ class _Postgres(Postgres):
 class Server:
     """A part run without a supervisor: a test stops it and starts it again, on the same port and with the same data."""
 
+    # Seconds to start in, on a machine that runs other tests beside.
+    start_seconds = START_SECONDS
+
     def __init__(self, part: Part, folder: Path) -> None:
         self._part = part
         self._folder = folder
@@ -43,7 +46,7 @@ class Server:
 
     async def start(self) -> None:
         """Start, and return once it serves."""
-        await until(self._attempt, seconds=START_SECONDS)
+        await until(self._attempt, seconds=self.start_seconds)
 
     async def _attempt(self) -> bool:
         """Whether it came up; after a kill it may end once more, while what it had started is still ending."""
@@ -59,7 +62,7 @@ class Server:
         async def settled() -> bool:
             return ended.done() or await self._serves()
 
-        await until(settled, seconds=START_SECONDS, every=0.02)
+        await until(settled, seconds=self.start_seconds, every=0.02)
         # False where it has ended.
         return ended.cancel()
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+from services.model.methods import Method
 from services.model.vendor import Vendor
 from services.model.vendor_files import load
 
@@ -12,7 +13,7 @@ BEGIN = "<!-- from services/model/vendors: python -m tools.vendors -->\n"
 
 
 def tables() -> str:
-    """The generated sections: all vendors, what they do not support, their thoughts, prices and other differences."""
+    """The generated sections: the vendors, what they lack, thoughts, completions, prices and other differences."""
     vendors = list(load().values())
     return "\n".join(
         [
@@ -21,6 +22,10 @@ def tables() -> str:
             *_lacking(vendors),
             "",
             *_thinking(vendors),
+            "",
+            *_completing(vendors),
+            "",
+            *_specialists(vendors),
             "",
             *_prices(vendors),
             "",
@@ -88,6 +93,48 @@ def _thinking(vendors: list[Vendor]) -> Iterator[str]:
             back += ", and signatures of calls" if chat.thoughts else ", but signatures of calls"
         effort = "–" if "reasoning_effort" in chat.lacks else f"`{chat.effort}`"
         yield f"| {vendor.title} | {back} | {effort} | {f'`{chat.budget}`' if chat.budget else '–'} |"
+
+
+def _completing(vendors: list[Vendor]) -> Iterator[str]:
+    yield "## Completions of prompts\n"
+    yield "The vendors with a method for completions, and what it lacks beside thinking. The other vendors, and other"
+    yield "models of these, get a prompt as a message, and have neither `suffix` nor `best_of`.\n"
+    yield "| vendor | path | models | does not support | the only members of `provider_params` |\n|---|---|---|---|---|"
+    for vendor in vendors:
+        if (method := vendor.completions) is not None:
+            models, lacks = _names(list(method.models)) or "all", _names(sorted(method.lacks)) or "–"
+            takes = "any" if method.takes is None else _names(sorted(method.takes)) or "none"
+            yield f"| {vendor.title} | `{method.path}` | {models} | {lacks} | {takes} |"
+
+
+def _specialists(vendors: list[Vendor]) -> Iterator[str]:
+    yield "## Sound, pictures, judgements and orders\n"
+    yield "The methods that a vendor has beside chat and vectors, and the members that it does not have. A vendor that"
+    yield "is not in the table has none.\n"
+    yield "| vendor | transcripts | speech | pictures | judges | sorts |\n|---|---|---|---|---|---|"
+    for vendor in vendors:
+        methods = (vendor.transcriptions, vendor.speech, vendor.images, vendor.moderations, vendor.rerank)
+        if not any(methods):
+            continue
+        heard = _having(vendor.transcriptions)
+        if vendor.transcriptions is not None:
+            details = [each for each in vendor.transcriptions.details if each != "text"]
+            heard += f"; {', '.join(details)}" + ("; translations" if vendor.transcriptions.translations else "")
+            heard += "; streams" if vendor.transcriptions.streams else ""
+        drawn = _having(vendor.images)
+        if vendor.images is not None:
+            drawn += ("; changes" if vendor.images.edits else "") + ("; streams" if vendor.images.streams else "")
+        judged = _having(vendor.moderations)
+        if vendor.moderations is not None:
+            judged = "texts, pictures" if vendor.moderations.images else "texts"
+        cells = (heard, _having(vendor.speech), drawn, judged, _having(vendor.rerank))
+        yield f"| {vendor.title} | {' | '.join(cells)} |"
+
+
+def _having(method: Method | None) -> str:
+    if method is None:
+        return "–"
+    return f"yes, without {_names(sorted(method.lacks))}" if method.lacks else "yes"
 
 
 def _prices(vendors: list[Vendor]) -> Iterator[str]:

@@ -28,7 +28,8 @@ def chat(
 ) -> None:
     """Chat with a model through the mesh.
 
-    The answer goes to standard output; the thoughts of the model and all else go to standard error.
+    The answer goes to standard output; the thoughts of the model and all else go to standard error. In a conversation,
+    `/image PATH` sends a picture with the next message, and so does the path of one in a message.
     """
     import asyncio
     import uuid
@@ -54,71 +55,103 @@ def _picture(source: str) -> "Media":
     """The picture in a file or at an address.
 
     Raises:
-        BadParameter: the file cannot be read, or its name does not say that it is a picture.
+        BadParameter: the file cannot be read, or holds no picture.
     """
-    import mimetypes
-    from pathlib import Path
+    from cli.pictures import NotAPicture, read_picture
 
-    from soma.model.v1.message_pb2 import Media
-
-    if source.startswith(("http://", "https://")):
-        return Media(url=source)
-    path = Path(source)
-    media_type = mimetypes.guess_type(path.name)[0] or ""
-    if not media_type.startswith("image/"):
-        raise typer.BadParameter(f"{source} has no name of a picture, such as cat.png", param_hint="--image")
     try:
-        return Media(data=path.read_bytes(), media_type=media_type, name=path.name)
-    except OSError as error:
-        raise typer.BadParameter(f"{source}: {error.strerror}", param_hint="--image") from None
+        return read_picture(source)
+    except NotAPicture as error:
+        raise typer.BadParameter(str(error), param_hint="--image") from None
 
 
 async def _chat(
     endpoint: "Endpoint", message: str | None, pictures: Sequence["Media"], conversation_id: str, model: str
 ) -> None:
     from cli.conversation import Conversation, Printer
+    from cli.pictures import described
 
     printer = Printer(
         text=lambda text: typer.echo(text, nl=False),
         thought=lambda text: typer.secho(text, nl=False, dim=True, err=True),
         note=lambda note: typer.secho(f"\n[{note}]", nl=False, dim=True, err=True),
     )
+    for picture in pictures:
+        _say(described(picture))
     async with endpoint.channel() as channel:
         conversation = Conversation(channel, endpoint.metadata, conversation_id=conversation_id, model=model)
         if message is None:
-            await _converse(conversation, printer, pictures)
+            await _Talk(conversation, printer, list(pictures)).run()
         else:
             await _turn(conversation, message, printer, pictures)
 
 
-async def _turn(
-    conversation: "Conversation", message: str, printer: "Printer", pictures: Sequence["Media"] = ()
-) -> None:
+def _say(note: str) -> None:
+    """Print a line beside the conversation."""
+    typer.secho(f"[{note}]", dim=True, err=True)
+
+
+async def _turn(conversation: "Conversation", message: str, printer: "Printer", pictures: Sequence["Media"]) -> None:
     try:
         await conversation.turn(message, printer, pictures)
     finally:
         typer.echo()
 
 
-async def _converse(conversation: "Conversation", printer: "Printer", pictures: Sequence["Media"]) -> None:
-    """Read and answer until the input ends. A failed turn prints its error, and the conversation continues.
+class _Talk:
+    """A conversation until the input ends. A failed turn prints its error, and the conversation continues.
 
     The pictures go with the first message that is answered.
     """
-    import asyncio
 
-    from services.mesh.call.errors import MeshError
+    def __init__(self, conversation: "Conversation", printer: "Printer", pictures: list["Media"]) -> None:
+        self._conversation = conversation
+        self._printer = printer
+        self._pictures = pictures
 
-    while True:
-        try:
-            line = await asyncio.to_thread(input, "\n> ")
-        except EOFError:
+    async def run(self) -> None:
+        import asyncio
+
+        while True:
+            try:
+                line = await asyncio.to_thread(input, "\n> ")
+            except EOFError:
+                return
+            if line.strip():
+                await self._answer(line)
+
+    async def _answer(self, line: str) -> None:
+        from cli.pictures import described, read_line
+        from services.mesh.call.errors import MeshError
+
+        said = read_line(line)
+        if said.clears:
+            _say(f"not sent: {', '.join(map(described, self._pictures)) or 'there is no picture'}")
+            self._pictures.clear()
+        added = sum(self._add(source) for source in said.sources)
+        if added < len(said.sources) or not said.text:
             return
-        if not line.strip():
-            continue
+        mentioned = [source for source in said.mentioned if self._add(source)]
         try:
-            await _turn(conversation, line, printer, pictures)
+            await _turn(self._conversation, said.text, self._printer, self._pictures)
         except MeshError as error:
             typer.secho(f"{error.reason}: {error.message}", err=True)
+            # A picture that the text mentions comes again with its path.
+            del self._pictures[len(self._pictures) - len(mentioned) :]
+            if self._pictures:
+                _say("the pictures go with the next message; /image alone takes them back")
         else:
-            pictures = ()
+            self._pictures.clear()
+
+    def _add(self, source: str) -> bool:
+        """Add a picture to the next message, and say so, or why not."""
+        from cli.pictures import NotAPicture, described, read_picture
+
+        try:
+            picture = read_picture(source)
+        except NotAPicture as error:
+            typer.secho(f"not sent: {error}", err=True)
+            return False
+        self._pictures.append(picture)
+        _say(described(picture))
+        return True

@@ -19,10 +19,10 @@ def doctor(
 
     from cli.checkup import checkup
     from cli.layout import Layout
-    from services.declared import needed
+    from services.declared import needed, used
 
-    services = chain.from_iterable(Layout(without=names(without)).processes().values())
-    findings = asyncio.run(checkup(directory(data_dir), host, port, needed(services)))
+    services = tuple(chain.from_iterable(Layout(without=names(without)).processes().values()))
+    findings = asyncio.run(checkup(directory(data_dir), host, port, (*needed(services), *used(services))))
     for finding in findings:
         typer.echo(f"{'ok     ' if finding.ok else 'missing'}  {finding.subject.ljust(20)}  {finding.detail}")
     if not all(finding.ok for finding in findings):

@@ -33,6 +33,9 @@ def up(
     tls_key: Annotated[Path | None, typer.Option(help="Key of that certificate (PEM).")] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="Do not print the key and the addresses.")] = False,
     without: Annotated[str, typer.Option(help="Services that do not run here, separated by commas.")] = "",
+    triton: Annotated[
+        bool, typer.Option("--triton", help="Run models on NVIDIA Triton, started here or at SOMA_TRITON_URL.")
+    ] = False,
     parts: Annotated[
         str, typer.Option(help="Parts to start although no service here needs them, for services that join: postgres.")
     ] = "",
@@ -54,7 +57,7 @@ def up(
             "so it cannot authenticate anybody safely",
             reason="IDENTITY_MISSING",
         )
-    layout = Layout(names(apart), names(without), workers, names(parts))
+    layout = Layout(names(apart), names(without), workers, names(parts), triton)
     if detach:
         from cli.detached import start_detached
 

@@ -113,6 +113,15 @@ class ExternalPostgres(External):
         return isinstance(error, (PermissionError, FileNotFoundError)) and over_tcp
 
 
+class ExternalLlm(External):
+    """A part `llm` of another stack by URL. It is not probed, because a question would start its process."""
+
+    schemes = ("http", "https")
+
+    async def probe(self, pid: int | None) -> None:
+        """Do nothing."""
+
+
 class ExternalRedis(External):
     """A Redis or Valkey by URL."""
 

@@ -9,13 +9,16 @@ from pathlib import Path
 from types import MappingProxyType
 
 from cli.data_dir import DataDir
-from cli.parts.external import ExternalPostgres, ExternalRedis
+from cli.parts.external import ExternalLlm, ExternalPostgres, ExternalRedis
+from cli.parts.llm import Llm
+from cli.parts.llm import server_url as llm_url
 from cli.parts.part import Located
 from cli.parts.postgres import Postgres, database_url
 from cli.parts.program import POSTGRES, REDIS, Source
 from cli.parts.redis import APPENDED, APPENDED_BEFORE, Redis, server_url
 from services.mesh.call.errors import InvalidArgument
 from services.mesh.settings import Settings
+from services.model.llm.files import installed
 
 # Connections to Postgres in addition to the processes' pools: for probes, migrations and people.
 SPARE_CONNECTIONS = 20
@@ -26,7 +29,7 @@ class Needed:
     """How a stack runs one part that services need.
 
     Attributes:
-        program: the program of the embedded part.
+        program: the program of the embedded part; None if it is a module of this server.
         embedded: makes the embedded part from its folder in the data directory, the settings, and the number of
             processes that use it.
         external: makes the part that somebody else runs, from its name and its URL.
@@ -34,7 +37,7 @@ class Needed:
         data: names in its folder; one of them exists if the part has data. Empty for a part that stores nothing.
     """
 
-    program: Source
+    program: Source | None
     embedded: Callable[[Path, Settings, int], Located]
     external: Callable[[str, str], Located]
     url: Callable[[Path, int | None], str]
@@ -50,10 +53,16 @@ def _redis(folder: Path, _settings: Settings, _processes: int) -> Redis:
     return Redis(folder)
 
 
+def _llm(folder: Path, _settings: Settings, _processes: int) -> Llm:
+    return Llm(folder)
+
+
 NEEDED: Mapping[str, Needed] = MappingProxyType(
     {
         "postgres": Needed(POSTGRES, _postgres, ExternalPostgres, database_url, ("data",)),
         "redis": Needed(REDIS, _redis, ExternalRedis, server_url, (APPENDED, APPENDED_BEFORE)),
+        # Files of models can be added again, so they are no data that a backup has.
+        "llm": Needed(None, _llm, ExternalLlm, llm_url, ()),
     }
 )
 
@@ -67,6 +76,11 @@ def require_known(names: Iterable[str]) -> None:
     for name in names:
         if name not in NEEDED:
             raise InvalidArgument(f"there is no part {name!r} to start; there are {', '.join(NEEDED)}")
+
+
+def part_is_here(name: str) -> bool:
+    """Whether this machine has what the embedded part runs. Only of optional parts that is asked before the start."""
+    return name != "llm" or installed()
 
 
 def located(name: str, settings: Settings, directory: DataDir, processes: int) -> Located:

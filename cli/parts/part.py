@@ -19,6 +19,7 @@ class Launch:
         bare: whether it inherits only the variables that programs need to start, and none about other servers,
             languages or keys.
         account: the user it runs as; None for the user of this process.
+        files: descriptors that it inherits, under the same numbers.
         death_signal: signal that the child gets when this process dies without stopping it.
     """
 
@@ -27,6 +28,7 @@ class Launch:
     bare: bool = False
     cwd: Path | None = None
     account: Account | None = None
+    files: Sequence[int] = ()
     death_signal: signal.Signals = signal.SIGKILL
 
 
@@ -43,6 +45,9 @@ class Part:
         version: version of the program, when it is known.
         where: address for people, or the URL of an external part without its password.
         external: whether somebody else runs it.
+        optional: whether the stack is ready without it; then it is started again however often it fails.
+        sleeps: whether it has a process only while somebody uses it. The process starts when `asked` returns. Its end
+            with status 0 is no failure, and it is not started again before somebody asks.
         replaceable: whether two of its processes can run at the same time, so that one can take over from the other.
         leave_signal, leave_grace: used instead of `stop_signal` and `grace` for a process that was replaced.
         own_pid: pid of the process that it runs in when it launches none.
@@ -52,6 +57,8 @@ class Part:
     grace: float = 10.0
     patience: float = 60.0
     external: bool = False
+    optional: bool = False
+    sleeps: bool = False
     replaceable: bool = False
     leave_signal: signal.Signals = signal.SIGTERM
     leave_grace: float = 10.0
@@ -63,6 +70,12 @@ class Part:
         self.version: str | None = None
         self.where: str | None = None
         self.own_pid: int | None = None
+
+    async def asked(self) -> None:
+        """Return when somebody uses a part that sleeps."""
+
+    def refuse(self, why: str) -> None:
+        """Refuse those who wait for a part that sleeps, because its process ended several times."""
 
     async def launch(self) -> Launch | None:
         """Prepare the files of the program and return how to start it; called before every start.

@@ -43,6 +43,7 @@ class Process:
             cwd=launch.cwd,
             env={**_inherited(launch.bare), **launch.env},
             start_new_session=True,
+            pass_fds=launch.files,
         )
         return cls(child)
 

@@ -29,14 +29,16 @@ class Conventions:
     """What the clients of a protocol expect of every answer.
 
     Attributes:
-        error_response: makes the answer to an error.
+        error_response: makes the answer to an error of the request with this id.
         unknown: the error of an unknown path.
-        elapsed: the header that says after how many milliseconds the answer began.
+        elapsed: the header that says after how many milliseconds the answer began; empty for none.
+        identity: the headers that have the id of the request.
     """
 
-    error_response: Callable[[MeshError], ErrorResponse]
+    error_response: Callable[[MeshError, str], ErrorResponse]
     unknown: Space
     elapsed: bytes
+    identity: tuple[bytes, ...] = (b"x-request-id",)
 
 
 class Application:
@@ -57,7 +59,7 @@ class Application:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one HTTP request (ASGI's `http` scope, the only one a process serves)."""
         headers = Headers(scope["headers"])
-        reply = Reply(send, headers.raw(b"x-request-id"), self._conventions.elapsed)
+        reply = Reply(send, headers.raw(b"x-request-id"), self._conventions.elapsed, self._conventions.identity)
         routes, name = self._routes.find(scope["path"])
         template = routes[0].template if routes else UNKNOWN
         call = Call(started=monotonic())
@@ -68,17 +70,25 @@ class Application:
             exchange = Exchange(headers, receive, departure, reply, name, scope.get("query_string", b""))
             status = await self._serve(scope, routes, exchange, call)
         finally:
-            self._tracing.end(call, status)
-            answered(template, status, reply.seconds)
-            log.info(
-                "request",
-                route=template,
-                method=scope["method"],
-                status=status,
-                seconds=round(reply.seconds, 4),
-                request_id=reply.request_id.decode(),
-                trace_id=call.trace_id,
+            reply.barrier.open()
+            # What this turn of the event loop sends is sent at its end: the client does not wait for the log.
+            asyncio.get_running_loop().call_soon(
+                self._ended, scope["method"], template, status, reply.seconds, reply.request_id, call
             )
+
+    def _ended(self, method: str, template: str, status: int, seconds: float, request_id: bytes, call: Call) -> None:
+        """Trace, count and log a request that has ended."""
+        self._tracing.end(call, status)
+        answered(template, status, seconds)
+        log.info(
+            "request",
+            route=template,
+            method=method,
+            status=status,
+            seconds=round(seconds, 4),
+            request_id=request_id.decode(),
+            trace_id=call.trace_id,
+        )
 
     async def _serve(self, scope: Scope, routes: Sequence[Route], exchange: Exchange, call: Call) -> int:
         """Answer, also with an error; returns the final status, which may be an error after a 200 was sent."""
@@ -91,7 +101,7 @@ class Application:
             error = translate(call, exception)
             if error is None:
                 raise
-            failed = self._conventions.error_response(error)
+            failed = self._conventions.error_response(error, exchange.reply.request_id.decode())
             await exchange.reply.fail(failed, error)
             return failed.status
         return exchange.reply.status
@@ -104,6 +114,6 @@ class Application:
             raise wrong_method(scope["method"], scope["path"], routes)
         headers = exchange.headers
         who = await self._authenticator.authenticate(headers.text(b"authorization"), headers.text(b"x-api-key"))
-        with run_as(who, trace=call.trace) as served:
+        with run_as(who, trace=call.trace, barrier=exchange.reply.barrier) as served:
             served.span = call.span
             await route.handler(exchange)

@@ -5,7 +5,8 @@ from collections.abc import Iterable
 _READ = frozenset(
     {
         *(b"authorization", b"x-api-key", b"x-request-id", b"traceparent"),
-        *(b"content-length", b"content-encoding", b"idempotency-key"),
+        *(b"content-length", b"content-encoding", b"content-type", b"idempotency-key"),
+        *(b"anthropic-version", b"anthropic-beta"),
     }
 )
 

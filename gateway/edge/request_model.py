@@ -22,6 +22,8 @@ T = TypeVar("T")
 strict = with_config(ConfigDict(strict=True, extra="forbid"))
 # For an object whose unknown members are ignored.
 lenient = with_config(ConfigDict(strict=True, extra="ignore"))
+# For a request whose unknown members reach the provider.
+open_ended = with_config(ConfigDict(strict=True, extra="allow"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -106,8 +106,8 @@ class Conversations:
         place = page_token.read(request, str)
         limit = request.page_size or PAGE_SIZE
         found = await self._store.conversations(tenant_id, place[0] if place else "", limit + 1)
-        token = page_token.write(request, found[limit - 1].conversation_id) if len(found) > limit else ""
-        return pb.ListConversationsResponse(conversations=found[:limit], next_page_token=token)
+        conversations, token = page_token.cut(request, found, limit, lambda last: (last.conversation_id,))
+        return pb.ListConversationsResponse(conversations=conversations, next_page_token=token)
 
     async def delete(self, tenant_id: str, request: pb.DeleteConversationRequest) -> pb.DeleteConversationResponse:
         """Forget a conversation."""

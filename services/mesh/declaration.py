@@ -36,6 +36,7 @@ class Declaration(Generic[S]):
         settings: the class of its settings, which reads them when it is called without arguments; the host does that.
         needs: the parts it uses, by name, such as `postgres`. A stack starts only parts that one of its services needs,
             and `mesh` refuses all others. A schema and jobs that are `alone` need postgres, events need redis as well.
+        uses: the parts that it uses where a stack has them, by name; it works without them. `mesh.optional` has them.
         migrations: the folder of the schema's SQL files; None for a service that keeps nothing in Postgres.
         neighbours: the services it calls; `mesh.connect` refuses all others.
         sends: the types of the events it sends, `<its name>.<noun>.<past-tense verb>`; `mesh.outbox` refuses all
@@ -50,6 +51,7 @@ class Declaration(Generic[S]):
     build: Build[S]
     settings: type[S]
     needs: tuple[str, ...] = ()
+    uses: tuple[str, ...] = ()
     migrations: Path | None = None
     neighbours: tuple[str, ...] = ()
     sends: tuple[str, ...] = ()
@@ -60,7 +62,7 @@ class Declaration(Generic[S]):
                 raise ValueError(f"{self.name} sends {type!r}, which is an event of {area_of(type)}")
         if self.sends and self.migrations is None:
             raise ValueError(f"{self.name} sends events, and has no schema for its outbox: it needs `migrations`")
-        require_known(self.needs)
+        require_known((*self.needs, *self.uses))
         if self.migrations is not None:
             self._require("keeps a schema", POSTGRES.name)
         if self.sends:
@@ -82,6 +84,7 @@ class Declaration(Generic[S]):
 
         outbox = Outbox(self.name, self.sends)
         parts = {name: mesh.parts[name] for name in self.needs}
+        parts |= {name: mesh.parts[name] for name in self.uses if name in mesh.parts}
         own = replace(mesh, service=self.name, parts=parts, connect=connect, outbox=outbox)
         service = await self.build(own, settings, stack)
         jobs = [*service.jobs]

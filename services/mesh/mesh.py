@@ -11,6 +11,7 @@ import redis.asyncio
 
 from services.mesh.blobs.blobs import Blobs
 from services.mesh.call.authenticator import Authenticator
+from services.mesh.call.seal import Seal
 from services.mesh.call.spans import Spans
 from services.mesh.events.outbox import Outbox
 from services.mesh.parts import POSTGRES, REDIS, C, Opened, Part
@@ -24,7 +25,7 @@ class Mesh:
     `parts` are the parts that the declaration of `service` names, by name. `connect` gives the channel to a service by
     its short name. The channel is made once, possibly before that service is built, and follows it when it moves; its
     calls raise MeshError, as those of `RoutedChannel` do. `blobs` are the bytes of pictures, sounds and documents, by
-    their hash. `outbox` takes only the events that the service declares.
+    their hash. `seal` makes the seal of a purpose. `outbox` takes only the events that the service declares.
     """
 
     settings: Settings
@@ -34,6 +35,7 @@ class Mesh:
     spans: Spans
     connect: Callable[[str], grpc.aio.Channel]
     blobs: Blobs
+    seal: Callable[[str], Seal]
     outbox: Outbox = field(default_factory=lambda: Outbox("mesh", ()))
     service: str = "mesh"
 
@@ -47,6 +49,11 @@ class Mesh:
         if found is None:
             raise ValueError(f"{self.service} uses {part.name}, and its declaration does not name it in `needs`")
         return found
+
+    def optional(self, part: Part[C]) -> C | None:
+        """The client of a part that the service uses where there is one; None where there is none."""
+        found = self.parts.get(part.name)
+        return found.client if found is not None else None
 
     @property
     def postgres(self) -> asyncpg.Pool:

@@ -67,9 +67,19 @@ async def _open_redis(url: str, _settings: Settings, stack: AsyncExitStack) -> a
     return client
 
 
+async def _open_llm(url: str, _settings: Settings, _stack: AsyncExitStack) -> str:
+    # Its client is an adapter of the service that uses it.
+    return url
+
+
+async def _asleep(_url: str) -> None:
+    """It is not asked, because a question would start it."""
+
+
 POSTGRES = Part("postgres", _open_postgres, postgres.ping)
 REDIS = Part("redis", _open_redis, redis.ping)
-PARTS: Mapping[str, Part[Any]] = MappingProxyType({part.name: part for part in (POSTGRES, REDIS)})
+LLM = Part("llm", _open_llm, _asleep)
+PARTS: Mapping[str, Part[Any]] = MappingProxyType({part.name: part for part in (POSTGRES, REDIS, LLM)})
 
 
 def require_known(names: Iterable[str]) -> None:

@@ -24,6 +24,7 @@ IpAddress = Annotated[str, AfterValidator(literal)]
 HostPort = Annotated[str, AfterValidator(lambda address: joined(*split(address)))]
 HttpUrl = Annotated[str, AfterValidator(url.http_url)]
 PostgresUrl = Annotated[SecretStr, AfterValidator(lambda given: SecretStr(url.postgres_url(given.get_secret_value())))]
+LlmUrl = Annotated[SecretStr, AfterValidator(lambda given: SecretStr(url.llm_url(given.get_secret_value())))]
 RedisUrl = Annotated[SecretStr, AfterValidator(lambda given: SecretStr(url.redis_url(given.get_secret_value())))]
 
 
@@ -114,6 +115,9 @@ class Settings(SomaSettings):
     cors_origins: tuple[Origin, ...] = Field((), description="origins whose pages browsers let call; * for all")
     postgres_url: PostgresUrl | None = Field(None, description="an external Postgres; embedded when unset")
     redis_url: RedisUrl | None = Field(None, description="an external Redis; embedded when unset")
+    llm_url: LlmUrl | None = Field(
+        None, description="where the part llm is, with its key; a stack gives it its processes"
+    )
     control: HostPort | None = Field(None, description="host:port of the stack's control process, to join it")
     bind: IpAddress = Field("127.0.0.1", description="address inner servers listen on")
     advertise: IpAddress | None = Field(None, description="address neighbours reach this process at; `bind` when unset")

@@ -8,12 +8,12 @@ from time import monotonic
 
 import structlog
 from soma.errors.v1 import reasons
-from soma.model.v1.catalog_service_pb2 import Model
+from soma.model.v1.catalog_service_pb2 import Model, RepositoryModel
 from soma.model.v1.catalog_service_pb2 import Provider as ProviderState
 from soma.model.v1.message_pb2 import Message, Part
 
 from services.mesh.call import errors
-from services.model.provider import Provider
+from services.model.provider import Loads, Provider
 
 _log = structlog.get_logger(__name__)
 
@@ -66,6 +66,11 @@ def _reads(model: Model, needed: "Set[Model.Modality.ValueType]") -> bool:
     return model.available and Model.CAPABILITY_CHAT in model.capabilities and needed <= set(model.input_modalities)
 
 
+def purpose_of(model: Model) -> str:
+    """What a model does, as text for people; empty if it is not known."""
+    return next((_PURPOSES[each] for each in _PURPOSES if each in model.capabilities), "")
+
+
 @dataclass(frozen=True, slots=True)
 class Route:
     """The provider and the model for a model's name."""
@@ -80,7 +85,7 @@ class Route:
             InvalidArgument: it lacks the capability.
         """
         if capability not in self.model.capabilities:
-            purpose = next((_PURPOSES[each] for each in _PURPOSES if each in self.model.capabilities), "")
+            purpose = purpose_of(self.model)
             raise errors.InvalidArgument(
                 f"the model `{self.model.name}` cannot {what}" + (f"; it {purpose}" if purpose else ""),
                 reason=reasons.MODEL_CAPABILITY_MISSING,
@@ -96,6 +101,7 @@ class CatalogueEntry:
         only: names of the models to offer; empty for all.
         optional: hidden until it has answered once.
         title: the vendor, for people.
+        here: whether its list is read from this machine, so that each call for the list may read it.
         may_be_default: whether one of its models may answer requests that name none, without being configured to.
         problem: why it did not answer; empty if it did.
         reason: the reason of its MeshError; empty without one.
@@ -105,6 +111,7 @@ class CatalogueEntry:
     only: tuple[str, ...] = ()
     optional: bool = False
     title: str = ""
+    here: bool = False
     may_be_default: bool = True
     models: dict[str, Model] = field(default_factory=dict)
     problem: str = _NOT_ASKED
@@ -136,9 +143,10 @@ class CatalogueEntry:
         for name in names:
             model = Model()
             model.CopyFrom(self.find(name) or Model(name=name, provider=self.provider.name))
-            model.available = not self.problem and name in self.models
+            model.available = not self.problem and name in self.models and not model.unavailable_reason
             if not model.available:
-                model.unavailable_reason = self.problem or f"{self.provider.name} does not list it"
+                own = model.unavailable_reason
+                model.unavailable_reason = self.problem or own or f"{self.provider.name} does not list it"
             found.append(model)
         return found
 
@@ -160,6 +168,40 @@ class CatalogueEntry:
             reason=self.problem,
             models=len(self.models),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Loader:
+    """A provider that loads models, with its entry, whose list changes when it does."""
+
+    entry: CatalogueEntry
+    provider: Loads
+
+    @property
+    def name(self) -> str:
+        """The name of the provider."""
+        return self.entry.provider.name
+
+    async def load(self, name: str, configuration: str) -> RepositoryModel:
+        """Load a model, list it, and return what it is now.
+
+        Raises:
+            MeshError: see `Loads.load`.
+        """
+        await self.provider.load(name, configuration)
+        await self.entry.refresh()
+        return next(
+            (each for each in await self.provider.repository() if each.name == name), RepositoryModel(name=name)
+        )
+
+    async def unload(self, name: str) -> None:
+        """Unload a model, and list it no more.
+
+        Raises:
+            MeshError: see `Loads.unload`.
+        """
+        await self.provider.unload(name)
+        await self.entry.refresh()
 
 
 class Catalogue:
@@ -187,6 +229,15 @@ class Catalogue:
         self._look_interval = look_interval
         self._looked_at = float("-inf")
         self._looking = asyncio.Lock()
+
+    @property
+    def entries(self) -> Sequence[CatalogueEntry]:
+        """The providers, in the order in which they are searched."""
+        return self._entries
+
+    async def look(self) -> None:
+        """Ask all providers again, for a short time, unless they were asked recently."""
+        await self._look(self._entries, _LOOK_SECONDS)
 
     async def find(self, name: str) -> Route:
         """The same as `resolve`, but it asks the providers again for an unknown model.
@@ -223,8 +274,32 @@ class Catalogue:
             metadata={"model": route.model.name, "modality": Model.Modality.Name(missing[0])},
         )
 
+    def loading(self, provider: str) -> "Loader":
+        """The provider with a repository of models of this name; of any name if it is empty and there is only one.
+
+        Raises:
+            NotFound: there is none.
+        """
+        found = [entry for entry in self._entries if isinstance(entry.provider, Loads)]
+        for entry in found:
+            if provider == entry.provider.name or (not provider and len(found) == 1):
+                assert isinstance(entry.provider, Loads)
+                return Loader(entry, entry.provider)
+        there = ", ".join(entry.provider.name for entry in found)
+        raise errors.NotFound(
+            f"no provider{f' `{provider}`' if provider else ''} loads models"
+            + (f"; these do: {there}" if there else "; NVIDIA Triton does: soma up --triton"),
+            reason=reasons.MODEL_NOT_FOUND,
+        )
+
     async def listed(self) -> list[Model]:
-        """The same as `models`, but it first asks the providers again that did not answer, for a short time."""
+        """The same as `models`, but it first asks the providers again that did not answer, for a short time.
+
+        Providers whose list is on this machine are asked too.
+        """
+        for entry in self._entries:
+            if entry.here:
+                await entry.refresh()
         if away := [entry for entry in self._entries if entry.problem]:
             await self._look(away, _LIST_SECONDS)
         return self.models()

@@ -21,16 +21,17 @@ from soma.model.v1.model_service_pb2 import (
 )
 
 from services.mesh.call import errors
+from services.mesh.call.barrier import before_answer
 from services.mesh.call.call import current_call
 from services.mesh.call.principal import Principal
 from services.mesh.wakeup import Wakeup
 from services.messages.answer import is_text, joined
-from services.messages.message import texts_of, thoughts_of
 from services.model import metrics
+from services.model.allowed_tools import check_calls
 from services.model.catalogue import Route
 from services.model.event_buffer import EventBuffer
 from services.model.ledger import Ledger
-from services.model.tokens import estimate
+from services.model.tokens import estimated_prompt
 
 _log = structlog.get_logger(__name__)
 
@@ -67,7 +68,7 @@ class Tally:
 
     def usage(self) -> Usage:
         """The estimated tokens of the request and of the text so far."""
-        prompt = estimate(_texts(self.request))
+        prompt = estimated_prompt(self.request)
         completion = -(-self.written_bytes // 4)
         return Usage(
             prompt_tokens=prompt, completion_tokens=completion, total_tokens=prompt + completion, estimated=True
@@ -124,9 +125,9 @@ class Generations:
         """Stream a generation: started, pieces, finished; with `options.whole` one event has them all.
 
         `started` is sent with the first piece (or heartbeat), so that the refusal of a provider becomes the status of
-        the call. `finished` is sent when the usage record is durable, or when it waits in memory because the store is
-        unavailable. While records wait, no generation begins. `dropped` are the fields that were removed from the
-        request because the provider does not support them.
+        the call. `finished` leaves the process when the usage record is durable, or when it waits in memory because the
+        store is unavailable. While records wait, no generation begins. `dropped` are the fields that were removed from
+        the request because the provider does not support them.
 
         Raises:
             MeshError: the provider's failure, or the ledger's.
@@ -213,16 +214,19 @@ class Generations:
 
         Raises:
             Unavailable: the answer is longer than any model writes.
+            Internal: the model calls a tool that it may not call.
         """
+        if piece.tool_calls and tally.request.options.tool_choice.allowed:
+            check_calls(tally.request.options, piece, tally.route.provider.name)
         tally.count(piece)
         if tally.written_bytes > self._largest:
             raise _endless(tally.route.provider.name, self._largest)
 
     async def _finish(self, tally: Tally, finished: GenerationFinished) -> None:
-        """Complete the final event, and record the generation."""
+        """Complete the final event, and record the generation: no client gets the event before that is durable."""
         tally.close(finished)
         metrics.record_end(tally.route, "finished", finished)
-        await self._ledger.record(tally.record(UsageRecord.OUTCOME_FINISHED, finished.usage))
+        await before_answer(self._ledger.record(tally.record(UsageRecord.OUTCOME_FINISHED, finished.usage)))
 
     def _interrupted(self, tally: Tally, error: BaseException) -> None:
         """Record a generation that ended before its final event: it failed, or its caller left."""
@@ -257,16 +261,6 @@ def _started(tally: Tally, dropped: Sequence[str]) -> GenerationStarted:
 def _endless(provider: str, largest: int) -> errors.Unavailable:
     message = f"{provider} wrote more than {largest} bytes and did not end"
     return errors.Unavailable(message, reason=reasons.PROVIDER_ENDLESS, metadata={"provider": provider})
-
-
-def _texts(request: GenerateRequest) -> list[str]:
-    texts = [source.text for source in request.sources]
-    for message in request.messages:
-        texts.extend(texts_of(message))
-        texts.extend(thought.text for thought in thoughts_of(message))
-        texts.extend(call.arguments for call in message.tool_calls)
-    texts.extend(tool.parameters + tool.description for tool in request.options.tools)
-    return texts
 
 
 async def answer_of(events: AsyncGenerator[GenerateResponse, None]) -> GenerationAnswer:

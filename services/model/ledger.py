@@ -4,8 +4,10 @@ If the store is unavailable, records wait and nothing new begins.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Generator
 from contextlib import suppress
+from functools import partial
+from typing import Any
 
 import structlog
 from soma.model.v1.cost_service_pb2 import UsageRecord
@@ -19,6 +21,19 @@ _log = structlog.get_logger(__name__)
 _DELAYS = (0.0, 0.1, 0.3, 1.0, 2.0, 4.0, 8.0, 15.0)
 # How long a process that stops continues to try.
 _LAST_SECONDS = 5.0
+
+
+class Recording(Awaitable[None]):
+    """A record that is being written. Await it to know that it is durable, or that it waits for the store."""
+
+    __slots__ = ("_written",)
+
+    def __init__(self, written: "asyncio.Future[None]") -> None:
+        self._written = written
+
+    def __await__(self) -> Generator[Any, None, None]:
+        with suppress(errors.Unavailable):
+            yield from self._written
 
 
 class Ledger:
@@ -58,24 +73,26 @@ class Ledger:
             await self._commit(refused)
             self._stored(refused)
 
-    async def record(self, record: UsageRecord) -> None:
-        """Return when the record is durable, or when it waits in memory because the store is unavailable or full.
+    def record(self, record: UsageRecord) -> Recording:
+        """Begin to write a record. It is written also if nobody awaits the result, or if that is cancelled.
 
-        The provider was already paid for the generation, so the caller gets it even if the record must wait.
-
-        Raises:
-            Exception: the store refused this record; attempts continue in the background.
+        The result is done when the record is durable, or when it waits in memory because the store is unavailable or
+        full: the provider was already paid for the generation, so the caller gets it even if the record must wait. If
+        the store refuses the record, its error is the exception of the result, and attempts continue in the background.
         """
-        try:
-            await self._commit(record)
-        except errors.Unavailable as error:
+        written = asyncio.ensure_future(self._commit(record))
+        written.add_done_callback(partial(self._written, record))
+        return Recording(written)
+
+    def _written(self, record: UsageRecord, written: "asyncio.Future[None]") -> None:
+        """Repeat a record that could not be written, or of which that is not known."""
+        error = None if written.cancelled() else written.exception()
+        if error is None and not written.cancelled():
+            return
+        if isinstance(error, errors.Unavailable):
             _log.warning("usage_waits", reason=error.reason, generation_id=record.generation_id)
             self._waiting[record.generation_id] = record
-            self.record_soon(record)
-        except BaseException:
-            # Also when the caller cancels now, because the generation has happened.
-            self.record_soon(record)
-            raise
+        self.record_soon(record)
 
     def record_soon(self, record: UsageRecord) -> None:
         """Write the record in the background, and repeat it while the store is unavailable."""

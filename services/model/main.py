@@ -5,40 +5,54 @@ from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
 
+from pydantic import SecretStr
 from soma.model.v1.catalog_service_pb2 import Model
 from soma.model.v1.catalog_service_pb2 import Provider as ProviderState
 from soma.model.v1.catalog_service_pb2_grpc import add_CatalogServiceServicer_to_server
 from soma.model.v1.cost_service_pb2_grpc import add_CostServiceServicer_to_server
+from soma.model.v1.media_service_pb2_grpc import add_MediaServiceServicer_to_server
 from soma.model.v1.model_service_pb2_grpc import add_ModelServiceServicer_to_server
 
 from services.mesh.declaration import Declaration
 from services.mesh.mesh import Mesh
+from services.mesh.parts import LLM
 from services.mesh.process.jobs import Job
 from services.mesh.service import Service
+from services.model.adapters import llm
 from services.model.adapters.extract import voice
 from services.model.adapters.extract.engine import ExtractEngine
 from services.model.adapters.extract.ranking import Ranking
 from services.model.adapters.local import LocalProvider, local_model
 from services.model.adapters.markov import engine as markov
 from services.model.adapters.remote import remote
+from services.model.adapters.triton.provider import TritonProvider
+from services.model.adapters.triton.wiring import Triton
 from services.model.adapters.upstream import Patience
 from services.model.catalogue import Catalogue, CatalogueEntry
+from services.model.catalogue_file import ProviderSettings
 from services.model.discovery import Missing
 from services.model.embedding.minilm import MiniLm
 from services.model.generation import Generations
+from services.model.judging import Judging
 from services.model.ledger import Ledger
+from services.model.llm.files import FOLDER, Files
 from services.model.media.reader import MediaReader
+from services.model.media_service import MediaService
 from services.model.service import CatalogService, CostService, ModelService
 from services.model.settings import ModelSettings
+from services.model.specialists import Specialists
 from services.model.store import RECORDED, UsageStore
 from services.model.vectors import Vectors
 from services.model.vendor import Vendor
 from services.model.vendor_files import load
+from services.model.works import Works
 
 # A start waits this many seconds for the lists of remote providers. Slower providers appear when they answer.
 _FIRST_LOOK_SECONDS = 1.5
 # Seconds between two looks at providers that could not be reached.
 _AWAY_SECONDS = 5.0
+# The vendor whose form of requests the chat models in Triton have.
+_TRITON_DIALECT = "llamacpp"
 
 
 async def build(mesh: Mesh, settings: ModelSettings, stack: AsyncExitStack) -> Service:
@@ -50,18 +64,22 @@ async def build(mesh: Mesh, settings: ModelSettings, stack: AsyncExitStack) -> S
     stack.push_async_callback(embedder.close)
     embedder.begin()
     vendors = await asyncio.to_thread(load, settings.vendors or mesh.data_dir / "vendors")
-    catalogue = await _catalogue(mesh, settings, vendors, embedder, stack)
+    triton = Triton.opened(settings.triton, embedder, stack)
+    catalogue = await _catalogue(mesh, settings, vendors, embedder, triton, stack)
     looked = await _first_look(catalogue, stack)
     usage = UsageStore(mesh.postgres, mesh.outbox)
     stack.push_async_callback(usage.close)
     ledger = Ledger(usage.write)
     stack.push_async_callback(ledger.drain)
     generations = Generations(ledger, settings.heartbeat_interval, settings.answer_limit_bytes)
-    servicer = ModelService(catalogue, generations, Vectors(embedder, ledger), markov.NAME)
+    vectors = Vectors(triton.embedder if triton is not None else embedder, ledger)
+    servicer = ModelService(catalogue, generations, vectors, Judging(ledger), markov.NAME)
+    works = Works(ledger, settings.heartbeat_interval)
     # While Redis is unavailable, events wait in the outbox and calls are served, so health does not depend on Redis.
     return Service(
         servicers=(
             (add_ModelServiceServicer_to_server, servicer),
+            (add_MediaServiceServicer_to_server, MediaService(Specialists(catalogue), works)),
             (add_CatalogServiceServicer_to_server, CatalogService(catalogue)),
             (add_CostServiceServicer_to_server, CostService(usage)),
         ),
@@ -74,14 +92,20 @@ async def build(mesh: Mesh, settings: ModelSettings, stack: AsyncExitStack) -> S
             ),
             # So that a server that starts after the mesh can become the default within seconds.
             Job("catalogue_away", catalogue.refresh_away, every=_AWAY_SECONDS, first=_AWAY_SECONDS),
+            *(triton.jobs if triton is not None else ()),
         ),
         checks={"postgres": mesh.check_postgres, "embedder": embedder.check},
-        wants={"llm": catalogue.check},
+        wants={"llm": catalogue.check, **(triton.wants if triton is not None else {})},
     )
 
 
 async def _catalogue(
-    mesh: Mesh, settings: ModelSettings, vendors: Mapping[str, Vendor], embedder: MiniLm, stack: AsyncExitStack
+    mesh: Mesh,
+    settings: ModelSettings,
+    vendors: Mapping[str, Vendor],
+    embedder: MiniLm,
+    triton: Triton | None,
+    stack: AsyncExitStack,
 ) -> Catalogue:
     local = LocalProvider(
         engines=(
@@ -97,6 +121,12 @@ async def _catalogue(
     network = settings.network()
     media = MediaReader(mesh.blobs, settings.media, network)
     entries = [CatalogueEntry(local, title="this process")]
+    if triton is not None:
+        chat = vendors[_TRITON_DIALECT].chat
+        provider = TritonProvider(triton.server, chat, patience, settings.triton, embedder.model)
+        entries.append(CatalogueEntry(provider, title="NVIDIA Triton", may_be_default=False))
+    if (part := await _llm(mesh, settings, vendors, patience, stack)) is not None:
+        entries.append(part)
     for each in configured:
         vendor = vendors[each.vendor]
         entries.append(
@@ -110,6 +140,21 @@ async def _catalogue(
         )
     unused = [_unused(each) for each in settings.missing(vendors)]
     return Catalogue(entries, default, fallback=voice.NAME, unused=unused)
+
+
+async def _llm(
+    mesh: Mesh, settings: ModelSettings, vendors: Mapping[str, Vendor], patience: Patience, stack: AsyncExitStack
+) -> CatalogueEntry | None:
+    """The part `llm` of this stack; None if it has none."""
+    url = mesh.optional(LLM)
+    if url is None:
+        return None
+    vendor = vendors[llm.NAME]
+    base_url, key = llm.address(url)
+    server = ProviderSettings(name=llm.NAME, vendor=vendor.name, base_url=base_url, api_key=SecretStr(key))
+    files = Files(mesh.data_dir / FOLDER, settings.llm.gguf)
+    provider = llm.LlmProvider(files, settings.llm.engine(), await remote(server, vendor, patience, stack))
+    return CatalogueEntry(provider, title=vendor.title, here=True, may_be_default=vendor.models.may_be_default)
 
 
 def _unused(missing: Missing) -> ProviderState:
@@ -139,6 +184,7 @@ SERVICE = Declaration(
     build=build,
     settings=ModelSettings,
     needs=("postgres", "redis"),
+    uses=("llm",),
     migrations=Path(__file__).parent / "migrations",
     sends=(RECORDED,),
 )

@@ -38,3 +38,10 @@ def record_end(route: Route, outcome: str, finished: GenerationFinished | None =
         gen_ai__usage__input_tokens=finished.usage.prompt_tokens,
         gen_ai__usage__output_tokens=finished.usage.completion_tokens,
     )
+
+
+def record_call(route: Route, operation: str, outcome: str) -> None:
+    """Count a call of another method than chat, and annotate the span of its call."""
+    model, provider = route.model.name, route.provider.name
+    _generations(model, provider, outcome).inc()
+    annotate(gen_ai__operation__name=operation, gen_ai__request__model=model, gen_ai__provider__name=provider)

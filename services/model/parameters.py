@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 from soma.errors.v1 import reasons
 from soma.model.v1.model_service_pb2 import GenerateRequest
-from soma.model.v1.options_pb2 import GenerationOptions, ResponseFormat, ToolChoice
+from soma.model.v1.options_pb2 import GenerationOptions, ResponseFormat, Tool, ToolChoice
 
 from services.mesh.call import errors
 from services.model.json_text import parse_object
@@ -50,12 +50,34 @@ def _clear_field(holder: Any, name: str) -> None:
     holder.ClearField(name)
 
 
+def _completion(name: str) -> Parameter:
+    """A field of `completion`."""
+
+    def is_set(options: GenerationOptions) -> bool:
+        return bool(getattr(options.completion, name))
+
+    return Parameter(f"completion.{name}", is_set, lambda options: _clear_field(options.completion, name))
+
+
 def _format(kind: "ResponseFormat.Type.ValueType") -> Parameter:
     return Parameter(
         "response_format",
         lambda options: options.response_format.type == kind,
         lambda options: options.ClearField("response_format"),
     )
+
+
+def _runs_elsewhere(tool: Tool) -> bool:
+    """Whether a tool is one of Anthropic's own types, which only its models know."""
+    if "type" not in tool.provider_params:
+        return False
+    return parse_object(tool.provider_params, "tools.provider_params").get("type", "custom") not in ("custom", None)
+
+
+def _keep_plain_tools(options: GenerationOptions) -> None:
+    plain = [tool for tool in options.tools if not _runs_elsewhere(tool)]
+    del options.tools[:]
+    options.tools.extend(plain)
 
 
 PARAMETERS: Mapping[str, Parameter] = {
@@ -73,6 +95,12 @@ PARAMETERS: Mapping[str, Parameter] = {
         "tool_choice",
         lambda options: options.tool_choice.mode in (ToolChoice.MODE_REQUIRED, ToolChoice.MODE_NAMED),
         lambda options: options.ClearField("tool_choice"),
+    ),
+    "suffix": _completion("suffix"),
+    "echo": _completion("echo"),
+    # Tools of a vendor's own types, such as those that run on Anthropic's servers.
+    "typed_tools": Parameter(
+        "tools", lambda options: any(_runs_elsewhere(tool) for tool in options.tools), _keep_plain_tools
     ),
     "temperature": _sampling("temperature", 1.0),
     "top_p": _sampling("top_p", 1.0),

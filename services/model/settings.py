@@ -11,9 +11,11 @@ from pydantic_settings import SettingsConfigDict
 from services.mesh.process.sources import EmptyCounts, Location
 from services.mesh.settings import SomaSettings
 from services.model.adapters.http1.network import Network, network, proxy_url
+from services.model.adapters.triton.settings import TritonSettings
 from services.model.catalogue_file import CatalogueFile, Key, ProviderSettings, Url, invalid, read_catalogue
 from services.model.discovery import Given, Missing, found, of_file
 from services.model.embedding.settings import EmbeddingSettings
+from services.model.llm.settings import LlmSettings
 from services.model.media.settings import MediaSettings
 from services.model.vendor import Vendor
 from services.model.vendor_files import load
@@ -32,7 +34,7 @@ class ModelSettings(SomaSettings):
     """Settings of the model service: `[model]` of soma.toml, `SOMA_MODEL_*`, and the vendors' own variables."""
 
     table: ClassVar[str | None] = "model"
-    parts: ClassVar[tuple[type[SomaSettings], ...]] = (EmbeddingSettings, MediaSettings)
+    parts: ClassVar[tuple[type[SomaSettings], ...]] = (EmbeddingSettings, MediaSettings, LlmSettings, TritonSettings)
     model_config = SettingsConfigDict(env_prefix="SOMA_MODEL_", frozen=True, extra="forbid", populate_by_name=True)
 
     catalogue: Path | None = Field(None, description="TOML file of providers; see catalogue.example.toml")
@@ -93,6 +95,8 @@ class ModelSettings(SomaSettings):
 
     _embedding: EmbeddingSettings = PrivateAttr(default_factory=EmbeddingSettings)
     _media: MediaSettings = PrivateAttr(default_factory=MediaSettings)
+    _triton: TritonSettings = PrivateAttr(default_factory=TritonSettings)
+    _llm: LlmSettings = PrivateAttr(default_factory=LlmSettings)
     # The environment and the places when the settings were read: the catalogue file names variables, and messages name
     # the places of values.
     _environment: dict[str, str] = PrivateAttr(default_factory=lambda: dict(os.environ))
@@ -112,6 +116,16 @@ class ModelSettings(SomaSettings):
     def media(self) -> MediaSettings:
         """The settings of pictures, sounds and documents."""
         return self._media
+
+    @property
+    def triton(self) -> TritonSettings:
+        """The settings of NVIDIA Triton."""
+        return self._triton
+
+    @property
+    def llm(self) -> LlmSettings:
+        """The settings of the part `llm`."""
+        return self._llm
 
     def network(self) -> Network:
         """The proxies and certificates for connections to providers.

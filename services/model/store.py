@@ -1,5 +1,6 @@
 """The usage ledger's table, and the event `model.usage.recorded` that is sent with each record."""
 
+import asyncio
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,11 +29,12 @@ _INSERT = """
     WITH new AS (
         INSERT INTO model.usage (generation_id, tenant_id, subject, model, provider, outcome, error_reason,
             prompt_tokens, completion_tokens, conversation_id, start_time, duration_seconds,
-            time_to_first_token_seconds, cached_prompt_tokens, cache_write_prompt_tokens, reasoning_tokens, estimated)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
+            time_to_first_token_seconds, cached_prompt_tokens, cache_write_prompt_tokens, reasoning_tokens, estimated,
+            audio_seconds, images, characters, search_units)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21)
         ON CONFLICT (generation_id) DO NOTHING RETURNING tenant_id
     )
-    INSERT INTO model.outbox (tenant_id, aggregate, event) SELECT tenant_id, tenant_id, $18 FROM new
+    INSERT INTO model.outbox (tenant_id, aggregate, event) SELECT tenant_id, tenant_id, $22 FROM new
 """
 _LIST = """
     SELECT * FROM model.usage
@@ -40,14 +42,6 @@ _LIST = """
         AND ($3::timestamptz IS NULL OR (start_time, generation_id) < ($3, $4))
     ORDER BY start_time DESC, generation_id DESC LIMIT $5
 """
-
-
-@dataclass(frozen=True, slots=True)
-class PageStart:
-    """The start of a page of the ledger: it comes after this row."""
-
-    start_time: datetime
-    generation_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,36 +61,45 @@ class UsageStore:
     def __init__(self, pool: "Pool", outbox: Outbox) -> None:
         self._pool = pool
         self._outbox = outbox
-        self._commits = GroupCommit(pool, write_usage)
+        self._commits = GroupCommit(pool, self._write)
 
     async def close(self) -> None:
         """Accept no more records, and return when the accepted ones are written."""
         await self._commits.close()
 
-    async def write(self, record: UsageRecord) -> None:
-        """Return when a record is durable. If a record is written twice, it is stored once.
+    def write(self, record: UsageRecord) -> asyncio.Future[None]:
+        """Begin to write a record; the result is done when it is durable. A repeated record is stored once.
 
-        Raises:
-            Unavailable: Postgres is unavailable or full, or the store is closed; the record may still be durable.
+        Its exception is Unavailable if Postgres is unavailable or full, or the store is closed; the record may still be
+        durable.
         """
         call = current_call()
-        await self._commits.commit(Entry(record, call.trace.traceparent if call is not None and call.trace else ""))
+        return self._commits.commit(Entry(record, call.trace.traceparent if call is not None and call.trace else ""))
+
+    async def _write(self, connection: "Connection", entries: Sequence[Entry]) -> None:
+        await write_usage(connection, entries)
         self._outbox.wake()
 
     async def list_usage(
-        self, tenant_id: str, conversation_id: str, after: PageStart | None, limit: int
+        self, tenant_id: str, conversation_id: str, after: tuple[datetime, str] | None, limit: int
     ) -> list[UsageRecord]:
-        """At most `limit` records of a tenant, newest first; of one conversation if `conversation_id` is not empty."""
-        start, generation = (after.start_time, after.generation_id) if after else (None, "")
+        """At most `limit` records of a tenant, newest first; of one conversation if `conversation_id` is not empty.
+
+        `after` is the time and the id of the generation before them.
+        """
         async with postgres.connection(self._pool) as connection:
-            rows = await connection.fetch(_LIST, tenant_id, conversation_id, start, generation, limit)
+            rows = await connection.fetch(_LIST, tenant_id, conversation_id, *(after or (None, None)), limit)
         return [_record(row) for row in rows]
 
 
 async def write_usage(connection: "Connection", entries: Sequence[Entry]) -> None:
     """Write each record and its event once, even if this call is repeated."""
-    # Most batches have one record, for which arrays of columns take a third longer, here and in Postgres.
-    await connection.executemany(_INSERT, [_row(entry) for entry in entries])
+    # Without concurrent calls a batch has one record, for which `executemany` takes half as long again, and arrays of
+    # columns take a third longer than that.
+    if len(entries) == 1:
+        await connection.fetch(_INSERT, *_row(entries[0]))
+    else:
+        await connection.executemany(_INSERT, [_row(entry) for entry in entries])
 
 
 def _row(entry: Entry) -> tuple[Any, ...]:
@@ -119,6 +122,10 @@ def _row(entry: Entry) -> tuple[Any, ...]:
         usage.cache_write_prompt_tokens,
         usage.reasoning_tokens,
         usage.estimated,
+        usage.audio_seconds,
+        usage.images,
+        usage.characters,
+        usage.search_units,
         usage_event(entry).SerializeToString(),
     )
 
@@ -155,6 +162,10 @@ def _record(row: "asyncpg.Record") -> UsageRecord:
             cache_write_prompt_tokens=row["cache_write_prompt_tokens"],
             reasoning_tokens=row["reasoning_tokens"],
             estimated=row["estimated"],
+            audio_seconds=row["audio_seconds"],
+            images=row["images"],
+            characters=row["characters"],
+            search_units=row["search_units"],
         ),
         conversation_id=row["conversation_id"],
         duration_seconds=row["duration_seconds"],

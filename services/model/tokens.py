@@ -8,6 +8,10 @@ not too low.
 import re
 from collections.abc import Iterable
 
+from soma.model.v1.model_service_pb2 import GenerateRequest
+
+from services.messages.message import texts_of, thoughts_of
+
 _PIECE = re.compile(r"\s*(?:\w+(?:['’]\w+)*|[^\w\s])|\s+")
 
 
@@ -20,3 +24,14 @@ def estimate(texts: Iterable[str]) -> int:
     """The estimated number of tokens of other models in all texts together."""
     size = sum(len(text.encode()) for text in texts)
     return -(-size // 4)
+
+
+def estimated_prompt(request: GenerateRequest) -> int:
+    """The estimated number of tokens that another model reads of a request. Media are not counted."""
+    texts = [source.text for source in request.sources]
+    for message in request.messages:
+        texts.extend(texts_of(message))
+        texts.extend(thought.text for thought in thoughts_of(message))
+        texts.extend(call.arguments for call in message.tool_calls)
+    texts.extend(tool.parameters + tool.description for tool in request.options.tools)
+    return estimate(texts)

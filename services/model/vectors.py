@@ -1,12 +1,10 @@
 """Makes vectors of texts, with the model of this process or a provider. A provider's calls go to the usage ledger."""
 
-import uuid
 from collections.abc import Sequence
-from time import monotonic, perf_counter, time
+from time import perf_counter
 
 from soma.errors.v1 import reasons
 from soma.model.v1.catalog_service_pb2 import Model
-from soma.model.v1.cost_service_pb2 import UsageRecord
 from soma.model.v1.message_pb2 import Usage
 from soma.model.v1.model_service_pb2 import EmbedRequest, EmbedResponse
 
@@ -15,6 +13,7 @@ from services.mesh.call.principal import Principal
 from services.model.catalogue import Route
 from services.model.embedding.embedder import Embedder
 from services.model.ledger import Ledger
+from services.model.metered import Metered
 from services.model.provider import Embeds
 from services.model.tokens import estimate
 
@@ -72,25 +71,12 @@ class Vectors:
                 reason=reasons.MODEL_CAPABILITY_MISSING,
                 metadata={"model": route.model.name, "capability": Model.Capability.Name(Model.CAPABILITY_EMBEDDING)},
             )
-        await self._ledger.admit()
-        record = _record(principal, route)
-        began = monotonic()
-        try:
+        async with Metered(self._ledger, principal, route, "embeddings") as call:
             response = await provider.embed(request, route.model.name)
-        except BaseException as error:
-            failed = isinstance(error, Exception)
-            record.outcome = UsageRecord.OUTCOME_FAILED if failed else UsageRecord.OUTCOME_CANCELLED
-            if failed:
-                record.error_reason = error.reason if isinstance(error, errors.MeshError) else reasons.INTERNAL
-            record.duration_seconds = monotonic() - began
-            self._ledger.record_soon(record)
-            raise
-        record.duration_seconds = monotonic() - began
-        tokens = response.usage.total_tokens or _tokens(request)
-        record.usage.CopyFrom(Usage(prompt_tokens=tokens, total_tokens=tokens))
-        await self._ledger.record(record)
+            tokens = response.usage.total_tokens or _tokens(request)
+            seconds = await call.finish(Usage(prompt_tokens=tokens, total_tokens=tokens))
         response.usage.total_tokens = tokens
-        response.latency_ms = record.duration_seconds * 1000
+        response.latency_ms = seconds * 1000
         return response
 
 
@@ -103,20 +89,6 @@ def require_texts(request: EmbedRequest) -> None:
     if bool(request.input) == bool(request.tokens):
         why = "give texts as `input` or as `tokens`" + (", not both" if request.input else "")
         raise errors.InvalidArgument(f"input: {why}", violations=[errors.FieldViolation("input", why)])
-
-
-def _record(principal: Principal, route: Route) -> UsageRecord:
-    record = UsageRecord(
-        generation_id=uuid.uuid4().hex,
-        tenant_id=principal.tenant_id,
-        subject=principal.subject,
-        model=route.model.name,
-        provider=route.provider.name,
-        outcome=UsageRecord.OUTCOME_FINISHED,
-        usage=Usage(),
-    )
-    record.start_time.FromMicroseconds(int(time() * 1e6))
-    return record
 
 
 def _tokens(request: EmbedRequest) -> int:

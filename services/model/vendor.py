@@ -6,25 +6,26 @@ Each vendor has a file (`services.model.vendor_files`). `docs/providers.md` expl
 import re
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import date
 from fnmatch import fnmatchcase
 from typing import Annotated, Any, Literal, TypeAlias
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, ConfigDict, Field
+from pydantic import AfterValidator, Field
 from pydantic.dataclasses import dataclass
 
 from services.mesh.transport.url import http_url
+from services.model.known_models import Known, Modality, ModelFacts
 from services.model.media.contents import Kind as MediaKind
+from services.model.methods import STRICT as _STRICT
+from services.model.methods import Images, Moderations, Rerank, Speech, Transcriptions, UrlPath
 from services.model.parameters import MEMBERS, PARAMETERS
 
 # The date at the end of a model's name, which names one version of the model.
 _DATED = re.compile(r"-(\d{4}-\d{2}-\d{2}|20\d{6})$")
 
-_STRICT = ConfigDict(extra="forbid")
 # The purposes of models. The purpose is known from the vendor's list or from the model's name.
 Kind: TypeAlias = Literal[
-    "chat", "embedding", "rerank", "image", "video", "speech", "transcription", "moderation", "other"
+    "chat", "completion", "embedding", "rerank", "image", "video", "speech", "transcription", "moderation", "other"
 ]
 
 
@@ -36,13 +37,6 @@ def _known(names: frozenset[str]) -> frozenset[str]:
 
 def _maybe_url(text: str) -> str:
     return http_url(text) if text else ""
-
-
-# What a model reads.
-Modality: TypeAlias = Literal["text", "image", "audio", "file", "video"]
-UrlPath = Annotated[str, Field(pattern=r"^(/.*)?$")]
-Price = Annotated[float, Field(ge=0)]
-Tokens = Annotated[int, Field(gt=0)]
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -93,6 +87,7 @@ class Chat:
         omits: members that are not sent, because the vendor refuses them and they do not change the answer;
             `messages.name` means the member `name` of each message.
         tools: whether its models can call tools.
+        allowed_tools: whether `tool_choice` can name several tools that the model may call.
         required: the value of `tool_choice` that makes the model call a tool; OpenAI's is `required`.
         call_id_length: number of letters and digits that an id of a tool call must have; 0 if any id is valid.
         thoughts: how the model's thoughts go back: the member of the message; `both` means `reasoning` and
@@ -120,6 +115,7 @@ class Chat:
     renames: Mapping[str, str] = Field(default_factory=dict)
     omits: tuple[str, ...] = ()
     tools: bool = True
+    allowed_tools: bool = False
     required: str = "required"
     call_id_length: Annotated[int, Field(ge=0, le=64)] = 0
     thoughts: Literal["", "reasoning_content", "reasoning", "both", "reasoning_details", "parts"] = ""
@@ -139,7 +135,39 @@ class Chat:
     @property
     def unsupported(self) -> frozenset[str]:
         """All parameters that the vendor does not support."""
-        return self.lacks if self.budget else self.lacks | {"reasoning_budget"}
+        found = self.lacks | {"typed_tools", "suffix", "echo"}
+        return found if self.budget else found | {"reasoning_budget"}
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Completions:
+    """The vendor's method for completions, which continues a prompt instead of answering a message.
+
+    Attributes:
+        path: path after the base URL; `{model}` stands for the model's name.
+        models: patterns of the names of models that have the method; empty for all that chat. Prompts for other models
+            go to the chat method.
+        lacks: as in `Chat`.
+        takes: as in `Chat`.
+        renames: as in `Chat`.
+        omits: as in `Chat`.
+    """
+
+    path: UrlPath = "/completions"
+    models: tuple[str, ...] = ()
+    lacks: Annotated[frozenset[str], AfterValidator(_known)] = frozenset()
+    takes: frozenset[str] | None = None
+    renames: Mapping[str, str] = Field(default_factory=dict)
+    omits: tuple[str, ...] = ()
+
+    @property
+    def unsupported(self) -> frozenset[str]:
+        """All parameters that the method does not support: none of them thinks."""
+        return self.lacks | {"typed_tools", "reasoning_effort", "reasoning_budget"}
+
+    def serves(self, model: str) -> bool:
+        """Whether a model that chats or completes has the method."""
+        return not self.models or any(fnmatchcase(model, pattern) for pattern in self.models)
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -159,6 +187,20 @@ class Embeddings:
     tokens: bool = False
     most_texts: Annotated[int, Field(gt=0)] = 2048
     extra: Mapping[str, str] = Field(default_factory=dict)
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Counting:
+    """The vendor's method that counts the tokens of a conversation.
+
+    Attributes:
+        path: path after the base URL.
+        template: path of the method that writes the conversation as one text, which the method at `path` then counts,
+            as llama.cpp has it; empty if that method reads the conversation itself, as Anthropic's does.
+    """
+
+    path: UrlPath
+    template: UrlPath = ""
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -216,49 +258,6 @@ class Limit:
 
 
 @dataclass(frozen=True, config=_STRICT)
-class Tier:
-    """The prices of requests with more than `above` input tokens."""
-
-    above: Tokens
-    input: Price | None = None
-    output: Price | None = None
-    cached_read: Price | None = None
-    cache_write: Price | None = None
-
-
-@dataclass(frozen=True, config=_STRICT)
-class ModelFacts:
-    """What is known of the models whose names match the pattern `name`: context window, prices, abilities.
-
-    `reads` is what they read; it is not known if it is None. `thinks` says whether they think before they answer.
-    Prices are in US dollars per million tokens; `image`, `minute` and `request` are per unit. An unknown price is None.
-    """
-
-    name: str
-    context: Tokens | None = None
-    reads: tuple[Modality, ...] | None = None
-    thinks: bool | None = None
-    input: Price | None = None
-    output: Price | None = None
-    cached_read: Price | None = None
-    cache_write: Price | None = None
-    reasoning: Price | None = None
-    image: Price | None = None
-    minute: Price | None = None
-    request: Price | None = None
-    tiers: tuple[Tier, ...] = ()
-
-
-@dataclass(frozen=True, config=_STRICT)
-class Known:
-    """Facts about its models on a day, and the vendor's page to compare them with. The first match counts."""
-
-    source: str
-    as_of: date
-    models: tuple[ModelFacts, ...] = ()
-
-
-@dataclass(frozen=True, config=_STRICT)
 class Vendor:
     """One vendor.
 
@@ -276,7 +275,14 @@ class Vendor:
     quirks: tuple[str, ...] = ()
     server: Server = Field(default_factory=Server)
     chat: Chat = Field(default_factory=Chat)
+    completions: Completions | None = None
     embeddings: Embeddings | None = None
+    counting: Counting | None = None
+    moderations: Moderations | None = None
+    rerank: Rerank | None = None
+    transcriptions: Transcriptions | None = None
+    speech: Speech | None = None
+    images: Images | None = None
     models: Models = Field(default_factory=Models)
     limits: tuple[Limit, ...] = ()
     known: Known | None = None

@@ -33,9 +33,12 @@ from services.orchestrator.logs.service import LogService
 from services.orchestrator.logs.store import RedisLogStore
 from services.orchestrator.logs.turn_log import LoggedTurns
 from services.orchestrator.logs.writer import LogWriter
+from services.orchestrator.responses.compaction import Compactions
+from services.orchestrator.responses.seal import Seal
 from services.orchestrator.responses.service import ResponseService
 from services.orchestrator.responses.store import PostgresResponseEvents, PostgresResponses
 from services.orchestrator.responses.task import ResponseTasks
+from services.orchestrator.responses.tokens import TokenCounts
 from services.orchestrator.sessions.conversation import Conversations
 from services.orchestrator.sessions.message import Messages
 from services.orchestrator.sessions.service import ChatSessionService
@@ -63,8 +66,9 @@ async def build(mesh: Mesh, settings: OrchestratorSettings, stack: AsyncExitStac
     stack.push_async_callback(delivery.drain)
     stack.push_async_callback(log_writer.close)
     policy = Policy(PolicyServiceStub(mesh.connect("policy")))
-    generations = StructuredModels(Models(ModelServiceStub(mesh.connect("model"))))
-    turns = LoggedTurns(Turns(policy, memory, generations, delivery, mesh.blobs), log_writer)
+    generations = Models(ModelServiceStub(mesh.connect("model")))
+    plain_turns = Turns(policy, memory, StructuredModels(generations), delivery, mesh.blobs)
+    turns = LoggedTurns(plain_turns, log_writer)
 
     session_store, templates = PostgresSessions(mesh.postgres), Templates.read()
     conversations = Conversations(memory, delivery)
@@ -79,7 +83,16 @@ async def build(mesh: Mesh, settings: OrchestratorSettings, stack: AsyncExitStac
     tasks = ResponseTasks(response_store)
     stack.push_async_callback(tasks.close)
     responses = ResponseService(
-        turns, response_store, response_events, sequences, tasks, models, mesh.blobs, settings.background_seconds
+        turns,
+        response_store,
+        response_events,
+        sequences,
+        tasks,
+        models,
+        Compactions(Seal(mesh.postgres, "compaction")),
+        TokenCounts(plain_turns, generations),
+        mesh.blobs,
+        settings.background_seconds,
     )
     forget = partial(response_store.forget, settings.responses_kept_days)
 

@@ -1,6 +1,7 @@
 """`soma chat`: a streamed turn, and all the ways it can end."""
 
 import asyncio
+import base64
 import sys
 from pathlib import Path
 
@@ -12,6 +13,10 @@ from soma.policy.v1 import policy_service_pb2
 
 from tests.cli.commands import soma
 from tests.cli.mesh import KEY, ScriptedChat, finished, serving
+
+PNG = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+)
 
 
 def delta(text: str) -> pb.ChatResponse:
@@ -109,27 +114,43 @@ async def test_calls_and_citations_are_named() -> None:
 
 
 async def test_pictures_are_sent_after_the_text(tmp_path: Path) -> None:
-    (tmp_path / "cat.png").write_bytes(b"a picture")
+    (tmp_path / "cat.png").write_bytes(PNG)
     chatting = ScriptedChat()
     chatting.events = [finished()]
     pictures = ("--image", tmp_path / "cat.png", "--image", "https://a.b/dog")
     async with serving(chatting) as endpoint:
         ended = await soma("chat", "Compare", *pictures, "--url", endpoint.url, "--key", KEY)
     assert ended.status == 0, ended.errors
+    assert ended.errors.splitlines()[:2] == [f"[cat.png, image/png, {len(PNG)} bytes]", "[https://a.b/dog]"]
     assert list(chatting.requests[0].messages) == [
         message_pb2.Message(
             role=message_pb2.ROLE_USER,
             content="Compare",
             parts=[
-                message_pb2.Part(image=message_pb2.Media(data=b"a picture", media_type="image/png", name="cat.png")),
+                message_pb2.Part(image=message_pb2.Media(data=PNG, media_type="image/png", name="cat.png")),
                 message_pb2.Part(image=message_pb2.Media(url="https://a.b/dog")),
             ],
         )
     ]
 
 
-@pytest.mark.parametrize(("name", "why"), [("missing.png", "No such file"), ("notes.txt", "no name of a picture")])
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("missing.png", "No such file"),
+        ("notes.png", "is text, not a picture"),
+        ("cut.png", "is cut off"),
+        ("empty.png", "is empty"),
+        ("large.png", "is too large: it has 40.0 MB"),
+        (".", "Is a directory"),
+    ],
+)
 async def test_a_picture_that_cannot_be_sent_is_refused(tmp_path: Path, name: str, why: str) -> None:
+    (tmp_path / "notes.png").write_text("no picture")
+    (tmp_path / "cut.png").write_bytes(PNG[:-20])
+    (tmp_path / "empty.png").touch()
+    with (tmp_path / "large.png").open("wb") as large:
+        large.truncate(40_000_000)
     ended = await soma("chat", "hi", "--image", tmp_path / name, "--url", "http://127.0.0.1:1", "--key", KEY)
     assert ended.status == 2
     assert "--image" in ended.errors

@@ -1,6 +1,7 @@
 """`soma demo`: its output for a new user, and the lines to copy."""
 
 import asyncio
+import json
 import shutil
 import signal
 import sys
@@ -39,6 +40,8 @@ async def test_the_demo_holds_a_conversation_prints_lines_that_work_and_stops_cl
         async with asyncio.timeout(100):
             said = await read_until(process.stdout, "Serving until Ctrl-C")
             assert len([line for line in said if "“My sister Ada lives in Lisbon" in line and "soma:" in line]) >= 2
+            (pet,) = [line for line in said if '"kind": ' in line]
+            assert json.loads(pet.partition("soma: ")[2]).keys() == {"name", "kind", "age"}
             # The conversation began only after the embedding model was there, which a new machine must build first.
             assert "EMBEDDER_COLD" not in (tmp_path / "data" / "logs" / "serve.log").read_text()
             copied = said[said.index("Three lines to copy:") + 1 :][:3]

@@ -67,7 +67,8 @@ def test_an_unknown_table_is_refused_with_the_existing_ones(tmp_path: Path, monk
     require_known_tables()
     (tmp_path / "soma.toml").write_text('[modle]\nopenai_api_key = "x"\n')
     with pytest.raises(
-        InvalidArgument, match=r"\[modle\] in soma.toml: .* there are blobs, edge, embedding, gateway, media, memory"
+        InvalidArgument,
+        match=r"\[modle\] in soma.toml: .* there are blobs, edge, embedding, gateway, llm, media, memory",
     ):
         require_known_tables()
 

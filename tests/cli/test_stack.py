@@ -10,7 +10,7 @@ from cli.data_dir import DataDir
 from cli.detached import arguments
 from cli.layout import Layout
 from cli.parts.control import Control
-from cli.parts.external import ExternalRedis
+from cli.parts.external import ExternalLlm, ExternalRedis
 from cli.parts.needed import NEEDED, with_data
 from cli.parts.part import Part
 from cli.parts.serve import Serve
@@ -65,7 +65,9 @@ def test_a_stack_can_run_every_part_that_a_service_can_ask_for() -> None:
 @pytest.mark.parametrize(
     ("layout", "parts"),
     [
-        (Layout(), ["postgres", "redis"]),
+        (Layout(), ["postgres", "redis", "llm"]),
+        (Layout(without=all_but("model")), ["postgres", "redis", "llm"]),
+        (Layout(without=all_but("policy"), parts=["llm"]), ["llm"]),
         (Layout(without=SERVICES), []),
         (Layout(without=all_but("policy")), []),
         (Layout(without=all_but("policy"), workers=3), []),
@@ -87,14 +89,27 @@ async def test_a_process_gets_the_urls_of_the_parts_that_its_services_need_and_w
 ) -> None:
     parts = await composed(data_dir, Layout(apart=["policy", "edge"]))
     rest, policy, edge = parts["serve"], parts["serve-policy"], parts["serve-edge"]
-    assert await told(policy) == {"postgres": "", "redis": ""}
+    assert await told(policy) == {"postgres": "", "redis": "", "llm": ""}
     assert policy.after == ("control", "envoy")
     redis = (await told(edge))["redis"]
     assert redis.startswith("redis://:")
-    assert await told(edge) == {"postgres": "", "redis": redis}
+    assert await told(edge) == {"postgres": "", "redis": redis, "llm": ""}
     assert edge.after == ("redis", "control", "envoy")
-    assert await told(rest) == {"postgres": cast(Any, parts["postgres"]).url, "redis": redis}
-    assert set(rest.after) == {"postgres", "redis", "control", "envoy"}
+    urls = {name: cast(Any, parts[name]).url for name in ("postgres", "llm")}
+    assert await told(rest) == {**urls, "redis": redis}
+    assert set(rest.after) == {"postgres", "redis", "llm", "control", "envoy"}
+
+
+async def test_a_machine_without_llama_cpp_runs_a_stack_without_the_part(
+    data_dir: DataDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cli.parts.needed.installed", lambda: False)
+    assert "llm" not in await composed(data_dir, Layout())
+    settings = Settings(data_dir=data_dir.root, llm_url=SecretStr("http://:key@model.internal:9000"))
+    parts = await composed(data_dir, Layout(), settings)
+    assert isinstance(parts["llm"], ExternalLlm)
+    assert parts["llm"].where == "http://model.internal:9000"
+    assert (await told(parts["serve"]))["llm"] == "http://:key@model.internal:9000"
 
 
 async def test_an_external_part_takes_the_place_of_the_embedded_one_where_it_is_needed(data_dir: DataDir) -> None:
@@ -117,7 +132,7 @@ async def test_postgres_takes_the_connections_of_the_processes_that_need_it(data
 
 async def test_an_unknown_part_is_refused_before_anything_starts(data_dir: DataDir) -> None:
     nothing = cast(Any, None)
-    with pytest.raises(InvalidArgument, match="no part 'postgress' to start; there are postgres, redis"):
+    with pytest.raises(InvalidArgument, match="no part 'postgress' to start; there are postgres, redis, llm"):
         await run_stack(
             Settings(data_dir=data_dir.root),
             data_dir,

@@ -20,6 +20,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "soma.model.v1.ModelService/Generate": {"model": MODEL, "messages": [USER]},
     "soma.model.v1.ModelService/Infer": {"prompt": "once", "max_tokens": 4, "seed": 1},
     "soma.model.v1.ModelService/Embed": {"input": ["hello"]},
+    "soma.model.v1.ModelService/CountTokens": {"model": MODEL, "messages": [USER]},
     "soma.orchestrator.v1.ChatService/Chat": {"model": MODEL, "messages": [USER]},
     "soma.orchestrator.v1.ChatSessionService/CreateChatSession": {"title": "Hello"},
     "soma.orchestrator.v1.ChatSessionService/SetChatSessionStatus": {"status": "paused"},

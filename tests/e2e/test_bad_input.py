@@ -127,7 +127,7 @@ async def test_an_unknown_path_is_not_found_in_the_shape_of_rest(http: httpx.Asy
     assert (reply.status_code, reason_of(reply)) == (404, "NO_SUCH_PATH")
 
 
-@pytest.mark.parametrize("path", ["/v1/nothing", "/v1/audio/speech", "/v1/chat/completion", "/v1/models/x/y"])
+@pytest.mark.parametrize("path", ["/v1/nothing", "/v1/audio/voices", "/v1/chat/completion", "/v1/models/x/y"])
 async def test_an_unknown_path_of_openais_api_is_not_found_in_openais_shape(http: httpx.AsyncClient, path: str) -> None:
     reply = await http.get(path)
     assert reply.status_code == 404

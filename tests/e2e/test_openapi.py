@@ -17,7 +17,9 @@ OFF = ("negative_data_rejection", "missing_required_header", "use_after_free", "
 # would round, and requests that the model cannot fulfil. A WebSocket needs another protocol. Lists refuse page tokens
 # that they did not return (see `paged`).
 PARTICULAR = (
-    *("createChatCompletion", "createResponse", "createEmbedding", "listInputItems", "connectLogs"),
+    *("createChatCompletion", "createResponse", "compactResponse", "countInputTokens"),
+    *("createEmbedding", "listInputItems", "connectLogs"),
+    *("createMessage", "countMessageTokens", "soma.model.v1.ModelService.CountTokens"),
     *(f"soma.memory.v1.MemoryService.{name}" for name in ("AppendMessages", "Remember", "Retrieve")),
     "soma.policy.v1.PolicyService.Evaluate",
     *(
@@ -28,7 +30,8 @@ PARTICULAR = (
     ),
     *(f"soma.orchestrator.v1.ChatSessionService.{name}" for name in ("CreateChatSession", "SendChatMessage")),
     "soma.orchestrator.v1.ChatSessionService.SetChatSessionStatus",
-    "soma.orchestrator.v1.ResponseService.CreateResponse",
+    *(f"soma.orchestrator.v1.ResponseService.{name}Response" for name in ("Create", "Compact")),
+    "soma.orchestrator.v1.ResponseService.CountResponseTokens",
 )
 # QUERY is left out: without a body it is not valid HTTP.
 METHODS = ("GET", "PUT", "POST", "DELETE", "OPTIONS", "PATCH", "TRACE")

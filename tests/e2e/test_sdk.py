@@ -1,6 +1,7 @@
 """The Python client retries temporary errors, and raises all others."""
 
 import asyncio
+import json
 import uuid
 
 import pytest
@@ -50,6 +51,28 @@ async def test_a_conversation_lasts_from_one_client_to_the_other(stack: Stack, u
         "Who am I?",
     ]
     assert said[:3] == ["I am Kim.", "I live in Oslo.", "Noted."]
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+async def test_the_places_that_an_answer_refers_to_are_its_citations(
+    stack: Stack, upstream: FakeUpstream, streamed: bool
+) -> None:
+    place = {"start_index": 0, "end_index": 4, "url": "https://a.b", "title": "A page"}
+    delta = {"content": "Tea.", "annotations": [{"type": "url_citation", "url_citation": place}]}
+    chunk = {"choices": [{"index": 0, "delta": delta, "finish_reason": "stop"}]}
+    upstream.behaviour = Behaviour(sent=[b"data: %s\n\n" % json.dumps(chunk).encode(), b"data: [DONE]\n\n"])
+    async with AsyncClient(stack.url, stack.key) as soma:
+        if streamed:
+            async with soma.stream_chat("Hi", model=MODEL) as stream:
+                assert "".join([piece async for piece in stream]) == "Tea."
+                answer = await stream.answer()
+        else:
+            answer = await soma.chat("Hi", model=MODEL)
+    assert [(cited.url, cited.title, cited.start, cited.end) for cited in answer.citations] == [
+        ("https://a.b", "A page", 0, 4)
+    ]
+    # Who does not stream gets the answer whole.
+    assert bool(upstream.requests[-1].get("stream")) == streamed
 
 
 async def test_an_error_has_its_reason_through_the_public_port(stack: Stack) -> None:

@@ -11,13 +11,14 @@ from soma.orchestrator.v1 import chat_service_pb2 as pb
 from soma.orchestrator.v1.chat_service_pb2_grpc import ChatServiceServicer
 from soma.policy.v1 import policy_service_pb2 as policy
 
+from services.mesh.call.barrier import before_answer
 from services.mesh.call.call import Call, current_call
 from services.mesh.call.errors import Code, Facts, relayed
 from services.messages.answer import joined
 from tests.fakes.fake import Fake
 
-Step: TypeAlias = pb.ChatResponse | BaseException | asyncio.Event
-"""An event is sent, an exception raised, an `asyncio.Event` waited for."""
+Step: TypeAlias = pb.ChatResponse | BaseException | asyncio.Event | asyncio.Future[None]
+"""An event is sent, an exception raised, an `asyncio.Event` waited for; the client's answer waits for a future."""
 
 USAGE = model.Usage(prompt_tokens=5, completion_tokens=2, total_tokens=7)
 
@@ -63,6 +64,8 @@ class FakeChat(Fake, ChatServiceServicer):
                     raise step
                 if isinstance(step, asyncio.Event):
                     await step.wait()
+                elif isinstance(step, asyncio.Future):
+                    await before_answer(step)
                 elif request.options.whole and not step.HasField("heartbeat"):
                     taken.append(step)
                 else:

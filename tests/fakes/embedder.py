@@ -1,4 +1,4 @@
-"""A fake of a model service that embeds and does nothing else; vectors are made by a rule that a test can foresee."""
+"""A fake of a model service that embeds and counts tokens; vectors are made by a rule that a test can foresee."""
 
 import math
 import re
@@ -23,7 +23,7 @@ _EMPTY_WORDS = frozenset(
 
 
 class FakeEmbedder(Fake, ModelServiceServicer):
-    """Embeds; every text is one token.
+    """Embeds; every text is one token. Of a conversation, every message is a token.
 
     Attributes:
         name: of the model.
@@ -32,6 +32,8 @@ class FakeEmbedder(Fake, ModelServiceServicer):
         windows: in how many it says that it read each text.
         requests: of all calls.
         callers: tenant and subject of each.
+        counted: the requests for the tokens of a conversation.
+        estimates: whether it says that such a number is estimated.
     """
 
     def __init__(self, name: str = "words", vector: Rule | None = None) -> None:
@@ -42,6 +44,8 @@ class FakeEmbedder(Fake, ModelServiceServicer):
         self.windows = 1
         self.requests: list[pb.EmbedRequest] = []
         self.callers: list[tuple[str, str]] = []
+        self.counted: list[pb.CountTokensRequest] = []
+        self.estimates = False
 
     @property
     def asked(self) -> list[list[str]]:
@@ -60,6 +64,21 @@ class FakeEmbedder(Fake, ModelServiceServicer):
 
     async def Infer(self, request: pb.InferRequest, context: Any) -> pb.InferResponse:
         """Nor here."""
+        raise errors.Unimplemented("this model only embeds")
+
+    async def CountTokens(self, request: pb.CountTokensRequest, context: Any) -> pb.CountTokensResponse:
+        self.counted.append(request)
+        tokens = len(request.messages)
+        return pb.CountTokensResponse(
+            model=request.model, provider="local", input_tokens=tokens, estimated=self.estimates
+        )
+
+    async def Moderate(self, request: pb.ModerateRequest, context: Any) -> pb.ModerateResponse:
+        """It judges nothing."""
+        raise errors.Unimplemented("this model only embeds")
+
+    async def Rerank(self, request: pb.RerankRequest, context: Any) -> pb.RerankResponse:
+        """It sorts nothing."""
         raise errors.Unimplemented("this model only embeds")
 
     async def Embed(self, request: pb.EmbedRequest, context: Any) -> pb.EmbedResponse:

@@ -61,6 +61,7 @@ class FakeModel(Fake, model_service_pb2_grpc.ModelServiceServicer):
         name: of the model that answers, whichever is asked for, as after a fallback; empty for the one asked for.
         unsupported: fields of the options that the provider does not have.
         generated: the requests.
+        counted: the requests to count tokens; each conversation has seven.
         waiting: set once a generation waits for an event of its answer.
         resume: an event for an answer to wait for.
         cancelled: set once a caller has left a generation before its end.
@@ -72,6 +73,7 @@ class FakeModel(Fake, model_service_pb2_grpc.ModelServiceServicer):
         self.name = name
         self.unsupported: list[str] = []
         self.generated: list[pb.GenerateRequest] = []
+        self.counted: list[pb.CountTokensRequest] = []
         self.waiting = asyncio.Event()
         self.resume = asyncio.Event()
         self.cancelled = asyncio.Event()
@@ -113,6 +115,11 @@ class FakeModel(Fake, model_service_pb2_grpc.ModelServiceServicer):
         except (asyncio.CancelledError, GeneratorExit):
             self.cancelled.set()
             raise
+
+    async def CountTokens(self, request: pb.CountTokensRequest, context: Any) -> pb.CountTokensResponse:
+        await self.meet("count")
+        self.counted.append(request)
+        return pb.CountTokensResponse(model="scripted", provider="local", input_tokens=7, estimated=True)
 
     def _started(self, request: pb.GenerateRequest) -> pb.GenerationStarted:
         """Raises what the contract refuses."""

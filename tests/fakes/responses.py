@@ -77,6 +77,8 @@ class FakeResponses(Fake, ResponseServiceServicer):
     Attributes:
         script: what the next responses do; the fake adds ids, numbers and settings to the events.
         requests: those for new responses; `listed` are those for input items.
+        compacted: those for shorter conversations, of which the messages of the user stay.
+        counted: those for numbers of tokens; each has seven.
         kept: by id; a test may change them.
         page_size: most items in a page, whatever a caller asks for.
         ended: set once a response is over or was left.
@@ -94,6 +96,8 @@ class FakeResponses(Fake, ResponseServiceServicer):
         self.script = list(script)
         self.requests: list[pb.CreateResponseRequest] = []
         self.listed: list[pb.ListResponseInputItemsRequest] = []
+        self.compacted: list[pb.CompactResponseRequest] = []
+        self.counted: list[pb.CountResponseTokensRequest] = []
         self.kept = {}
         self.page_size = _PAGE_SIZE
         self.ended = asyncio.Event()
@@ -189,6 +193,26 @@ class FakeResponses(Fake, ResponseServiceServicer):
         made = self._find(request.response_id)
         made.cancel()
         return pb.CancelResponseResponse(response=made.response)
+
+    async def CompactResponse(self, request: pb.CompactResponseRequest, context: Any) -> pb.CompactResponseResponse:
+        await self.meet("compact")
+        self.compacted.append(request)
+        said = [each.message for each in request.input if each.message.role == model.ROLE_USER]
+        return pb.CompactResponseResponse(
+            compaction_id="cmpr_7",
+            create_time=Timestamp(seconds=1_700_000_000),
+            model="plain",
+            items=[pb.ResponseInputItem(item_id=f"msg_7_i{index}", message=each) for index, each in enumerate(said)],
+            compaction=pb.Compaction(item_id="cmp_7", encrypted_content="sealed", replaced_items=2),
+            usage=USAGE,
+        )
+
+    async def CountResponseTokens(
+        self, request: pb.CountResponseTokensRequest, context: Any
+    ) -> pb.CountResponseTokensResponse:
+        await self.meet("count")
+        self.counted.append(request)
+        return pb.CountResponseTokensResponse(input_tokens=7, estimated=True, model="plain", provider="local")
 
     def _find(self, name: str) -> Made:
         if name not in self.kept:

@@ -12,12 +12,12 @@ from soma.events.v1.event_pb2 import Event
 
 import services
 from gateway.contracts import area, public_services
-from services.declared import SERVICES, _written_needs, declarations, declared, needed, require_sent, schemas
+from services.declared import SERVICES, _written, declarations, declared, needed, require_sent, schemas, used
 from services.mesh.call.errors import InvalidArgument
 from services.mesh.declaration import Declaration, NoSettings
 from services.mesh.events.consumer import Consumer
 from services.mesh.mesh import Mesh
-from services.mesh.parts import PARTS, POSTGRES, Opened, Part
+from services.mesh.parts import LLM, PARTS, POSTGRES, Opened, Part
 from services.mesh.process.jobs import Job
 from services.mesh.service import Service
 from services.mesh.settings import SomaSettings
@@ -45,7 +45,7 @@ def mesh(asked: list[str]) -> Mesh:
 
     nothing = cast(Any, None)
     parts = {name: Opened.of(part, nothing) for name, part in PARTS.items()}
-    return Mesh(nothing, Path("data"), parts, nothing, nothing, connect, nothing)
+    return Mesh(nothing, Path("data"), parts, nothing, nothing, connect, nothing, nothing)
 
 
 async def test_a_service_is_built_with_its_settings_and_can_connect_to_its_neighbours() -> None:
@@ -175,6 +175,27 @@ def test_services_need_the_parts_that_one_of_them_declares(services: tuple[str, 
     assert sorted(needed(services)) == list(parts)
 
 
+def test_a_service_may_use_parts_that_it_does_not_need() -> None:
+    assert used(SERVICES) == ("llm",)
+    assert used(("policy", "edge")) == ()
+    assert "llm" not in needed(SERVICES)
+
+
+async def test_a_part_that_a_service_uses_may_be_missing() -> None:
+    found: list[str | None] = []
+
+    async def build(own: Mesh, _settings: NoSettings, _stack: AsyncExitStack) -> Service:
+        found.append(own.optional(LLM))
+        return Service()
+
+    painter = Declaration("painter", build, NoSettings, uses=("llm",))
+    async with AsyncExitStack() as stack:
+        await painter.built(replace(mesh([]), parts={}), NoSettings(), stack)
+        there = replace(mesh([]), parts={"llm": Opened.of(LLM, "http://127.0.0.1:1")})
+        await painter.built(there, NoSettings(), stack)
+    assert found == [None, "http://127.0.0.1:1"]
+
+
 def test_every_service_of_the_list_declares_itself_under_its_name_and_calls_services_of_the_list() -> None:
     assert [declaration.name for declaration in declarations()] == list(SERVICES)
     for declaration in declarations():
@@ -273,7 +294,7 @@ def test_a_declaration_that_cannot_be_read_without_an_import_is_not_guessed(
 ) -> None:
     (tmp_path / "written_service.py").write_text(source)
     monkeypatch.syspath_prepend(str(tmp_path))
-    assert _written_needs("written_service") == needs
+    assert _written("written_service", "needs") == needs
 
 
 def test_an_unknown_service_is_refused_with_the_existing_ones() -> None:

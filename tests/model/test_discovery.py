@@ -30,7 +30,7 @@ def missing() -> dict[str, tuple[str, ...]]:
     return {each.vendor.name: each.variables for each in ModelSettings().missing(VENDORS)}
 
 
-FOUND = sorted(name for name in VENDORS if name not in ("ollama", "openai_compatible"))
+FOUND = sorted(name for name in VENDORS if name not in ("ollama", "openai_compatible", "llm"))
 
 
 @pytest.mark.parametrize("name", FOUND)

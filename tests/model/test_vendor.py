@@ -35,7 +35,7 @@ ASKED_FOR = {
 
 
 def test_every_vendor_is_shipped_and_says_where_it_is_documented() -> None:
-    assert VENDORS.keys() == {*ASKED_FOR, "openai_compatible"}
+    assert VENDORS.keys() == {*ASKED_FOR, "openai_compatible", "llm"}
     assert all(vendor.about.startswith("https://") for vendor in VENDORS.values())
     assert list(VENDORS)[:2] == ["openai", "anthropic"]
     assert list(VENDORS)[-1] == "openai_compatible"
@@ -46,7 +46,8 @@ def test_each_requirement_of_a_vendor_has_a_variable(name: str) -> None:
     server = VENDORS[name].server
     variables = {"key": server.key_variables, "url": server.url_variables, "models": server.models_variables}
     assert all(variables[each] for each in server.needs)
-    assert server.url or "url" in server.needs or name == "openai_compatible"
+    # A stack says where its own part is.
+    assert server.url or "url" in server.needs or name in ("openai_compatible", "llm")
 
 
 @pytest.mark.parametrize("name", sorted(name for name, vendor in VENDORS.items() if vendor.known is not None))

@@ -39,6 +39,27 @@ def test_every_number_has_exactly_one_check_digit(number: str) -> None:
     assert [luhn(number + str(digit)) for digit in range(10)].count(True) == 1
 
 
+DIGITS = st.sampled_from(("0123456789", "٠١٢٣٤٥٦٧٨٩", "０１２３４５６７８９"))
+WORDS = st.text(alphabet=st.characters(exclude_categories=("Nd", "Cs"), exclude_characters="."), max_size=20)
+
+
+@given(
+    number=st.text(alphabet="0123456789", min_size=12, max_size=18),
+    digits=DIGITS,
+    between=st.lists(st.sampled_from(("", " ", "-")), min_size=18, max_size=18),
+    before=WORDS,
+    after=WORDS,
+)
+def test_a_card_is_found_in_any_text_and_in_the_digits_of_any_script(
+    number: str, digits: str, between: list[str], before: str, after: str
+) -> None:
+    checked = next(number + check for check in "0123456789" if luhn(number + check))
+    first, *rest = (digits[int(digit)] for digit in checked)
+    card = first + "".join(map("".join, zip(between, rest, strict=False)))
+    text = f"{before}x{card}x{after}"
+    assert [text[start:end] for start, end in DETECTORS["payment_card"](text)] == [card]
+
+
 @given(st.text(max_size=200))
 def test_spans_lie_inside_the_text_and_do_not_overlap(text: str) -> None:
     for detector in DETECTORS.values():

@@ -64,7 +64,7 @@ def said_and_asked() -> list[Step]:
 
 
 class OneModel(FakeEmbedder):
-    """Says `Hello`, goes on with ` and on`, and embeds a text as its length."""
+    """Says `Hello`, goes on with ` and on`, embeds a text as its length, and counts each character as a token."""
 
     def __init__(self) -> None:
         super().__init__("vectors", lambda text, _: (len(text), 0.5))
@@ -82,6 +82,10 @@ class OneModel(FakeEmbedder):
         return generation.InferResponse(
             model="plain", completion=" and on", usage=USAGE, finish_reason="stop", latency_ms=250
         )
+
+    async def CountTokens(self, request: generation.CountTokensRequest, context: Any) -> generation.CountTokensResponse:
+        tokens = sum(len(message.content) for message in request.messages)
+        return generation.CountTokensResponse(model="plain", provider="local", input_tokens=tokens, estimated=True)
 
 
 class OneRule(PolicyServiceServicer):

@@ -26,7 +26,7 @@ PUBLISHED = {
         "GetContext": "get_context",
         "DeleteConversation": "delete_conversation",
     },
-    "ModelService": {"Generate": "generate", "Infer": "infer", "Embed": "embed"},
+    "ModelService": {"Generate": "generate", "Infer": "infer", "Embed": "embed", "CountTokens": "count_tokens"},
     "CatalogService": {"ListModels": "list_models"},
     "CostService": {"ListUsage": "list_usage"},
     "ChatSessionService": {

@@ -24,6 +24,7 @@ RETRIED = [
     ("delete_conversation", ("c1",)),
     ("get_context", ("c1",)),
     ("embed", ("Hi",)),
+    ("count_tokens", ("Hi",)),
     ("list_models", ()),
     ("evaluate_policy", ("chat.input",)),
 ]

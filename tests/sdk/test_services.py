@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 import pytest
 import somamesh
 from soma.memory.v1 import memory_service_pb2 as memory
+from soma.model.v1 import message_pb2
 from soma.model.v1 import model_service_pb2 as generation
 from soma.policy.v1 import policy_service_pb2 as policy
 from somamesh import (
@@ -19,6 +20,7 @@ from somamesh import (
     Retrieval,
     Rule,
     Stored,
+    TokenCount,
     ToolCall,
     Usage,
     UsageRecord,
@@ -166,6 +168,13 @@ async def test_texts_are_embedded_in_their_order(server: Server, client: Driver)
         "vectors", ((1.0, 0.5), (3.0, 0.5)), 2, 2
     )
     assert (await client.call("embed", "ab")).vectors == ((2.0, 0.5),)
+
+
+async def test_the_tokens_of_a_conversation_are_counted(server: Server, client: Driver) -> None:
+    counted = await client.call("count_tokens", "Hello", model="plain")
+    assert counted == TokenCount("plain", "local", 5, True)
+    said = message_pb2.Message(role=message_pb2.ROLE_USER, content="Hello")
+    assert server.trouble.requests == [generation.CountTokensRequest(model="plain", messages=[said])]
 
 
 async def test_usage_is_listed_across_pages(server: Server, client: Driver) -> None:

@@ -15,13 +15,14 @@ from gateway.contracts import public_services
 from gateway.edge.logs.sockets import PATH as SOCKET
 from gateway.edge.logs.surface import ROUTES
 from gateway.edge.openai import chat_request, embeddings, response_request
+from gateway.edge.openai.response_turn import PATH as RESPONSES
 from gateway.pages import PATHS, Pages
 from gateway.xds.bindings import bindings
 from services.mesh.surfaces.surface import templates
-from tests.gateway.surfaces import API, EDGE
+from tests.gateway.surfaces import ANTHROPIC_API, API, EDGE
 from tools.contracts import rpcs_of
 from tools.openapi import ERRORS, document
-from tools.openapi_edge import FAILURES
+from tools.openapi_edge import ANTHROPIC_FAILURES, FAILURES
 
 # What the paths of the edge begin with.
 PREFIXES = tuple({each.literal for surface in EDGE for each in templates(surface)})
@@ -64,7 +65,7 @@ def examples() -> Iterator[tuple[str, dict[str, Any], Any]]:
             for kind, content in holder.get("content", {}).items():
                 if "example" in content and kind == "application/json":
                     yield each["operationId"], content["schema"], content["example"]
-                elif "example" in content:
+                elif "example" in content and kind == "text/event-stream":
                     data = content["schema"]["properties"]["data"]
                     schema = data.get("contentSchema") or data["anyOf"][1]["contentSchema"]
                     for line in re.findall(r"data: (\{.*)\n\n", content["example"]):
@@ -93,6 +94,7 @@ def test_every_public_rpc_is_described_and_no_other() -> None:
     }
     assert described == offered
     assert {tag["name"] for tag in DOCUMENT["tags"]} == {name.rpartition(".")[0] for name in described} | {
+        "anthropic",
         "gateway",
         "openai",
     }
@@ -112,7 +114,11 @@ def test_every_operation_says_who_may_call_it_and_how_it_fails() -> None:
         failures = {status for status in each["responses"] if status != "200"}
         if "openai" in each["tags"]:
             assert path.startswith(PREFIXES)
-            assert failures <= {str(status) for status in FAILURES}
+            handshake = {"101", "426"} if (verb, path) == ("get", RESPONSES) else set()
+            assert failures <= {str(status) for status in FAILURES} | handshake
+            continue
+        if "anthropic" in each["tags"]:
+            assert failures <= {str(status) for status in ANTHROPIC_FAILURES}
             continue
         if "gateway" in each["tags"]:
             assert failures <= {"101", "304", "401", "426", "500", "503"}
@@ -197,7 +203,9 @@ def test_what_the_edge_reads_is_described_and_nothing_else(name: str, read: Coll
 
 def test_every_path_of_the_edge_is_described_with_each_method() -> None:
     described = {(verb.upper(), path) for path, verb, _ in operations() if path.startswith(PREFIXES)}
-    assert described == {(route.method, route.template) for route in (*API.routes, *ROUTES)}
+    # The handshake of the WebSocket is described as a GET.
+    described.discard(("GET", RESPONSES))
+    assert described == {(route.method, route.template) for route in (*API.routes, *ANTHROPIC_API.routes, *ROUTES)}
     assert SOCKET in DOCUMENT["paths"]
 
 

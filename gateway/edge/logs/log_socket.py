@@ -12,7 +12,8 @@ import orjson
 from gateway.edge.logs.filters import Filters, Refused
 from gateway.edge.logs.tail import Tails
 from gateway.edge.ws.allowance import Allowance
-from gateway.edge.ws.connection import POLICY, Connection
+from gateway.edge.ws.connection import Connection
+from services.mesh.transport.websocket import POLICY
 
 
 class Ended(Exception):

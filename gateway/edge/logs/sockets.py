@@ -12,19 +12,21 @@ from gateway.edge.logs.filters import Filters, Refused
 from gateway.edge.logs.log_socket import Ended, LogSocket
 from gateway.edge.logs.tail import Tails
 from gateway.edge.settings import EdgeSettings
-from gateway.edge.ws.connection import FAULT, LATER, POLICY, Connection
+from gateway.edge.ws.connection import Connection
 from gateway.edge.ws.metrics import CLOSED, OPEN
 from gateway.edge.ws.slots import Slots
 from services.mesh.call.authenticator import Authenticator
 from services.mesh.call.call import run_as
 from services.mesh.call.errors import Code, MeshError
 from services.mesh.call.principal import Principal
+from services.mesh.transport.websocket import EXTENSION, FAULT, LATER, POLICY
 
 log = structlog.get_logger("edge")
 
 PATH = "/ws/logs"
 # A slot expires this long after its connection would have ended for its silence.
 _SLOT_MARGIN_SECONDS = 30
+_NO_SUCH = b'{"error":{"message":"no such WebSocket","type":"invalid_request_error"}}'
 _REFUSALS = frozenset({Code.UNAUTHENTICATED, Code.PERMISSION_DENIED, Code.RESOURCE_EXHAUSTED, Code.INVALID_ARGUMENT})
 
 
@@ -41,13 +43,13 @@ class LogSockets:
         self._tails = tails
         self._settings = settings
         seconds = round(settings.socket_silence_seconds) + _SLOT_MARGIN_SECONDS
-        self._slots = Slots(client, settings.sockets_per_user, settings.sockets, seconds)
+        self._slots = Slots(client, "sockets", settings.sockets_per_user, settings.sockets, seconds)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection (ASGI's `websocket` scope)."""
-        connection = Connection(receive, send)
+        connection = Connection(receive, send, scope["extensions"][EXTENSION])
         if scope["path"] != PATH:
-            await connection.refuse(404)
+            await connection.refuse(404, _NO_SUCH)
             return
         await connection.accept()
         began = asyncio.get_running_loop().time()

@@ -57,19 +57,20 @@ async def merged(calls: Sequence[Call]) -> Indexed:
         await tasks.end(*readers)
 
 
-def summed(usages: Sequence[Usage]) -> Usage:
-    """The usage of all choices together. As in OpenAI's API, their common prompt is counted once."""
+def summed(usages: Sequence[Usage], each: int) -> Usage:
+    """The usage of all choices together. As in OpenAI's API, a prompt is counted once for all of its `each` choices."""
     if len(usages) == 1:
         return usages[0]
-    prompt = max(usage.prompt_tokens for usage in usages)
+    prompts = [usages[start : start + each] for start in range(0, len(usages), each)]
+    prompt = sum(max(usage.prompt_tokens for usage in choices) for choices in prompts)
     completion = sum(usage.completion_tokens for usage in usages)
     return Usage(
         prompt_tokens=prompt,
         completion_tokens=completion,
         total_tokens=prompt + completion,
-        cached_prompt_tokens=max(usage.cached_prompt_tokens for usage in usages),
+        cached_prompt_tokens=sum(max(usage.cached_prompt_tokens for usage in choices) for choices in prompts),
         reasoning_tokens=sum(usage.reasoning_tokens for usage in usages),
-        cache_write_prompt_tokens=max(usage.cache_write_prompt_tokens for usage in usages),
+        cache_write_prompt_tokens=sum(max(usage.cache_write_prompt_tokens for usage in choices) for choices in prompts),
         estimated=any(usage.estimated for usage in usages),
     )
 

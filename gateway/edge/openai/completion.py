@@ -4,7 +4,8 @@ OpenAI's API reference, "The chat completion object" and "The chat completion ch
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import orjson
 from soma.model.v1.message_pb2 import (
@@ -20,6 +21,7 @@ from soma.model.v1.message_pb2 import (
     ToolCallDelta,
     Usage,
 )
+from soma.orchestrator.v1.chat_service_pb2 import ChatAnswer
 
 from gateway.edge.openai.thoughts import details_of, text_of
 from services.messages.answer import Answer
@@ -34,26 +36,42 @@ FINISH_REASONS: dict[int, str] = {
 }
 
 
-def completion(
-    identity: Mapping[str, Any],
-    choices: Sequence[Mapping[str, Any]],
-    usage: Usage,
-    extension: Mapping[str, Any] | None,
-) -> bytes:
-    """The `chat.completion` object; `identity` is its `id`, `created` and `model`."""
-    answer = {
-        "id": identity["id"],
-        "object": "chat.completion",
-        "created": identity["created"],
-        "model": identity["model"],
-        "choices": choices,
-        "usage": usage_object(usage),
-        "service_tier": "default",
-        "system_fingerprint": None,
-    }
-    if extension is not None:
-        answer["soma"] = extension
-    return orjson.dumps(answer)
+@dataclass(frozen=True, slots=True)
+class ChatForm:
+    """The shapes of a chat completion; `thoughts` says whether it has those of the model."""
+
+    thoughts: bool
+    prefix: ClassVar[str] = "chatcmpl-"
+
+    def whole(
+        self,
+        identity: Mapping[str, Any],
+        choices: Sequence[Mapping[str, Any]],
+        usage: Usage,
+        extension: Mapping[str, Any] | None,
+    ) -> bytes:
+        """The `chat.completion` object."""
+        answer = {
+            "id": identity["id"],
+            "object": "chat.completion",
+            "created": identity["created"],
+            "model": identity["model"],
+            "choices": choices,
+            "usage": usage_object(usage),
+            "service_tier": "default",
+            "system_fingerprint": None,
+        }
+        if extension is not None:
+            answer["soma"] = extension
+        return orjson.dumps(answer)
+
+    def choice(self, index: int, answer: ChatAnswer) -> dict[str, Any]:
+        """One choice of a completion."""
+        return choice(index, answer.delta, answer.finished.finish_reason, thoughts=self.thoughts)
+
+    def chunks(self, identity: Mapping[str, Any], choices: int, include_usage: bool) -> "Chunks":
+        """The chunks of a streamed completion."""
+        return Chunks(identity, choices=choices, include_usage=include_usage, thoughts=self.thoughts)
 
 
 def choice(index: int, delta: Delta, finish_reason: int, *, thoughts: bool) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from google.protobuf.message import DecodeError
 from soma.errors.v1 import reasons
 from soma.model.v1.message_pb2 import Reasoning
 
-from gateway.edge.openai.media import decoded
+from gateway.edge.media import decoded
 from gateway.edge.openai.words import refuse
 
 # Tells these texts from those of OpenAI's own API, which a client may have kept of a conversation that began there.

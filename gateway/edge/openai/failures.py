@@ -1,7 +1,9 @@
 """Errors of the mesh in the form of OpenAI's API, with the parameter at fault and whether a retry can help."""
 
 from dataclasses import replace
+from typing import Any
 
+import orjson
 from soma.errors.v1 import reasons
 
 from gateway.edge.error_response import ErrorResponse, declared, http_status, in_shape
@@ -38,6 +40,13 @@ NAMES = {
     "sampling.stop_sequences": "stop",
     "sampling.top_logprobs": "logprobs",
     "options.reasoning.effort": "reasoning_effort",
+    "inputs": "input",
+    "audio": "file",
+    "format": "response_format",
+    "options.count": "n",
+    "options.detail": "response_format",
+    "options.timestamps": "timestamp_granularities",
+    "options.urls": "response_format",
 }
 
 
@@ -46,11 +55,11 @@ def openai_name(field: str) -> str:
     if field in NAMES:
         return NAMES[field]
     field = field.removeprefix("settings.").removeprefix("options.").removeprefix("provider_params.")
-    return NAMES.get(field) or field.removeprefix("sampling.")
+    return NAMES.get(field) or field.removeprefix("sampling.").removeprefix("completion.")
 
 
-def error_response(error: MeshError) -> ErrorResponse:
-    """Make the answer to an error in OpenAI's shape."""
+def error_response(error: MeshError, request_id: str = "") -> ErrorResponse:
+    """Make the answer to an error in OpenAI's shape, which has no id of the request."""
     params = [openai_name(violation.field) for violation in error.facts.violations]
     reason = "" if error.reason in PLAIN_REASONS else error.reason
     message = error.message
@@ -61,6 +70,12 @@ def error_response(error: MeshError) -> ErrorResponse:
         message = f"Unsupported parameter{plural}: {named} {verb} not supported with this model."
     failed = in_shape(error, ERRORS, reason=reason, message=message, field=params[0] if params else None)
     return replace(failed, headers=(*failed.headers, NO_RETRY)) if _final(error) else failed
+
+
+def error_object(error: MeshError) -> dict[str, Any]:
+    """The member `error` of the answer to an error: its type, code, message and parameter."""
+    told: dict[str, Any] = orjson.loads(error_response(error).body)["error"]
+    return told
 
 
 def _final(error: MeshError) -> bool:

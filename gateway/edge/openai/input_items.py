@@ -17,10 +17,10 @@ from soma.model.v1.message_pb2 import (
 from soma.orchestrator.v1.response_service_pb2 import ListResponseInputItemsRequest, ResponseInputItem
 from typing_extensions import TypedDict
 
+from gateway.edge.media import SOUNDS, kept_id
 from gateway.edge.openai.completion import extra_content
-from gateway.edge.openai.media import kept_id
 from gateway.edge.openai.query import Number, QueryReader, includes
-from gateway.edge.openai.response_object import annotations, reasoning_object
+from gateway.edge.openai.response_object import annotations, phase_member, reasoning_object
 from gateway.edge.openai.response_request import ENCRYPTED
 from gateway.edge.reply import Reply
 from gateway.edge.request_model import strict
@@ -28,6 +28,7 @@ from gateway.edge.request_model import strict
 if TYPE_CHECKING:
     from soma.orchestrator.v1.response_service_pb2_grpc import ResponseServiceAsyncStub
 
+FORMATS = {media_type: name for name, media_type in reversed(SOUNDS.items())}
 ROLES = {ROLE_SYSTEM: "system", ROLE_USER: "user"}
 # The default size of a page in OpenAI's API.
 USUAL = 20
@@ -69,7 +70,7 @@ class InputItems:
             newest_first=asked.get("order") != "asc",
         )
         page = await self._responses.ListResponseInputItems(request, timeout=self._patience)
-        items = [_item(item, encrypted=includes(query, ENCRYPTED)) for item in page.items]
+        items = [input_item(item, encrypted=includes(query, ENCRYPTED)) for item in page.items]
         answer = {
             "object": "list",
             "data": items,
@@ -80,7 +81,13 @@ class InputItems:
         await reply.json(200, orjson.dumps(answer))
 
 
-def _item(item: ResponseInputItem, *, encrypted: bool) -> dict[str, Any]:
+def input_item(item: ResponseInputItem, *, encrypted: bool) -> dict[str, Any]:
+    """An item that a response was made from; with `encrypted`, a thought has its `encrypted_content`.
+
+    A medium whose address is a data URL has its bytes in itself.
+    """
+    if item.compaction:
+        return {"id": item.item_id, "type": "compaction", "encrypted_content": item.compaction}
     message = item.message
     members: dict[str, Any] = {"id": item.item_id, "status": "completed"}
     if message.role == ROLE_TOOL:
@@ -98,7 +105,8 @@ def _item(item: ResponseInputItem, *, encrypted: bool) -> dict[str, Any]:
     if len(message.parts) == 1 and message.parts[0].HasField("reasoning"):
         return reasoning_object(item.item_id, message.parts[0].reasoning, "completed", encrypted=encrypted)
     if message.role == ROLE_ASSISTANT:
-        return members | {"type": "message", "role": "assistant", "content": _content(message, "output_text")}
+        said = {"type": "message", "role": "assistant", "content": _content(message, "output_text")}
+        return members | said | phase_member(message.phase)
     return members | {"type": "message", "role": ROLES[message.role], "content": _content(message, "input_text")}
 
 
@@ -115,13 +123,17 @@ def _part(part: Part, kind: str) -> dict[str, Any]:
             source = {"image_url": image.url or None, "file_id": _file_id(image)}
             return {"type": "input_image", "detail": image.detail or "auto", **source}
         case "audio":
+            if data := _inline(part.audio):
+                return {"type": "input_audio", "input_audio": {"data": data, "format": FORMATS[part.audio.media_type]}}
             # OpenAI's API lists no sounds, so it has no form for one.
             return {"type": "input_file", "file_id": _file_id(part.audio), "filename": part.audio.name or None}
         case "file":
-            document: dict[str, Any] = {"type": "input_file", "file_id": _file_id(part.file)}
+            document: dict[str, Any] = {"type": "input_file", "filename": part.file.name or None}
+            if _inline(part.file):
+                return document | {"file_data": part.file.url}
             if part.file.url:
                 document["file_url"] = part.file.url
-            return document | {"filename": part.file.name or None}
+            return document | {"file_id": _file_id(part.file)}
         case _:
             return _text(part.text, kind)
 
@@ -130,6 +142,11 @@ def _text(text: Text, kind: str) -> dict[str, Any]:
     if kind != "output_text":
         return {"type": kind, "text": text.text}
     return {"type": kind, "text": text.text, "annotations": annotations(text.citations), "logprobs": []}
+
+
+def _inline(media: Media) -> str:
+    """The base64 of a medium that has its bytes in itself; empty for any other."""
+    return media.url.partition(",")[2] if media.url.startswith("data:") else ""
 
 
 def _file_id(media: Media) -> str | None:

@@ -9,11 +9,12 @@ from soma.errors.v1 import reasons
 from soma.model.v1.message_pb2 import ROLE_ASSISTANT, ROLE_SYSTEM, ROLE_TOOL, ROLE_USER, Message
 from typing_extensions import TypedDict
 
-from gateway.edge.openai.content import ChatParts, Content, add_content
-from gateway.edge.openai.media import Attached
-from gateway.edge.openai.provider_params import sent
+from gateway.edge.media import Attached
+from gateway.edge.openai.content import Content, add_content
+from gateway.edge.openai.parts import Parts
 from gateway.edge.openai.thoughts import Blocks, ReasoningDetail, add_block, add_details
 from gateway.edge.openai.words import WORDS, missing, refuse
+from gateway.edge.provider_params import sent
 from gateway.edge.request_model import lenient
 
 ROLES = {
@@ -78,7 +79,7 @@ class ChatMessage(TypedDict, total=False):
     """A message of any role. Members that are not known are ignored."""
 
     role: Required[Literal["system", "developer", "user", "assistant", "tool"]]
-    content: Content[ChatParts] | None
+    content: Content[Parts] | None
     name: str | None
     tool_calls: Annotated[list[ChatToolCall], Field(fail_fast=True, max_length=128)] | None
     tool_call_id: str | None

@@ -10,10 +10,9 @@ from soma.model.v1.options_pb2 import GenerationOptions, ReasoningOptions, Sampl
 from soma.orchestrator.v1.response_service_pb2 import CreateResponseRequest, ResponseSettings
 from typing_extensions import TypedDict
 
+from gateway.edge.media import Attached, Inline
 from gateway.edge.openai import shared
-from gateway.edge.openai.extension import NOTHING, Extension, ExtensionRequest, extension_of
-from gateway.edge.openai.media import Attached, Inline
-from gateway.edge.openai.provider_params import sent
+from gateway.edge.openai.extension import NOTHING, Extension, extension_of
 from gateway.edge.openai.response_items import ResponseItems, add_inputs
 from gateway.edge.openai.tools import (
     ResponseTextFormat,
@@ -24,19 +23,21 @@ from gateway.edge.openai.tools import (
     tool_of,
 )
 from gateway.edge.openai.words import BODY, missing, refuse
+from gateway.edge.provider_params import sent
 from gateway.edge.request_model import Reader, strict
 
 # Parameters that are not supported; an empty value has no effect.
 UNSUPPORTED = frozenset({"access_programs", "context_management", "image", "moderation", "prompt"})
 LOGPROBS = "message.output_text.logprobs"
 ENCRYPTED = "reasoning.encrypted_content"
+Penalty = Annotated[float, Field(ge=-2, le=2)]
 
 
 @strict
 class ResponseStreamOptions(TypedDict, total=False):
     """The options of a stream."""
 
-    include_obfuscation: shared.Off
+    include_obfuscation: bool | None
 
 
 @strict
@@ -58,42 +59,28 @@ class Reasoning(TypedDict, total=False):
 
 
 @with_config(ConfigDict(strict=True, extra="allow"))
-class ResponseRequest(TypedDict, total=False):
+class ResponseRequest(shared.Parameters, total=False):
     """The parameters that are read; null is the same as an absent parameter. Others reach the provider as they are."""
 
-    model: str | None
     input: ResponseItems | None
     instructions: str | None
     previous_response_id: str | None
-    conversation: shared.Conversation | None
-    user: str | None
     store: bool | None
     background: bool | None
-    stream: bool | None
     stream_options: ResponseStreamOptions | None
-    temperature: shared.Temperature | None
-    top_p: shared.Share | None
-    top_k: shared.TopK | None
-    repetition_penalty: shared.Repetition | None
-    top_logprobs: shared.Logprobs | None
+    presence_penalty: Penalty | None
+    frequency_penalty: Penalty | None
     max_output_tokens: shared.Tokens | None
     tools: ResponseTools | None
     tool_choice: ResponseToolChoice | None
-    parallel_tool_calls: bool | None
     # A limit on calls of OpenAI's own tools, which do not exist here.
     max_tool_calls: shared.Tokens | None
     text: TextSettings | None
     include: Annotated[list[shared.Includable], Field(max_length=32)] | None
-    metadata: shared.Metadata | None
     reasoning: Reasoning | None
+    # With `auto` a server may leave out the oldest input. This one never does, and the response says so.
     truncation: Literal["auto", "disabled"] | None
-    service_tier: shared.ServiceTier | None
-    soma: ExtensionRequest | None
-    # Hints to OpenAI's own caches, abuse checks and statistics: the answer is the same without them.
-    safety_identifier: str | None
-    prompt_cache_key: str | None
-    prompt_cache_retention: str | None
-    prompt_cache_options: dict[str, Any] | None
+    # What a client says to OpenAI's statistics: the answer is the same without it.
     client_metadata: dict[str, Any] | None
     # The parameters of UNSUPPORTED.
     access_programs: Any
@@ -113,28 +100,38 @@ class ResponseAsk:
 
     Attributes:
         encrypted: the thoughts of the answer have their `encrypted_content`.
+        obfuscated: the pieces of a stream have a member that hides their lengths.
         inline: the bytes that the request has in itself; they have to be held before the response is asked for.
     """
 
     request: CreateResponseRequest = field(default_factory=CreateResponseRequest)
     stream: bool = False
     encrypted: bool = False
+    obfuscated: bool = False
     extension: Extension = NOTHING
     dropped: list[str] = field(default_factory=list)
     inline: list[Inline] = field(default_factory=list)
 
 
-def read_response_request(body: bytes | bytearray) -> ResponseAsk:
-    """Read the body of a request.
+def read_response_request(body: bytes | bytearray, *, counted: bool = False) -> ResponseAsk:
+    """Read the body of a request. If its tokens are only `counted`, the input may come from a response or conversation.
 
     Raises:
         InvalidArgument: with OpenAI's message; the first violation is the parameter at fault.
     """
-    given = READER.json(body)
+    return response_ask(READER.json(body), counted=counted)
+
+
+def response_ask(given: ResponseRequest, *, counted: bool = False) -> ResponseAsk:
+    """What a checked request asks for; with `counted` it needs no input if it continues something.
+
+    Raises:
+        InvalidArgument: with OpenAI's message; the first violation is the parameter at fault.
+    """
     extension = extension_of(given.get("soma"))
     left_out = shared.dropped(_unsupported(given), extension)
     asked = given.get("input")
-    if asked is None:
+    if asked is None and not (counted and (given.get("previous_response_id") or given.get("conversation"))):
         missing("input")
     _check_together(given)
     request = CreateResponseRequest(
@@ -148,14 +145,20 @@ def read_response_request(body: bytes | bytearray) -> ResponseAsk:
             store=given.get("store"),
             background=bool(given.get("background")),
             options=_options(given, extension),
+            max_tool_calls=given.get("max_tool_calls"),
+            safety_identifier=given.get("safety_identifier") or "",
+            prompt_cache_key=given.get("prompt_cache_key") or "",
+            reasoning_summary=_summary(given.get("reasoning") or {}),
         ),
     )
     attached = Attached()
-    add_inputs(request.input, asked, attached)
+    if asked is not None:
+        add_inputs(request.input, asked, attached)
     return ResponseAsk(
         request=request,
         stream=bool(given.get("stream")),
         encrypted=ENCRYPTED in (given.get("include") or ()),
+        obfuscated=bool((given.get("stream_options") or {}).get("include_obfuscation")),
         extension=extension,
         dropped=left_out,
         inline=attached.inline,
@@ -170,8 +173,6 @@ def _unsupported(given: ResponseRequest) -> Iterator[str]:
     for name, value in (given.get("reasoning") or {}).items():
         if name not in Reasoning.__annotations__ and value is not None:
             yield f"reasoning.{name}"
-    if given.get("truncation") == "auto":
-        yield "truncation"
 
 
 def _check_together(given: ResponseRequest) -> None:
@@ -186,6 +187,10 @@ def _check_together(given: ResponseRequest) -> None:
     if not given.get("tools") and given.get("tool_choice") not in (None, "auto", "none"):
         message = "Invalid value for 'tool_choice': 'tool_choice' is only allowed when 'tools' are specified."
         refuse(message, "tool_choice", reasons.INVALID_VALUE)
+
+
+def _summary(reasoning: Reasoning) -> str:
+    return reasoning.get("summary") or reasoning.get("generate_summary") or ""
 
 
 def _options(given: ResponseRequest, extension: Extension) -> GenerationOptions:
@@ -226,6 +231,8 @@ def _sampling(given: ResponseRequest) -> Sampling | None:
         top_p=given.get("top_p"),
         top_k=shared.top_k_of(given.get("top_k")),
         repetition_penalty=given.get("repetition_penalty"),
+        presence_penalty=given.get("presence_penalty"),
+        frequency_penalty=given.get("frequency_penalty"),
         top_logprobs=given.get("top_logprobs") or (0 if asked else None),
     )
     return sampling if sampling.ByteSize() else None

@@ -1,7 +1,7 @@
 """`/v1/responses`: responses of a ResponseService, as objects or as streams of events."""
 
-from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING, Annotated, Literal
+from collections.abc import AsyncIterator, Iterator
+from typing import TYPE_CHECKING, Annotated, Literal, Protocol
 
 import orjson
 from pydantic import Field
@@ -16,18 +16,18 @@ from soma.orchestrator.v1.response_service_pb2 import (
 from typing_extensions import TypedDict
 
 from gateway.edge.disconnect import CancelOnDisconnect
+from gateway.edge.media import Holder, held
 from gateway.edge.metrics import FIRST_DELTA
 from gateway.edge.openai.extension import NOTHING, Findings
-from gateway.edge.openai.media import Holder, held
 from gateway.edge.openai.query import Number, QueryReader, includes
-from gateway.edge.openai.response_events import ResponseEvents
+from gateway.edge.openai.response_events import DONE, ResponseEvents
 from gateway.edge.openai.response_object import response_object
 from gateway.edge.openai.response_request import ENCRYPTED, ResponseAsk, read_response_request
-from gateway.edge.openai.words import unsupported
 from gateway.edge.relaying import cut, relayed
-from gateway.edge.reply import Reply
+from gateway.edge.reply import FailureEvent, Reply
 from gateway.edge.request_model import strict
 from services.mesh.call.call import principal
+from services.mesh.call.errors import MeshError
 from services.mesh.call.spans import annotate
 from services.mesh.transport.departure import Departure
 
@@ -95,7 +95,8 @@ class Responses:
         try:
             async with CancelOnDisconnect(departure):
                 if ask.stream:
-                    last = await _stream(aiter(call), ask, findings, reply)
+                    made = ResponseEvents(findings, encrypted=ask.encrypted, obfuscated=ask.obfuscated)
+                    last = await send_events(aiter(call), made, findings, reply) + DONE
                 else:
                     whole = await _collect(aiter(call), ask, findings)
         finally:
@@ -110,11 +111,11 @@ class Responses:
             MeshError: the response does not exist, or `stream` is set and it was not made in the background.
         """
         asked = RETRIEVAL.query(query)
-        if asked.get("include_obfuscation") == "true":
-            unsupported("include_obfuscation")
         encrypted = includes(query, ENCRYPTED)
         if asked.get("stream") == "true":
-            made = ResponseEvents(Findings(NOTHING), asked.get("starting_after", -1), encrypted=encrypted)
+            obfuscated = asked.get("include_obfuscation") == "true"
+            after = asked.get("starting_after", -1)
+            made = ResponseEvents(Findings(NOTHING), after, encrypted=encrypted, obfuscated=obfuscated)
             await self._watch(response_id, made, departure, reply)
             return
         found = await self._responses.GetResponse(GetResponseRequest(response_id=response_id), timeout=self._patience)
@@ -143,7 +144,7 @@ class Responses:
             call.cancel()
         if last is None:
             raise cut()
-        await reply.end(last)
+        await reply.end(last + DONE)
 
     async def delete(self, response_id: str, reply: Reply) -> None:
         """Delete a stored response."""
@@ -162,9 +163,43 @@ async def _send(response: Response, reply: Reply, *, encrypted: bool = False) ->
     await reply.json(200, orjson.dumps(response_object(response, Findings(NOTHING), encrypted=encrypted)))
 
 
-async def _stream(events: Events, ask: ResponseAsk, findings: Findings, reply: Reply) -> bytes:
-    """Send the events as they arrive; return the last one, which the caller sends."""
-    made = ResponseEvents(findings, encrypted=ask.encrypted)
+class EventReply(Protocol):
+    """A reply that may be a stream of events."""
+
+    status: int
+
+    @property
+    def seconds(self) -> float:
+        """Seconds since the request arrived."""
+        ...
+
+    async def begin_events(self, failure_event: FailureEvent) -> None:
+        """Begin a stream; `failure_event` makes its last event if it fails."""
+        ...
+
+    async def event(self, event: bytes) -> None:
+        """Send an event."""
+        ...
+
+
+class StreamedEvents(Protocol):
+    """Makes the events of a stream, in the form in which they are sent."""
+
+    def of(self, event: CreateResponseResponse) -> Iterator[bytes]:
+        """The events for one event of the contract; there may be none."""
+        ...
+
+    def failed(self, error: MeshError) -> bytes:
+        """The last events of a response that failed while it was streamed."""
+        ...
+
+
+async def send_events(events: Events, made: StreamedEvents, findings: Findings, reply: EventReply) -> bytes:
+    """Send the events as they arrive; return the last one, which the caller sends.
+
+    Raises:
+        MeshError: the response failed, or it was cut off.
+    """
     waiting = True
     async for event in events:
         kind = event.WhichOneof("payload")

@@ -1,14 +1,14 @@
 """Members that chat completions and responses have in common."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
 from soma.errors.v1 import reasons
 from typing_extensions import TypedDict
 
-from gateway.edge.openai.extension import Extension
-from gateway.edge.openai.words import UNSUPPORTED, unsupported
+from gateway.edge.openai.extension import Extension, ExtensionRequest
+from gateway.edge.openai.words import UNSUPPORTED, refuse, unsupported
 from gateway.edge.request_model import TextOr, must, strict
 
 Tokens = Annotated[int, Field(ge=1, le=1_000_000)]
@@ -57,9 +57,43 @@ class ConversationObject(TypedDict):
 Conversation = TextOr[str, ConversationObject]
 
 
+class Parameters(TypedDict, total=False):
+    """The parameters that requests for chat completions and for responses have in common."""
+
+    model: str | None
+    stream: bool | None
+    temperature: Temperature | None
+    top_p: Share | None
+    top_k: TopK | None
+    repetition_penalty: Repetition | None
+    top_logprobs: Logprobs | None
+    parallel_tool_calls: bool | None
+    user: str | None
+    conversation: Conversation | None
+    metadata: Metadata | None
+    service_tier: ServiceTier | None
+    soma: ExtensionRequest | None
+    # Hints to OpenAI's own caches and abuse checks: the answer is the same without them.
+    safety_identifier: str | None
+    prompt_cache_key: str | None
+    prompt_cache_retention: str | None
+    prompt_cache_options: dict[str, Any] | None
+
+
 def conversation_of(conversation: str | ConversationObject | None) -> str:
     """The id of a conversation, from a string or an object; empty if there is no conversation."""
     return conversation["id"] if isinstance(conversation, dict) else conversation or ""
+
+
+def check_stream_options(given: Mapping[str, Any]) -> None:
+    """Refuse options of a stream without a stream.
+
+    Raises:
+        InvalidArgument: they are there.
+    """
+    if given.get("stream_options") is not None and not given.get("stream"):
+        message = "The 'stream_options' parameter is only allowed when 'stream' is enabled."
+        refuse(message, "stream_options", reasons.INVALID_VALUE)
 
 
 def top_k_of(top_k: int | None) -> int | None:

@@ -4,9 +4,10 @@ from soma.errors.v1 import reasons
 from starlette.types import ASGIApp
 
 from gateway.edge.app import Conventions
-from gateway.edge.body import DRAINED
 from gateway.edge.openai.api import Api
 from gateway.edge.openai.failures import ERRORS, error_response
+from gateway.edge.openai.response_turn import PATH
+from gateway.edge.ws.by_protocol import ByProtocol
 from services.mesh.surfaces.surface import MOST_BODY_BYTES, Space, Surface
 
 NOT_SERVED = Space(
@@ -14,7 +15,7 @@ NOT_SERVED = Space(
         f"/v1/{part}"
         for part in (
             *("assistants", "audio", "batches", "containers", "conversations", "evals", "files", "fine_tuning"),
-            *("images", "moderations", "organization", "realtime", "skills", "threads", "uploads", "vector_stores"),
+            *("images", "organization", "realtime", "skills", "threads", "uploads", "vector_stores"),
             "videos",
         )
     ),
@@ -27,14 +28,18 @@ UNKNOWN = Space(("/v1",), "Invalid URL ({method} {path})", reasons.UNKNOWN_URL)
 CONVENTIONS = Conventions(error_response, UNKNOWN, elapsed=b"openai-processing-ms")
 
 
-def surface(api: Api, app: ASGIApp, body_limit_bytes: int) -> Surface:
-    """The surface of `app`, which refuses a body that is too large by itself."""
+def surface(api: Api, app: ASGIApp, sockets: ASGIApp) -> Surface:
+    """The surface of `app`, which refuses a body that is too large by itself, and of the WebSockets of `sockets`.
+
+    Uploads may be as large as any body.
+    """
     return Surface(
         name="openai",
-        app=app,
+        app=ByProtocol(app, sockets),
+        sockets=(PATH,),
         paths=tuple(dict.fromkeys(route.path for route in api.routes)),
         streams=("/v1/responses/{response_id}?stream=true",),
         spaces=(NOT_SERVED, UNKNOWN),
         errors=ERRORS,
-        max_body_bytes=min(DRAINED * body_limit_bytes, MOST_BODY_BYTES),
+        max_body_bytes=MOST_BODY_BYTES,
     )

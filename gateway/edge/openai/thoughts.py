@@ -11,7 +11,7 @@ from pydantic import ConfigDict, Tag, with_config
 from soma.model.v1.message_pb2 import Message, Reasoning
 from typing_extensions import TypedDict
 
-from gateway.edge.openai.provider_params import json_text, members_of
+from gateway.edge.provider_params import json_text, members_of
 from gateway.edge.request_model import TextOr, by_member, lenient
 
 # Members of OpenRouter's details that the contract has fields for.

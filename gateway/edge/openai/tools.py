@@ -6,7 +6,7 @@ from pydantic import Field, Tag
 from soma.model.v1.options_pb2 import ResponseFormat, Tool, ToolChoice
 from typing_extensions import TypedDict
 
-from gateway.edge.openai.provider_params import json_text, sent
+from gateway.edge.provider_params import json_text, sent
 from gateway.edge.request_model import TextOr, by_member, strict
 
 MODES = {"none": ToolChoice.MODE_NONE, "auto": ToolChoice.MODE_AUTO, "required": ToolChoice.MODE_REQUIRED}
@@ -62,9 +62,20 @@ class ChatNamedTool(Typed):
     function: Named
 
 
+@final
 @strict
 class ResponseNamedTool(Typed, Named):
     """The one tool that the model must call, in responses."""
+
+
+@final
+@strict
+class AllowedTools(TypedDict, total=False):
+    """The tools that the model may call, of all that it sees, in responses."""
+
+    type: Required[Literal["allowed_tools"]]
+    tools: Required[Annotated[list[ResponseNamedTool], Field(fail_fast=True, min_length=1, max_length=128)]]
+    mode: Mode
 
 
 @final
@@ -85,7 +96,7 @@ class SchemaTyped(TypedDict):
 class Schema(Named, total=False):
     """The JSON schema that the answer must match."""
 
-    description: Any
+    description: str | None
     schema: dict[str, Any] | None
     strict: bool | None
 
@@ -111,7 +122,13 @@ ChatFormat = Annotated[
     Annotated[PlainFormat, Tag("union:plain")] | Annotated[ChatSchemaFormat, Tag("union:schema")], _BY_TYPE
 ]
 ResponseTools = Annotated[list[ResponseTool], Field(fail_fast=True, max_length=128)]
-ResponseToolChoice = TextOr[Mode, ResponseNamedTool]
+ResponseToolChoice = TextOr[
+    Mode,
+    Annotated[
+        Annotated[ResponseNamedTool, Tag("union:named")] | Annotated[AllowedTools, Tag("union:allowed")],
+        by_member("type", {"allowed_tools": "union:allowed"}, "union:named"),
+    ],
+]
 ResponseTextFormat = Annotated[
     Annotated[PlainFormat, Tag("union:plain")] | Annotated[ResponseSchemaFormat, Tag("union:schema")], _BY_TYPE
 ]
@@ -145,11 +162,16 @@ def tool_of(function: Function, param: str) -> Tool:
     return tool
 
 
-def tool_choice_of(choice: Mode | Named) -> ToolChoice:
-    """The contract's choice: a mode, or one function by name."""
+def tool_choice_of(choice: Mode | Named | AllowedTools) -> ToolChoice:
+    """The contract's choice: a mode, one function by name, or several of which the model may choose."""
     if isinstance(choice, str):
         return ToolChoice(mode=MODES[choice])
-    return ToolChoice(mode=ToolChoice.MODE_NAMED, name=choice["name"])
+    if "name" in choice:
+        return ToolChoice(mode=ToolChoice.MODE_NAMED, name=choice["name"])
+    # Where the model may call no tool, it does not matter which ones it may call.
+    mode = MODES[choice.get("mode", "auto")]
+    names = [each["name"] for each in choice["tools"]] if mode != ToolChoice.MODE_NONE else []
+    return ToolChoice(mode=mode, allowed=names)
 
 
 def format_of(form: PlainFormat | Schema, param: str) -> ResponseFormat:
@@ -164,5 +186,6 @@ def format_of(form: PlainFormat | Schema, param: str) -> ResponseFormat:
             name=form["name"],
             schema=json_text(form.get("schema") or {}, param),
             strict=form.get("strict"),
+            description=form.get("description") or "",
         )
     return ResponseFormat(type=ResponseFormat.TYPE_TEXT if form["type"] == "text" else ResponseFormat.TYPE_JSON_OBJECT)

@@ -6,6 +6,7 @@ from typing import NoReturn
 from soma.errors.v1 import reasons
 
 from gateway.edge.faults import Fault
+from gateway.edge.refusal import refuse as refuse
 from gateway.edge.request_model import Words
 from services.mesh.call.errors import FieldViolation, InvalidArgument
 
@@ -47,11 +48,6 @@ WORDS: dict[str, tuple[str, str]] = {
 
 
 UNSUPPORTED = "Unsupported parameter: '{param}' is not supported here."
-
-
-def refuse(message: str, param: str, reason: str) -> NoReturn:
-    """Raise the 400 that names `param`; its lower-case `reason` becomes OpenAI's `code`."""
-    raise InvalidArgument(message, reason=reason, violations=[FieldViolation(param, message)])
 
 
 def missing(param: str) -> NoReturn:

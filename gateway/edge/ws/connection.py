@@ -1,22 +1,24 @@
-"""One WebSocket on ASGI: JSON in, JSON out, and a close with a code."""
+"""One WebSocket on ASGI: messages in, messages out, and a close with a code."""
 
+from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any
 
 import orjson
 from starlette.types import Receive, Send
 
-# Close codes: RFC 6455, 7.4.1, and the registry of IANA.
-POLICY, FAULT, LATER = 1008, 1011, 1013
+from services.mesh.transport.websocket import Wire
+
 _LONGEST_REASON = 120
 
 
 class Connection:
-    """`closed_with` is None until either side has closed."""
+    """`closed_with` is None until either side has closed, and `wire` is what the server has beside ASGI."""
 
-    def __init__(self, receive: Receive, send: Send) -> None:
+    def __init__(self, receive: Receive, send: Send, wire: Wire) -> None:
         self._receive = receive
         self._send = send
+        self.wire = wire
         self.closed_with: int | None = None
 
     async def accept(self) -> None:
@@ -24,12 +26,11 @@ class Connection:
         await self._receive()
         await self._send({"type": "websocket.accept"})
 
-    async def refuse(self, status: int) -> None:
-        """Answer the handshake with an HTTP status."""
+    async def refuse(self, status: int, body: bytes, headers: Iterable[tuple[bytes, bytes]] = ()) -> None:
+        """Answer the handshake with an HTTP status and JSON."""
         await self._receive()
-        body = orjson.dumps({"error": {"message": "no such WebSocket", "type": "invalid_request_error"}})
-        headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
-        await self._send({"type": "websocket.http.response.start", "status": status, "headers": headers})
+        named = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body)), *headers]
+        await self._send({"type": "websocket.http.response.start", "status": status, "headers": named})
         await self._send({"type": "websocket.http.response.body", "body": body})
 
     async def next(self) -> str | bytes | None:
@@ -46,6 +47,12 @@ class Connection:
         # If the client has left, `next` returns None.
         with suppress(OSError):
             await self._send({"type": "websocket.send", "text": orjson.dumps(message).decode()})
+
+    async def write(self, frames: bytes) -> None:
+        """Send frames; waits while the client reads more slowly."""
+        # If the client has left, `next` returns None.
+        with suppress(OSError):
+            await self.wire.write(frames)
 
     async def close(self, code: int, reason: str) -> None:
         """Close, unless the client has closed."""

@@ -27,7 +27,6 @@ for _, key in ipairs(KEYS) do
 end
 return 0
 """
-_ALL = "soma:{sockets}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +38,11 @@ class Slot:
 
 
 class Slots:
-    """Takes and renews slots; a slot expires after `seconds`."""
+    """Takes and renews slots of one kind; a slot expires after `seconds`."""
 
-    def __init__(self, client: aioredis.Redis, per_user: int, total: int, seconds: int) -> None:
+    def __init__(self, client: aioredis.Redis, kind: str, per_user: int, total: int, seconds: int) -> None:
         self._redis = client
+        self._all = f"soma:{{{kind}}}"
         self._per_user = per_user
         self._total = total
         self._seconds = seconds
@@ -56,8 +56,8 @@ class Slots:
             Unavailable: Redis cannot be reached.
         """
         with typed_errors():
-            user = f"{_ALL}:{len(who.tenant_id)}:{who.tenant_id}:{who.subject}"
-            slot = Slot(str(uuid.uuid4()), (user, _ALL))
+            user = f"{self._all}:{len(who.tenant_id)}:{who.tenant_id}:{who.subject}"
+            slot = Slot(str(uuid.uuid4()), (user, self._all))
             full = await self._take(keys=slot.keys, args=(slot.number, self._seconds, self._per_user, self._total))
             if full == 1:
                 raise ResourceExhausted(f"a user may have {self._per_user} connections at once")

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import grpc
     from opentelemetry.trace import Span
 
+    from services.mesh.call.barrier import Barrier
     from services.mesh.call.method import Method
 
 
@@ -40,13 +41,14 @@ class Call:
         draining: whether the process ends the call because it stops.
         endless: whether the servicer has said that the call never ends by itself.
         compressed: whether the response is to be compressed.
+        barrier: what the answer waits for where it leaves the process; None if this process keeps the answer.
         ends: when this process ends the stream, before its deadline, by the monotonic clock; None leaves the end to
             the client.
     """
 
     __slots__ = (
-        *("_metadata", "caller", "compressed", "context", "deadline", "draining", "endless", "ends", "local", "method"),
-        *("principal", "span", "started", "trace"),
+        *("_metadata", "barrier", "caller", "compressed", "context", "deadline", "draining", "endless", "ends"),
+        *("local", "method", "principal", "span", "started", "trace"),
     )
 
     def __init__(
@@ -70,6 +72,7 @@ class Call:
         self.draining = False
         self.endless = False
         self.compressed = False
+        self.barrier: Barrier | None = caller.barrier if caller is not None else None
         self.ends: float | None = None
         self._metadata: Mapping[str, str | bytes] | None = None
 
@@ -146,13 +149,23 @@ def never_ends() -> None:
 
 
 @contextmanager
-def run_as(principal: Principal, *, trace: Trace | None = None, timeout: float | None = None) -> Iterator[Call]:
-    """Run a block as a call of `principal`: calls in it inherit principal, trace and at most `timeout` seconds."""
+def run_as(
+    principal: Principal,
+    *,
+    trace: Trace | None = None,
+    timeout: float | None = None,
+    barrier: "Barrier | None" = None,
+) -> Iterator[Call]:
+    """Run a block as a call of `principal`: calls in it inherit principal, trace and at most `timeout` seconds.
+
+    Who gives a `barrier` waits for it before an answer is sent.
+    """
     now = monotonic()
     call = Call(started=now)
     call.principal = principal
     call.trace = trace
     call.deadline = None if timeout is None else now + timeout
+    call.barrier = barrier
     token = current.set(call)
     try:
         yield call

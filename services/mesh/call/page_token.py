@@ -7,7 +7,7 @@ leads to a place in a list that its caller may read anyway. So only the types of
 """
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
 from typing import Any, TypeVar, overload
@@ -20,6 +20,7 @@ from services.mesh.call import errors
 
 A = TypeVar("A", int, str, datetime, UUID)
 B = TypeVar("B", int, str, datetime, UUID)
+T = TypeVar("T")
 
 # The longest place any list has is a key of 2048 bytes of UTF-8.
 LONGEST = 4096
@@ -77,6 +78,20 @@ def read(request: Message, *kinds: type[Any]) -> tuple[Any, ...] | None:
     if not genuine:
         raise refusal()
     return place
+
+
+def cut(
+    request: Message, found: Sequence[T], size: int, place: Callable[[T], tuple[int | str | datetime | UUID, ...]]
+) -> tuple[Sequence[T], str]:
+    """The page of `size` entries and the token of the next page, which is empty after the last one.
+
+    Args:
+        found: the entries from the page's beginning on. One more than the page shows that there is a next one.
+        place: the place of an entry in the list.
+    """
+    if len(found) <= size:
+        return found, ""
+    return found[:size], write(request, *place(found[size - 1]))
 
 
 def refusal(message: str = "this page token was not given for this list with these filters") -> errors.InvalidArgument:

@@ -21,6 +21,7 @@ from soma.errors.v1 import reasons
 from soma.mesh.v1.stream_pb2 import kept
 
 from services.mesh.call import errors
+from services.mesh.call.barrier import Barrier
 from services.mesh.call.call import Call, InProcess, current
 from services.mesh.call.hooks import Enter, Interceptor, Leave, Received
 from services.mesh.call.interceptors import compression
@@ -101,7 +102,7 @@ class _Fused:
 
     def unary(self, behaviour: Any) -> Callable[[Any, Context], Awaitable[Message]]:
         """Wrap a method with one response, which may be a plain function."""
-        rpc, enters, leaves = self.rpc, self.enters, self.leaves
+        rpc, enters = self.rpc, self.enters
         waits = rpc.client_streaming or iscoroutinefunction(behaviour)
 
         async def call_unary(request: Any, context: Context) -> Message:
@@ -113,6 +114,8 @@ class _Fused:
                         await pending
                 answer = behaviour(self._admitted(call, request), context)
                 response: Message = await answer if waits else answer
+                if call.barrier and not call.local:
+                    await call.barrier.passed()
                 if call.compressed:
                     await compression.begin(context)
             except BaseException as exception:
@@ -121,8 +124,7 @@ class _Fused:
                     raise
                 await context.abort(*_ending(error))
                 raise
-            for leave in leaves:
-                leave(call, None)
+            self._left(call, None)
             return response
 
         if not waits:
@@ -156,7 +158,7 @@ class _Fused:
         self, behaviour: Callable[[Any, Context], AsyncGenerator[Message, None]]
     ) -> Callable[[Any, Context], AsyncGenerator[Message, None]]:
         """Wrap a method with a stream of responses."""
-        rpc, enters, leaves, numbered = self.rpc, self.enters, self.leaves, self.numbered
+        rpc, enters, numbered = self.rpc, self.enters, self.numbered
 
         async def call_stream(request: Any, context: Context) -> AsyncGenerator[Message, None]:
             call = _begun(rpc, context)
@@ -175,7 +177,11 @@ class _Fused:
                     if numbered:
                         last.sequence = number
                         number += 1
+                    if call.barrier and not call.local:
+                        await call.barrier.passed()
                     yield last
+                if call.barrier and not call.local:
+                    await call.barrier.passed()
             except GeneratorExit:
                 self._over(call, asyncio.CancelledError())
                 raise
@@ -192,8 +198,7 @@ class _Fused:
             finally:
                 if responses is not None:
                     await responses.aclose()
-            for leave in leaves:
-                leave(call, None)
+            self._left(call, None)
 
         return call_stream
 
@@ -222,10 +227,14 @@ class _Fused:
     def _over(self, call: Call, exception: BaseException) -> errors.MeshError | None:
         """Close the call; returns the error to send, or None when the caller is gone."""
         error = translate(call, exception)
-        final = error if error is not None else errors.Cancelled("the caller went away")
-        for leave in self.leaves:
-            leave(call, final)
+        self._left(call, error if error is not None else errors.Cancelled("the caller went away"))
         return error
+
+    def _left(self, call: Call, error: errors.MeshError | None) -> None:
+        if call.barrier is not None and not call.local:
+            call.barrier.open()
+        for leave in self.leaves:
+            leave(call, error)
 
     def _last_message(self, last: Any, number: int, error: errors.MeshError) -> Message | None:
         """The stream's last message, for clients that cannot see its status; None if the contract has no such field."""
@@ -267,7 +276,9 @@ def _error_field(response: Descriptor | None) -> str | None:
 def _begun(rpc: Method, context: Context) -> Call:
     if isinstance(context, InProcess):
         return Call(rpc, context, started=monotonic(), local=True, caller=context.carried)
-    return Call(rpc, context, started=monotonic())
+    call = Call(rpc, context, started=monotonic())
+    call.barrier = Barrier()
+    return call
 
 
 def _ending(error: errors.MeshError) -> tuple[grpc.StatusCode, str, tuple[tuple[str, str | bytes], ...]]:

@@ -52,11 +52,8 @@ class DeadLetters:
         after = page_token.read(request, datetime, UUID) or (None, None)
         async with postgres.connection(self._pool) as connection:
             rows = await connection.fetch(_LIST, tenant_id, request.consumer, request.type, *after, size + 1)
-        response = pb.ListDeadLettersResponse(dead_letters=[_letter(row) for row in rows[:size]])
-        if len(rows) > size:
-            last = rows[size - 1]
-            response.next_page_token = page_token.write(request, last["create_time"], UUID(str(last["id"])))
-        return response
+        letters, token = page_token.cut(request, rows, size, lambda last: (last["create_time"], UUID(str(last["id"]))))
+        return pb.ListDeadLettersResponse(dead_letters=map(_letter, letters), next_page_token=token)
 
     async def replay(self, tenant_id: str, dead_letter_id: str) -> pb.DeadLetter:
         """Put an event back into the outbox of its area, for its consumer alone; do nothing if that was done already.

@@ -36,9 +36,9 @@ class GroupCommit(Generic[T]):
     """Writes items with `write`, many in a transaction, until it is closed. The end of an `async with` closes it.
 
     Args:
-        write: writes items with one `execute` or `executemany`, which is a transaction of its own and saves two round
-            trips. It must be able to run again after it failed: if a batch has an item that cannot be written, its
-            items are written again one by one.
+        write: writes items with one statement or one `executemany`, which is a transaction of its own and saves two
+            round trips. It must be able to run again after it failed: if a batch has an item that cannot be written,
+            its items are written again one by one.
         max_batch: the most items in a transaction.
     """
 
@@ -66,23 +66,25 @@ class GroupCommit(Generic[T]):
         if self._writer is not None:
             await self._writer
 
-    async def commit(self, item: T) -> None:
-        """Return once `item` is durable. If the caller is cancelled meanwhile, the item is written all the same.
+    def commit(self, item: T) -> asyncio.Future[None]:
+        """Begin to write `item`; the result is done once it is durable. If that is cancelled, the item is written too.
 
-        Raises:
-            Unavailable: Postgres is away, or this process is stopping. If the connection was lost during a commit, the
-                item may be durable all the same.
-            Exception: what `write` raised for this item.
+        Its exception is one of these:
+
+        - Unavailable: Postgres is away, or this process is stopping. If the connection was lost during a commit, the
+          item may be durable all the same.
+        - what `write` raised for this item.
         """
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         if self._closing:
-            raise _stopping()
+            done.set_exception(_stopping())
+            return done
         if self._writer is None:
             # The task has an empty context, because it lives longer than the call that starts it.
             self._writer = asyncio.create_task(self._run(), name="group-commit", context=Context())
-        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._queue.append((item, done))
         self._wakeup.wake()
-        await done
+        return done
 
     async def _run(self) -> None:
         try:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
@@ -15,6 +16,7 @@ from services.mesh.call.authenticator import Authenticator, DevAuthenticator
 from services.mesh.call.call import Call, current_call
 from services.mesh.call.interceptors.drain import Drain
 from services.mesh.call.principal import Principal
+from services.mesh.call.seal import Seal
 from services.mesh.call.spans import Spans
 from services.mesh.declaration import Declaration
 from services.mesh.hosting import host
@@ -22,7 +24,7 @@ from services.mesh.mesh import Mesh
 from services.mesh.parts import POSTGRES, REDIS, Opened
 from services.mesh.service import Service
 from services.mesh.settings import Settings
-from services.mesh.testing.local import KEY, SIGNER, LocalMesh
+from services.mesh.testing.local import INTERNAL_KEY, KEY, SIGNER, LocalMesh
 from services.mesh.testing.neighbours import registrations
 from services.mesh.transport.channels import Channels
 from services.mesh.transport.directory import Directory, Endpoint
@@ -124,6 +126,7 @@ async def hosted(
             spans=spans,
             connect=channels.connect,
             blobs=blobs if blobs is not None else Blobs(BlobDirectory(data_dir / "blobs"), database),
+            seal=partial(Seal, INTERNAL_KEY),
         )
         own = declaration.settings() if settings is None else settings
         services = await host([(declaration, own)], mesh, channels, local.pipeline, stack)

@@ -14,7 +14,8 @@ from services.mesh.call.token import Signer
 from services.mesh.transport.local.channel import LocalChannel
 
 KEY = "test-key"
-SIGNER = Signer(b"an internal key of thirty-two bytes", "test")
+INTERNAL_KEY = b"an internal key of thirty-two bytes"
+SIGNER = Signer(INTERNAL_KEY, "test")
 SOMEBODY = Principal(tenant_id="acme", subject="alex", scopes=frozenset({"*"}))
 
 

@@ -39,9 +39,8 @@ class NoteServicer(rpc.NoteServiceServicer):
             and (not request.states or note.state in request.states)
             and (place is None or note.place == place)
         ]
-        size = request.page_size or _PAGE_SIZE
-        token = page_token.write(request, found[size - 1].name) if len(found) > size else ""
-        return pb.ListNotesResponse(notes=found[:size], next_page_token=token)
+        notes, token = page_token.cut(request, found, request.page_size or _PAGE_SIZE, lambda last: (last.name,))
+        return pb.ListNotesResponse(notes=notes, next_page_token=token)
 
     async def UpdateNote(self, request: pb.UpdateNoteRequest, context: Context) -> pb.UpdateNoteResponse:
         stored = self._named(request.note.name)

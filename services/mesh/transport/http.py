@@ -15,6 +15,7 @@ from services.mesh.call.process_name import Allowed, gateway, identities_of, nam
 from services.mesh.transport.departure import EXTENSION, Departure
 from services.mesh.transport.gathering import GatheringTransport
 from services.mesh.transport.listening import BACKLOG, listen
+from services.mesh.transport.websocket import SMALL_BYTES, sockets_of_a_server
 
 if TYPE_CHECKING:
     from services.mesh.transport.tls.identity import Identity
@@ -71,13 +72,6 @@ class _Http(HttpToolsProtocol):
             self.flow.pause_reading()
             cycle.message_event.set()
 
-    def handle_websocket_upgrade(self) -> None:
-        # A WebSocket writes each message once anyway, and its protocol needs the transport itself.
-        assert isinstance(self.transport, GatheringTransport)
-        self.transport.flush()
-        self.transport = self.transport.transport
-        super().handle_websocket_upgrade()
-
 
 def _refusing_others(allowed: Allowed) -> type[asyncio.Protocol]:
     """The HTTP protocol for connections whose certificate names an allowed process."""
@@ -100,10 +94,6 @@ class _WithoutSignals(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         """Leave signals alone."""
         yield
-
-
-# The limit is for messages from clients, which are small; messages to them may have any size.
-_MAX_WEBSOCKET_BYTES = 64 * 1024
 
 
 class HttpServer:
@@ -137,8 +127,9 @@ class HttpServer:
                 timeout_keep_alive=75,
                 backlog=BACKLOG,
                 limit_concurrency=limit_concurrency,
-                ws="websockets-sansio" if websockets else "none",
-                ws_max_size=_MAX_WEBSOCKET_BYTES,
+                ws=sockets_of_a_server() if websockets else "none",
+                # Of messages from clients; messages to them may have any size.
+                ws_max_size=SMALL_BYTES,
                 ws_ping_interval=None,
                 ws_per_message_deflate=False,
             )

@@ -65,6 +65,20 @@ def redis_url(text: str) -> str:
     return text
 
 
+def llm_url(text: str) -> str:
+    """The URL of the part `llm`; its key is the password.
+
+    Raises:
+        ValueError: it is no such URL.
+    """
+    parts = _split(text, ("http", "https"), "http://:key@host:port")
+    host, _ = _host(parts.netloc.rpartition("@")[2])
+    if not host:
+        raise ValueError("the URL has no host")
+    _refuse_fragment(parts)
+    return text
+
+
 def _split(text: str, schemes: Collection[str], example: str) -> SplitResult:
     if any(character.isspace() or not character.isprintable() for character in text):
         raise ValueError("the URL holds a space, a line end or a control character")

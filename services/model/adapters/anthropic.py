@@ -13,8 +13,9 @@ from services.mesh.call.errors import Internal
 from services.messages.message import media_of
 from services.model.adapters.anthropic_answer import MessageAnswer
 from services.model.adapters.anthropic_messages import continue_turn
-from services.model.adapters.anthropic_request import betas_of, messages_body, runs_on_server
+from services.model.adapters.anthropic_request import COUNTED, betas_of, messages_body, runs_on_server
 from services.model.adapters.anthropic_thinking import Abilities, abilities_of, excluded
+from services.model.adapters.counting import counted
 from services.model.adapters.counts import member
 from services.model.adapters.entry import default_first, model_of
 from services.model.adapters.exchange import Question, answered
@@ -40,6 +41,10 @@ class Anthropic:
     @property
     def name(self) -> str:
         return self._upstream.name
+
+    def speaks(self, protocol: str) -> bool:
+        """Whether this is the Messages API."""
+        return protocol == "anthropic"
 
     @property
     def lacks(self) -> frozenset[str]:
@@ -86,6 +91,19 @@ class Anthropic:
                 return
             path, body, headers = question
             question = path, {**body, "messages": continue_turn(body["messages"], answer.resume())}, headers
+
+    async def count_tokens(self, request: GenerateRequest, model: str) -> int | None:
+        """The tokens of a message; None if the server does not count them.
+
+        Raises:
+            MeshError: the server failed, or refuses the request.
+        """
+        counting = self._vendor.counting
+        if counting is None:
+            return None
+        _, body, headers = await self._question(request, model)
+        read = {name: value for name, value in body.items() if name in COUNTED}
+        return await counted(self._upstream, counting.path, read, headers)
 
     async def _question(self, request: GenerateRequest, model: str) -> Question:
         contents = None

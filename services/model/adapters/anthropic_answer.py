@@ -17,9 +17,10 @@ from soma.model.v1.message_pb2 import (
 )
 from soma.model.v1.model_service_pb2 import GenerationFinished
 
+from services.messages.place import details_at
 from services.model.adapters import refusal
 from services.model.adapters.answer import AnswerReader, Pieces
-from services.model.adapters.anthropic_blocks import SaidBlocks, details_at
+from services.model.adapters.anthropic_blocks import SaidBlocks
 from services.model.adapters.counts import count, member, usage_of
 from services.model.adapters.surrogates import repaired
 from services.model.adapters.tool_calls import new_call_id

@@ -1,29 +1,12 @@
-"""Keeps the content of a message as it came, so that it can be sent back: its blocks, or the places of its thoughts."""
+"""Keeps the blocks of a message as they came, so that a turn that was paused can be continued."""
 
 from typing import Any
 
-from soma.model.v1.message_pb2 import Reasoning
-
-from services.model.adapters.counts import count
 from services.model.adapters.surrogates import repaired
-from services.model.json_text import object_in, object_text
+from services.model.json_text import object_in
 
 # The member of a block that a delta adds to, by the type of the delta.
 _ADDS = {"text_delta": "text", "thinking_delta": "thinking", "signature_delta": "signature"}
-_CHARACTERS, _CALLS = "after_characters", "after_calls"
-
-
-def details_at(characters: int, calls: int) -> str:
-    """The details of a thought that came after so many characters of the text and so many tool calls of its message."""
-    if not characters and not calls:
-        return ""
-    return object_text({_CHARACTERS: characters, _CALLS: calls})
-
-
-def place_of(thought: Reasoning) -> tuple[int, int]:
-    """The characters and the tool calls before a thought; it is at the beginning of its message if it does not say."""
-    details = object_in(thought.details)
-    return count(details.get(_CHARACTERS)), count(details.get(_CALLS))
 
 
 class SaidBlocks:

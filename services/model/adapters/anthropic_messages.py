@@ -10,7 +10,7 @@ from soma.model.v1.model_service_pb2 import GenerateRequest
 
 from services.mesh.call.errors import Internal, InvalidArgument
 from services.messages.message import thoughts_of
-from services.model.adapters.anthropic_blocks import place_of
+from services.messages.place import place_of
 from services.model.adapters.history import CallIds, arguments_of, instructions, recollection, settled
 from services.model.json_text import parse_object
 from services.model.media.contents import Contents

@@ -25,6 +25,7 @@ from services.model.adapters.anthropic_thinking import (
     thinking_members,
 )
 from services.model.adapters.counts import member
+from services.model.allowed_tools import offered
 from services.model.json_text import decimal, parse_object
 from services.model.media.contents import Contents
 from services.model.parameters import MEMBERS
@@ -38,6 +39,13 @@ _MOST_DEFAULT_TOKENS = 32_000
 _CHOICES = {ToolChoice.MODE_AUTO: "auto", ToolChoice.MODE_NONE: "none", ToolChoice.MODE_REQUIRED: "any"}
 # The members of a tool that the contract has no field for. Tools that run on Anthropic's servers may have any.
 _TOOL_MEMBERS = ("cache_control", "type", "defer_loading", "input_examples", "allowed_callers", "eager_input_streaming")
+# The members of a body that count as input; the API refuses all others when it counts tokens.
+COUNTED = frozenset(
+    {
+        *("model", "messages", "system", "tools", "tool_choice", "thinking", "output_config", "cache_control"),
+        *("context_management", "mcp_servers", "speed"),
+    }
+)
 _PARAMS = "provider_params"
 _BETA = re.compile(r"[A-Za-z0-9._-]+")
 # The trial feature that a request with the id of a file needs.
@@ -124,7 +132,7 @@ def _add_sampling(body: dict[str, Any], sampling: Sampling) -> None:
 
 def _add_tools(body: dict[str, Any], options: GenerationOptions) -> None:
     if options.tools:
-        body["tools"] = [_tool(index, tool) for index, tool in enumerate(options.tools)]
+        body["tools"] = [_tool(index, tool) for index, tool in enumerate(offered(options))]
         if choice := _choice(options):
             body["tool_choice"] = choice
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from services.model.vendor import Chat
@@ -23,7 +24,12 @@ def spoken(body: dict[str, Any], chat: Chat) -> dict[str, Any]:
         body["tool_choice"] = chat.required
     if chat.call_id_length:
         _shorten_ids(body["messages"], chat.call_id_length)
-    for usual, own in chat.renames.items():
+    return renamed(body, chat.renames)
+
+
+def renamed(body: dict[str, Any], renames: Mapping[str, str]) -> dict[str, Any]:
+    """Give members of the body the vendor's names, in place, and return it."""
+    for usual, own in renames.items():
         if usual in body:
             body[own] = body.pop(usual)
     return body

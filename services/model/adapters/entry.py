@@ -8,10 +8,12 @@ from soma.model.v1.catalog_service_pb2 import Model, Price
 
 from services.model.adapters.counts import count, member
 from services.model.adapters.listing import made_at
-from services.model.vendor import Kind, ListedPrices, Modality, ModelFacts, Vendor
+from services.model.known_models import Modality, ModelFacts
+from services.model.vendor import Kind, ListedPrices, Vendor
 
 _CAPABILITIES: "Mapping[Kind, tuple[Model.Capability.ValueType, ...]]" = {
     "chat": (Model.CAPABILITY_CHAT, Model.CAPABILITY_TOOLS),
+    "completion": (Model.CAPABILITY_COMPLETION,),
     "embedding": (Model.CAPABILITY_EMBEDDING,),
     "rerank": (Model.CAPABILITY_RERANK,),
     "image": (Model.CAPABILITY_IMAGE,),
@@ -53,7 +55,7 @@ _READ: Mapping[str, Modality] = {
 _CONTEXTS = ("max_model_len", "context_length", "context_window", "max_context_length", "max_input_tokens")
 _CONTEXTS_WITHIN = (("meta", "n_ctx"), ("meta", "n_ctx_train"), ("top_provider", "context_length"))
 _PRICES = ("input", "output", "cached_read", "cache_write", "reasoning", "image")
-_FACTS = (*_PRICES, "minute", "request")
+_FACTS = (*_PRICES, "minute", "request", "characters", "search")
 _TIERS = ("input", "output", "cached_read", "cache_write")
 _MILLION = 1_000_000
 

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
 from contextlib import aclosing
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import structlog
 from soma.errors.v1 import reasons
@@ -14,7 +14,6 @@ from services.messages.answer import is_text, joined_text
 from services.model.adapters import refusal
 from services.model.adapters.answer import AnswerReader, Pieces
 from services.model.adapters.sse import EventParser
-from services.model.adapters.upstream import Upstream
 from services.model.provider import ProviderEvent
 
 _log = structlog.get_logger(__name__)
@@ -30,8 +29,23 @@ _AFTER_END_SECONDS = 2.0
 _INCOMPLETE = frozenset({reasons.PROVIDER_PROTOCOL_ERROR, reasons.PROVIDER_STREAM_CUT})
 
 
+class Source(Protocol):
+    """A server that answers requests: `services.model.adapters.upstream.Upstream`, or one with another transport."""
+
+    @property
+    def name(self) -> str:
+        """The name of the provider."""
+
+    def stream(self, path: str, body: dict[str, Any], headers: Mapping[str, str]) -> AsyncGenerator[bytes, None]:
+        """Send a request and yield the answer as it is read; closing the generator ends the request.
+
+        Raises:
+            MeshError: every failure of the provider, typed.
+        """
+
+
 async def answered(
-    upstream: Upstream, question: Callable[[], Awaitable[Question]], answer: AnswerReader
+    upstream: Source, question: Callable[[], Awaitable[Question]], answer: AnswerReader
 ) -> AsyncGenerator[ProviderEvent, None]:
     """Send a request and yield the answer as it arrives; `question` makes the request.
 

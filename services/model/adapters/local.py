@@ -24,7 +24,12 @@ class LocalProvider:
     """A Provider of engines. It also lists models that another method serves."""
 
     name = "local"
-    lacks = frozenset({"logprobs", "json_object", "json_schema", "reasoning_effort", "reasoning_budget"})
+    lacks = frozenset(
+        {
+            *("typed_tools", "logprobs", "json_object", "json_schema"),
+            *("reasoning_effort", "reasoning_budget", "suffix", "echo"),
+        }
+    )
     takes = frozenset[str]()
 
     def __init__(self, engines: Sequence[Engine], listed: Sequence[Model]) -> None:

@@ -16,15 +16,18 @@ from services.mesh.call.call import principal
 from services.mesh.call.errors import Internal, InvalidArgument, MeshError
 from services.messages.message import media_of
 from services.model.adapters import refusal
+from services.model.adapters.counting import counted_text
 from services.model.adapters.entry import default_first, model_of
 from services.model.adapters.exchange import Question, answered
 from services.model.adapters.listing import models_of
 from services.model.adapters.openai_answer import ChatAnswer
+from services.model.adapters.openai_completion import CompletionAnswer, completion_body
 from services.model.adapters.openai_request import chat_body
+from services.model.adapters.specialists.methods import Methods
 from services.model.adapters.upstream import Upstream
 from services.model.media.reader import MediaReader
 from services.model.provider import ProviderEvent
-from services.model.vendor import Chat, Vendor
+from services.model.vendor import Chat, Completions, Vendor
 
 _log = structlog.get_logger(__name__)
 
@@ -46,6 +49,9 @@ class OpenAICompatible:
 
     Args:
         names: the models that are offered if the server cannot list them.
+
+    Attributes:
+        methods: its methods beside chat and vectors.
     """
 
     def __init__(
@@ -59,6 +65,7 @@ class OpenAICompatible:
         # The models that think, according to the server's list.
         self._thinkers: set[str] = set()
         self._version = ""
+        self.methods = Methods(upstream, vendor, media, self._path)
         # Whether the path of the server's list is known, and whether the server has been asked.
         self._settled = self._asked = bool(_VERSIONED.search(upstream.path)) or _is_known(vendor, upstream.path)
 
@@ -86,8 +93,17 @@ class OpenAICompatible:
         return model_of(self._vendor, self.name, name, {})
 
     def generate(self, request: GenerateRequest, model: str) -> AsyncGenerator[ProviderEvent, None]:
-        """Stream a chat completion."""
-        return answered(self._upstream, partial(self._question, request, model), self._answer(request))
+        """Stream a chat completion, or the continuation of a prompt."""
+        stops = request.options.sampling.stop_sequences
+        if request.options.HasField("completion") and (method := self.completing(model)) is not None:
+            continued = CompletionAnswer(self.name, stops)
+            return answered(self._upstream, partial(self._prompt, request, model, method), continued)
+        return answered(self._upstream, partial(self._question, request, model), ChatAnswer(self.name, stops))
+
+    def completing(self, model: str) -> Completions | None:
+        """The method by which the model continues a prompt."""
+        method = self._vendor.completions
+        return method if method is not None and method.serves(model) else None
 
     async def embed(self, request: EmbedRequest, model: str) -> EmbedResponse:
         """The vectors of texts.
@@ -103,9 +119,25 @@ class OpenAICompatible:
         if method is None:
             said = f"{self._vendor.title} has no method for vectors"
             raise InvalidArgument(said, reason=reasons.MODEL_CAPABILITY_MISSING, metadata={"model": model})
+        return await embedded(self._upstream, method, await self._path(method.path, model), request, model)
+
+    async def _path(self, path: str, model: str) -> str:
+        """The path for a request, from that of the vendor's file."""
         if not self._asked:
             await self._look()
-        return await embedded(self._upstream, method, path_of(f"{self._version}{method.path}", model), request, model)
+        return path_of(f"{self._version}{path}", model)
+
+    async def count_tokens(self, request: GenerateRequest, model: str) -> int | None:
+        """The tokens of a conversation without media; None if the server does not count them.
+
+        Raises:
+            MeshError: the server failed, or refuses the request.
+        """
+        counting = self._vendor.counting
+        if counting is None or any(media_of(request.messages)):
+            return None
+        _, body, _ = await self._question(request, model)
+        return await counted_text(self._upstream, counting, body)
 
     async def _question(self, request: GenerateRequest, model: str) -> Question:
         if not self._asked:
@@ -128,8 +160,10 @@ class OpenAICompatible:
         facts = self._vendor.facts(model)
         return self._vendor.chat if facts is not None and facts.thinks else self._thoughtless
 
-    def _answer(self, request: GenerateRequest) -> ChatAnswer:
-        return ChatAnswer(self.name, request.options.sampling.stop_sequences)
+    async def _prompt(self, request: GenerateRequest, model: str, method: Completions) -> Question:
+        if not self._asked:
+            await self._look()
+        return path_of(f"{self._version}{method.path}", model), completion_body(request, model, method), {}
 
     async def _look(self) -> None:
         """Find the path for requests. If the server lists no models, or not for this key, the URL is used unchanged."""

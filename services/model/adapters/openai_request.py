@@ -8,6 +8,7 @@ from soma.model.v1.options_pb2 import ReasoningOptions, ResponseFormat, Sampling
 
 from services.model.adapters.dialect import spoken
 from services.model.adapters.openai_messages import chat_messages
+from services.model.allowed_tools import offered
 from services.model.json_text import decimal, parse_object
 from services.model.media.contents import Contents
 from services.model.vendor import Chat
@@ -39,11 +40,14 @@ def chat_body(
     if not options.whole:
         body["stream"] = True
         body["stream_options"] = {"include_usage": True}
-    _add_sampling(body, options.sampling)
+    add_sampling(body, options.sampling)
     if options.tools:
-        body["tools"] = [_tool(index, tool, chat) for index, tool in enumerate(options.tools)]
+        tools = options.tools if chat.allowed_tools else offered(options)
+        body["tools"] = [_tool(index, tool, chat) for index, tool in enumerate(tools)]
         if options.tool_choice.mode == ToolChoice.MODE_NAMED:
             body["tool_choice"] = {"type": "function", "function": {"name": options.tool_choice.name}}
+        elif options.tool_choice.allowed and chat.allowed_tools:
+            body["tool_choice"] = _allowed(options.tool_choice)
         elif options.tool_choice.mode:
             body["tool_choice"] = _CHOICES[options.tool_choice.mode]
         if options.HasField("parallel_tool_calls"):
@@ -54,9 +58,9 @@ def chat_body(
         body["user"] = options.user
     spoken(body, chat)
     if options.HasField("reasoning"):
-        _merge(body, _reasoning(options.reasoning, chat))
+        merge(body, _reasoning(options.reasoning, chat))
     if options.provider_params:
-        _merge(body, parse_object(options.provider_params, "provider_params"))
+        merge(body, parse_object(options.provider_params, "provider_params"))
     return body
 
 
@@ -66,12 +70,12 @@ def _reasoning(reasoning: ReasoningOptions, chat: Chat) -> dict[str, Any]:
     if reasoning.HasField("effort"):
         word = chat.efforts.get(reasoning.effort, reasoning.effort)
         if isinstance(word, str):
-            _merge(found, _at(chat.effort, word))
-            _merge(found, chat.thinks)
+            merge(found, _at(chat.effort, word))
+            merge(found, chat.thinks)
         else:
-            _merge(found, word)
+            merge(found, word)
     if reasoning.HasField("budget_tokens") and chat.budget:
-        _merge(found, _at(chat.budget, reasoning.budget_tokens))
+        merge(found, _at(chat.budget, reasoning.budget_tokens))
     return found
 
 
@@ -82,12 +86,12 @@ def _at(path: str, value: Any) -> dict[str, Any]:
     return dict(value)
 
 
-def _merge(body: dict[str, Any], more: Mapping[str, Any]) -> None:
+def merge(body: dict[str, Any], more: Mapping[str, Any]) -> None:
     """Add members to the body, also inside its objects; a member that is there stays."""
     for name, value in more.items():
         known = body.get(name)
         if isinstance(known, dict) and isinstance(value, Mapping):
-            _merge(known, value)
+            merge(known, value)
         elif name not in body:
             body[name] = _copied(value)
 
@@ -97,7 +101,8 @@ def _copied(value: Any) -> Any:
     return {name: _copied(each) for name, each in value.items()} if isinstance(value, Mapping) else value
 
 
-def _add_sampling(body: dict[str, Any], sampling: Sampling) -> None:
+def add_sampling(body: dict[str, Any], sampling: Sampling) -> None:
+    """Add the parameters of the sampling that are set."""
     if sampling.HasField("max_tokens"):
         body["max_tokens"] = sampling.max_tokens
     for set_field, value in sampling.ListFields():
@@ -108,6 +113,12 @@ def _add_sampling(body: dict[str, Any], sampling: Sampling) -> None:
         body["top_logprobs"] = sampling.top_logprobs
     if sampling.stop_sequences:
         body["stop"] = list(sampling.stop_sequences)
+
+
+def _allowed(choice: ToolChoice) -> dict[str, Any]:
+    tools = [{"type": "function", "function": {"name": name}} for name in choice.allowed]
+    mode = _CHOICES.get(choice.mode, "auto")
+    return {"type": "allowed_tools", "allowed_tools": {"mode": mode, "tools": tools}}
 
 
 def _tool(index: int, tool: Tool, chat: Chat) -> dict[str, Any]:
@@ -121,7 +132,7 @@ def _tool(index: int, tool: Tool, chat: Chat) -> dict[str, Any]:
     wire: dict[str, Any] = {"type": "function", "function": function}
     if tool.provider_params:
         given = parse_object(tool.provider_params, f"tools[{index}].provider_params")
-        _merge(wire, {name: value for name, value in given.items() if name in chat.extras or "*" in chat.extras})
+        merge(wire, {name: value for name, value in given.items() if name in chat.extras or "*" in chat.extras})
     return wire
 
 
@@ -136,6 +147,8 @@ def _response_format(wanted: ResponseFormat) -> dict[str, Any] | None:
                 "name": wanted.name or "response",
                 "schema": parse_object(wanted.schema, "response_format.schema"),
             }
+            if wanted.description:
+                schema["description"] = wanted.description
             if wanted.HasField("strict"):
                 schema["strict"] = wanted.strict
             return {"type": "json_schema", "json_schema": schema}

@@ -38,6 +38,8 @@ _STATUSES = (
     ("context_length", 400),
 )
 _LONGEST_WORD = 64
+# Reasons that the part `llm` gives as the type of an error.
+_OWN = frozenset({reasons.MODEL_TOO_LARGE, reasons.MODEL_FILE_INVALID})
 _MOST_MEMBERS = 8
 
 
@@ -51,6 +53,8 @@ def refusal(
 ) -> errors.MeshError:
     """The error for an answer with another status than 200; `limits` describes the vendor's headers of rate limits."""
     message = message_of(body)
+    if (own := _own(provider, body, message)) is not None:
+        return own
     if body and not message:
         message = described(body)
         _log.warning("provider_error_unreadable", provider=provider, status=status, body=message)
@@ -64,7 +68,24 @@ def refusal(
 
 def reported_error(provider: str, error: Any) -> errors.MeshError:
     """The error that a provider reports inside an answer with status 200."""
+    if isinstance(error, dict) and error.get("type") in _OWN:
+        return _refused(provider, error["type"], _words(error))
     return typed(provider, _status(error), _words(error))
+
+
+def _own(provider: str, body: bytes, message: str) -> errors.MeshError | None:
+    """The error of the part `llm` if its type is a reason of the mesh."""
+    if not any(reason.encode() in body for reason in _OWN):
+        return None
+    try:
+        reason = read_json(body)["error"]["type"]
+    except (ValueError, KeyError, TypeError):
+        return None
+    return _refused(provider, reason, message) if reason in _OWN else None
+
+
+def _refused(provider: str, reason: str, message: str) -> errors.MeshError:
+    return errors.FailedPrecondition(message, reason=reason, metadata={"provider": provider})
 
 
 def ended_badly(provider: str, reason: str) -> errors.Unavailable:

@@ -12,10 +12,11 @@ LARGEST_EVENT = 4 * 1024 * 1024
 class EventParser:
     """Splits bytes that arrive in pieces of any size into the `data` of complete events.
 
-    It works on bytes, so a character may be split between two pieces.
+    It works on bytes, so a character may be split between two pieces. An event has at most `largest` bytes.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, largest: int = LARGEST_EVENT) -> None:
+        self._largest = largest
         self._rest = b""
         self._begun = False
 
@@ -37,7 +38,7 @@ class EventParser:
         if blocks and not self._begun:
             self._begun = True
             blocks[0] = blocks[0].removeprefix(b"\xef\xbb\xbf")
-        if len(rest) > LARGEST_EVENT:
+        if len(rest) > self._largest:
             raise errors.Unavailable(
                 "the provider sent an event without an end", reason=reasons.PROVIDER_PROTOCOL_ERROR
             )

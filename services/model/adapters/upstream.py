@@ -2,7 +2,7 @@
 
 import asyncio
 import ssl
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 from urllib.parse import urlsplit
@@ -13,7 +13,7 @@ from soma.errors.v1 import reasons
 from services.mesh.call import errors
 from services.model.adapters import refusal
 from services.model.adapters.http1.connection import Broken, Connection, NotHttp
-from services.model.adapters.http1.connections import NO_FIELDS, Connections, ConnectTimeout
+from services.model.adapters.http1.connections import JSON, NO_FIELDS, Connections, ConnectTimeout, Form
 from services.model.adapters.http1.network import DIRECT, Network
 from services.model.adapters.http1.tunnel import ProxyRefused
 from services.model.vendor import Limit
@@ -24,11 +24,11 @@ _LARGEST_LISTING = 8 * 1024 * 1024
 _LISTING_SECONDS = 10.0
 # In JSON, a hundred vectors of 4,096 numbers are smaller than this.
 _LARGEST_DOCUMENT = 32 * 1024 * 1024
+# Ten pictures of 1536 x 1024 pixels in base64.
+_LARGEST_MADE = 96 * 1024 * 1024
 # No compression, because a compressor would hold events back until it has enough data.
 _SENT = {
     "User-Agent": "somamesh",
-    "Content-Type": "application/json",
-    "Accept": "text/event-stream, application/json",
     "Accept-Encoding": "identity",
 }
 
@@ -80,31 +80,50 @@ class Upstream:
     async def __aexit__(self, *exception: object) -> None:
         self._connections.close()
 
-    async def stream(
+    def stream(
         self, path: str, body: dict[str, Any], headers: Mapping[str, str] = NO_FIELDS
     ) -> AsyncGenerator[bytes, None]:
-        """POST `body` as JSON and yield the answer as it is read; closing the generator drops the connection.
+        """POST `body` as JSON and yield the answer as it is read; see `send`.
 
         `headers` are sent beside those of every request. An answer is awaited as a whole when the body asks for no
-        stream. Until it begins, some servers send blank lines, which are no beginning.
+        stream.
+        """
+        return self.send(path, [orjson.dumps(body)], whole=not body.get("stream"), headers=headers)
+
+    async def send(
+        self,
+        path: str,
+        sent: list[bytes],
+        form: Form = JSON,
+        *,
+        whole: bool = False,
+        headers: Mapping[str, str] = NO_FIELDS,
+        begins: Callable[[Mapping[str, str]], None] | None = None,
+    ) -> AsyncGenerator[bytes, None]:
+        """POST a body and yield the answer as it is read; closing the generator drops the connection.
+
+        Until an answer begins that is awaited as a whole, some servers send blank lines, which are no beginning.
+
+        Args:
+            sent: the body alone. It is taken out of the list, because it may be large, and the answer may take minutes.
+            whole: whether the answer comes when it is complete, for which one waits longer.
+            begins: is called with the headers of the answer, whose names are in lower case.
 
         Raises:
             MeshError: every failure of the provider, typed; CancelledError is passed on unchanged.
         """
         patience, begun = self._patience, False
-        whole = not body.get("stream")
         first = patience.whole if whole else patience.first_byte
         connection: Connection | None = None
-        sent = [orjson.dumps(body)]
-        # A request with pictures is large, and the answer may take minutes.
-        del body
         try:
-            connection = await self._connections.ask("POST", path, sent.pop(), first, headers)
+            connection = await self._connections.ask("POST", path, sent.pop(), first, headers, form)
             if connection.status != 200:
                 said = await self._whole(connection, _LARGEST_ERROR)
                 raise refusal.refusal(
                     self.name, connection.status, connection.headers, said, self.advice.key, self._limits
                 )
+            if begins is not None:
+                begins(connection.headers)
             while chunk := await connection.read(patience.idle if begun else first):
                 begun = begun or not whole or not chunk.isspace()
                 yield chunk
@@ -135,19 +154,37 @@ class Upstream:
             "GET", path, b"", min(self._patience.first_byte, _LISTING_SECONDS), _LARGEST_LISTING
         )
 
-    async def post(self, path: str, body: dict[str, Any]) -> Any:
+    async def post(self, path: str, body: dict[str, Any], headers: Mapping[str, str] = NO_FIELDS) -> Any:
         """POST `body` as JSON and return the JSON document of the answer, within the timeout for the first byte.
 
         Raises:
             MeshError: every failure of the provider, typed.
         """
-        return await self._document("POST", path, orjson.dumps(body), self._patience.first_byte, _LARGEST_DOCUMENT)
+        sent = orjson.dumps(body)
+        return await self._document("POST", path, sent, self._patience.first_byte, _LARGEST_DOCUMENT, headers)
 
-    async def _document(self, method: str, path: str, sent: bytes, limit: float, largest: int) -> Any:
+    async def whole(self, path: str, sent: bytes, form: Form = JSON) -> Any:
+        """POST a body, and return the JSON document of an answer that takes long to make, and may be large.
+
+        Raises:
+            MeshError: every failure of the provider, typed.
+        """
+        return await self._document("POST", path, sent, self._patience.whole, _LARGEST_MADE, form=form)
+
+    async def _document(
+        self,
+        method: str,
+        path: str,
+        sent: bytes,
+        limit: float,
+        largest: int,
+        headers: Mapping[str, str] = NO_FIELDS,
+        form: Form = JSON,
+    ) -> Any:
         connection: Connection | None = None
         try:
             async with asyncio.timeout(limit):
-                connection = await self._connections.ask(method, path, sent, limit)
+                connection = await self._connections.ask(method, path, sent, limit, headers, form)
                 body = await self._whole(connection, largest)
                 if connection.status != 200:
                     raise refusal.refusal(

@@ -56,7 +56,7 @@ class Content:
 class Contents:
     """Gives an adapter what it sends for a media of the request. Made by `MediaReader.contents`.
 
-    Every method takes a Media of the messages that the reader was given. A file that only the provider has
+    Every method takes a Media that the reader was given. A file that only the provider has
     (`file_id`) has neither bytes nor an address; the methods that need bytes refuse it.
     """
 
@@ -82,6 +82,14 @@ class Contents:
             InvalidArgument: MEDIA_INVALID, it is a file that only the provider has.
         """
         return self._content(media).data
+
+    def content(self, media: Media) -> Content:
+        """The bytes with their media type.
+
+        Raises:
+            InvalidArgument: see `data`.
+        """
+        return self._content(media)
 
     def base64(self, media: Media) -> str:
         """The bytes in base64, without line breaks.

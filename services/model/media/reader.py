@@ -76,7 +76,13 @@ class MediaReader:
         self._fetcher = Fetcher(settings, network, resolve)
 
     async def contents(self, messages: Iterable[Message], *, reads_urls: Collection[Kind], tenant_id: str) -> Contents:
-        """The contents of all media of the messages, ready to be sent.
+        """The contents of all media of the messages, ready to be sent; see `read`."""
+        return await self.read(list(media_in(messages)), reads_urls=reads_urls, tenant_id=tenant_id)
+
+    async def read(
+        self, given: Sequence[tuple[Kind, Media]], *, reads_urls: Collection[Kind], tenant_id: str
+    ) -> Contents:
+        """The contents of these media, ready to be sent.
 
         Args:
             reads_urls: the kinds of media whose URLs the provider reads itself (`Chat.reads_urls` of its vendor). All
@@ -87,7 +93,6 @@ class MediaReader:
             NotFound: MEDIA_NOT_FOUND, the mesh does not have the bytes of a hash.
             Unavailable: the store of the mesh cannot be reached.
         """
-        given = list(media_in(messages))
         if not given:
             return Contents({})
         wanted = self._wanted(given, reads_urls)

@@ -21,6 +21,7 @@ class FakeUpstream:
         check: why the vendor would refuse the body of a request; empty if it would not.
         models: names of the models that it lists.
         listing: the body of the list; if None, it is made from `models`.
+        counts: the tokens that Anthropic's method for counting gives; 0 if there is no such method.
         requests: bodies of all requests so far.
         headers: headers of the latest request for an answer.
         open: number of requests in progress.
@@ -35,6 +36,7 @@ class FakeUpstream:
     check: Callable[[dict[str, Any]], str] = lambda body: ""
     models: Sequence[str] = ("fake-large", "fake-small")
     listing: Any = None
+    counts: int = 0
     requests: list[dict[str, Any]] = field(default_factory=list)
     headers: dict[str, str] = field(default_factory=dict)
     open: int = 0
@@ -63,6 +65,7 @@ class FakeUpstream:
         app.router.add_post(self.dialect.path, self._generate)
         app.router.add_get("/v1/models", self._list)
         app.router.add_post("/v1/embeddings", self._embed)
+        app.router.add_post("/v1/messages/count_tokens", self._count_tokens)
         self._runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1, access_log=None)
         await self._runner.setup()
         site = web.TCPSite(self._runner, "127.0.0.1", port)
@@ -98,6 +101,19 @@ class FakeUpstream:
             return await self._vectors(body)
         finally:
             await self._count(open=-1)
+
+    async def _count_tokens(self, request: web.Request) -> web.Response:
+        body = await request.json()
+        self.requests.append(body)
+        self.headers = dict(request.headers)
+        if not self.counts:
+            return web.json_response(self.dialect.error("not_found_error", "Not found"), status=404)
+        if (status := self.dialect.errors.get(self.behaviour.fault)) is not None:
+            return self._refusal(*status)
+        if "max_tokens" in body or "stream" in body:
+            refused = self.dialect.error("invalid_request_error", "max_tokens: Extra inputs are not permitted")
+            return web.json_response(refused, status=400)
+        return web.json_response({"input_tokens": self.counts})
 
     async def _vectors(self, body: dict[str, Any]) -> web.Response:
         if (status := self.dialect.errors.get(self.behaviour.fault)) is not None:

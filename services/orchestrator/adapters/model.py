@@ -45,6 +45,14 @@ class Models:
         if finished is not None:
             yield finished
 
+    async def count(self, request: model_service_pb2.CountTokensRequest) -> model_service_pb2.CountTokensResponse:
+        """The number of tokens that a model would read.
+
+        Raises:
+            MeshError: the error of the model service.
+        """
+        return await self._stub.CountTokens(request)
+
 
 class ChatModels:
     """The models that hold conversations, from the catalogue of the model service."""

@@ -6,14 +6,15 @@ last event. The model service writes the usage record, however the turn ends.
 """
 
 import uuid
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass
 from itertools import islice
 from typing import Protocol
 
 from soma.errors.v1 import reasons
 from soma.memory.v1 import memory_service_pb2
-from soma.model.v1 import message_pb2
+from soma.model.v1 import message_pb2, model_service_pb2
 from soma.orchestrator.v1 import chat_service_pb2 as pb
 from soma.policy.v1 import policy_service_pb2
 
@@ -40,6 +41,22 @@ _MESSAGES_AN_APPEND = 256
 _QUESTION_CHARS = 16_384
 # The memory contract's limit.
 _LARGEST_BUDGET = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What a turn asks the model service.
+
+    Attributes:
+        new: the messages of the request, as policy lets a model have them.
+        context: what memory adds; None when the request asks for nothing.
+        decision: of policy on the input, if it was not to allow it unchanged.
+    """
+
+    new: Sequence[message_pb2.Message]
+    context: memory_service_pb2.GetContextResponse | None
+    generation: model_service_pb2.GenerateRequest
+    decision: policy_service_pb2.EvaluateResponse | None
 
 
 class TakesTurns(Protocol):
@@ -73,14 +90,9 @@ class Turns:
             MeshError: the error of a neighbour, unchanged.
         """
         reply = Reply(request)
-        kept = bool(request.conversation_id)
-        async with held(self._blobs, principal().tenant_id, request.messages, kept=kept):
-            new, decision = await self._check_input(request.messages, f"model:{request.model}")
-            notices = [_notice("input", decision)] if decision is not None else []
-            context = await self._context(request, new)
-            if context is not None and kept:
-                new = checked_results([each.message for each in context.recent_messages], new, "messages")
-            generation = generation_of(request, new, context)
+        async with self.prepared(request, kept=bool(request.conversation_id)) as ready:
+            new, context, generation = ready.new, ready.context, ready.generation
+            notices = [_notice("input", ready.decision)] if ready.decision is not None else []
             length = sum(len(text_of(message)) for message in generation.messages)
             output = CheckedOutput(self._policy)
             async with aclosing(self._models.generate(generation)) as events:
@@ -124,6 +136,23 @@ class Turns:
                     elif kind == "heartbeat":
                         yield pb.ChatResponse(heartbeat=event.heartbeat)
         raise errors.Unavailable("the model's stream ended without its final event", reason=reasons.STREAM_CUT)
+
+    @asynccontextmanager
+    async def prepared(self, request: pb.ChatRequest, *, kept: bool) -> AsyncIterator[Prepared]:
+        """What a turn asks for; its bytes are held while the block runs. The request is changed, as by `take`.
+
+        Args:
+            kept: whether the turn is remembered at the end.
+
+        Raises:
+            MeshError: as `take`, before its first event.
+        """
+        async with held(self._blobs, principal().tenant_id, request.messages, kept=kept):
+            new, decision = await self._check_input(request.messages, f"model:{request.model}")
+            context = await self._context(request, new)
+            if context is not None and request.conversation_id:
+                new = checked_results([each.message for each in context.recent_messages], new, "messages")
+            yield Prepared(new, context, generation_of(request, new, context), decision)
 
     async def _check_input(
         self, messages: Sequence[message_pb2.Message], resource: str

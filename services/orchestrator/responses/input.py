@@ -17,18 +17,20 @@ Messages = list[message_pb2.Message]
 Exchange = tuple[pb.CreateResponseRequest, pb.Response]
 
 
-async def new_messages(store: PostgresResponses, tenant_id: str, items: Iterable[pb.ResponseInput]) -> Messages:
-    """The messages of a request's input; an item of an earlier response is replaced by its message.
+async def new_inputs(
+    store: PostgresResponses, tenant_id: str, items: Iterable[pb.ResponseInput]
+) -> list[pb.ResponseInput]:
+    """The messages and compactions of a request's input; an item of an earlier response is replaced by what it is.
 
     Raises:
         NotFound: ITEM_NOT_FOUND: the tenant has no response with this item.
     """
-    messages: Messages = []
-    known: dict[str, Mapping[str, message_pb2.Message]] = {}
+    inputs: list[pb.ResponseInput] = []
+    known: dict[str, Mapping[str, pb.ResponseInput]] = {}
     for each in items:
         item_id = each.item_id or each.repeated_item_id
         if not item_id:
-            messages.append(each.message)
+            inputs.append(pb.ResponseInput(message=message_of(each.item)) if each.HasField("item") else each)
             continue
         response_id = response_of(item_id)
         if response_id not in known:
@@ -36,27 +38,27 @@ async def new_messages(store: PostgresResponses, tenant_id: str, items: Iterable
             known[response_id] = items_of(*exchange) if exchange is not None else {}
         stored = known[response_id].get(item_id)
         if each.HasField("message"):
-            messages.extend(_repeated(each.message, stored))
+            inputs.extend(_repeated(each, stored))
             continue
         if stored is None:
             message = f"Item with id '{item_id}' not found."
             raise errors.NotFound(
                 message, reason=reasons.ITEM_NOT_FOUND, violations=[errors.FieldViolation("input", message)]
             )
-        messages.append(stored)
-    return messages
+        inputs.append(stored)
+    return inputs
 
 
-def _repeated(sent: message_pb2.Message, stored: message_pb2.Message | None) -> Messages:
+def _repeated(sent: pb.ResponseInput, stored: pb.ResponseInput | None) -> list[pb.ResponseInput]:
     """The thought as it is stored, if the text is the same; otherwise as it was sent, if it has a text."""
-    texts = [thought.text for thought in thoughts_of(sent)]
-    if stored is not None and texts == [thought.text for thought in thoughts_of(stored)]:
+    texts = [thought.text for thought in thoughts_of(sent.message)]
+    if stored is not None and texts == [thought.text for thought in thoughts_of(stored.message)]:
         return [stored]
     return [sent] if any(texts) else []
 
 
-async def earlier_messages(store: PostgresResponses, tenant_id: str, previous: str) -> Messages:
-    """The messages up to an earlier response and of that response, oldest first.
+async def earlier_inputs(store: PostgresResponses, tenant_id: str, previous: str) -> list[pb.ResponseInput]:
+    """The messages and compactions up to an earlier response, and the messages of that response, oldest first.
 
     Raises:
         InvalidArgument: PREVIOUS_RESPONSE_NOT_FOUND: it does not exist, or a response that it continues was deleted.
@@ -74,11 +76,11 @@ async def earlier_messages(store: PostgresResponses, tenant_id: str, previous: s
             f"Previous response with id '{previous}' is still in progress.",
             reason=reasons.PREVIOUS_RESPONSE_IN_PROGRESS,
         )
-    messages: Messages = []
+    inputs: list[pb.ResponseInput] = []
     for request, response in chain:
-        messages.extend(each.message for each in request.input)
-        messages.extend(message_of(item) for item in response.output)
-    return messages
+        inputs.extend(request.input)
+        inputs.extend(pb.ResponseInput(message=message_of(item)) for item in response.output)
+    return inputs
 
 
 def chat_request(
@@ -147,6 +149,7 @@ def _join(first: message_pb2.Message, second: message_pb2.Message) -> None:
             first.parts.add().text.text = second.content
         else:
             first.content += second.content
+    first.phase = second.phase or first.phase
     first.parts.extend(second.parts)
     first.tool_calls.extend(second.tool_calls)
 
@@ -185,7 +188,7 @@ def page(items: Sequence[pb.ResponseInputItem], after: str, size: int) -> tuple[
 
 def message_of(item: pb.ResponseItem) -> message_pb2.Message:
     """An item of an output as a message of the assistant."""
-    message = message_pb2.Message(role=message_pb2.ROLE_ASSISTANT)
+    message = message_pb2.Message(role=message_pb2.ROLE_ASSISTANT, phase=item.text.phase)
     match item.WhichOneof("item"):
         case "tool_call":
             message.tool_calls.append(item.tool_call)
@@ -199,14 +202,23 @@ def message_of(item: pb.ResponseItem) -> message_pb2.Message:
     return message
 
 
-def items_of(request: pb.CreateResponseRequest, response: pb.Response) -> dict[str, message_pb2.Message]:
-    """The messages of a response's input and output, by the ids of their items."""
+def items_of(request: pb.CreateResponseRequest, response: pb.Response) -> dict[str, pb.ResponseInput]:
+    """What the items of a response's input and output are as an input, by their ids."""
     given = _own_items(request, response.response_id.removeprefix("resp_"))
-    return {item.item_id: item.message for item in given} | {item.item_id: message_of(item) for item in response.output}
+    items = {
+        each.item_id: pb.ResponseInput(compaction=each.compaction)
+        if each.compaction
+        else pb.ResponseInput(message=each.message)
+        for each in given
+    }
+    return items | {item.item_id: pb.ResponseInput(message=message_of(item)) for item in response.output}
 
 
 def _own_items(request: pb.CreateResponseRequest, suffix: str) -> Iterator[pb.ResponseInputItem]:
     for index, each in enumerate(request.input):
+        if each.compaction:
+            yield pb.ResponseInputItem(item_id=f"cmp_{suffix}_i{index}", compaction=each.compaction)
+            continue
         message = each.message
         kind = "fco" if message.role == message_pb2.ROLE_TOOL else "msg"
         thoughts = thoughts_of(message)

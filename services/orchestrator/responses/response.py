@@ -15,8 +15,9 @@ from services.mesh.call import errors
 
 RESPONSE_ID = re.compile(r"resp_([0-9a-f]{32})")
 # Items of the output are numbered; items of the input have an `i` before their number.
-_ITEM_ID = re.compile(r"(?:msg|fc|fco|rs)_([0-9a-f]{32})_[i0-9_]{1,16}")
+_ITEM_ID = re.compile(r"(?:msg|fc|fco|rs|cmp)_([0-9a-f]{32})_[i0-9_]{1,16}")
 _CUT_SHORT = (message_pb2.FINISH_REASON_LENGTH, message_pb2.FINISH_REASON_CONTENT_FILTER)
+_COMMENTARY, _FINAL_ANSWER = message_pb2.PHASE_COMMENTARY, message_pb2.PHASE_FINAL_ANSWER
 
 Event = pb.CreateResponseResponse
 
@@ -68,6 +69,11 @@ class ResponseBuilder:
 
     def finish(self, finished: chat.ChatFinished) -> Iterator[Event]:
         """Complete the items and the response, because the turn has finished."""
+        cut_short = finished.finish_reason in _CUT_SHORT
+        for item in self._unfinished.values():
+            item.item.incomplete = cut_short
+        if finished.finish_reason == message_pb2.FINISH_REASON_STOP:
+            self._label(_FINAL_ANSWER)
         for index in sorted(self._unfinished):
             yield self._close_item(index)
         response = self.response
@@ -76,7 +82,6 @@ class ResponseBuilder:
         if finished.sources:
             response.ClearField("sources")
             response.sources.extend(finished.sources)
-        cut_short = finished.finish_reason in _CUT_SHORT
         self._end(pb.Response.STATE_INCOMPLETE if cut_short else pb.Response.STATE_COMPLETED)
 
     def fail(self, error: errors.MeshError) -> None:
@@ -102,6 +107,8 @@ class ResponseBuilder:
 
     def _end(self, state: "pb.Response.State.ValueType") -> None:
         self.response.state = state
+        for unfinished in self._unfinished.values():
+            unfinished.item.incomplete = True
         self.response.end_time.FromMicroseconds(int(time() * 1e6))
         # A response may end twice: as completed, and then as failed because it could not be stored.
         self.response.ClearField("output")
@@ -151,6 +158,7 @@ class ResponseBuilder:
 
     def _add_call(self, piece: message_pb2.ToolCallDelta) -> Iterator[Event]:
         if piece.index not in self._calls:
+            self._label(_COMMENTARY)
             yield from self._close_complete()
             self._text = None
             self._calls[piece.index] = len(self._items)
@@ -166,6 +174,11 @@ class ResponseBuilder:
         if piece.arguments and index in self._unfinished:
             item.pieces.append(piece.arguments)
             yield Event(arguments=pb.ResponseArgumentsDelta(output_index=index, arguments=piece.arguments))
+
+    def _label(self, phase: "message_pb2.Phase.ValueType") -> None:
+        """Say what the text that has not ended yet is in the answer."""
+        if self._text is not None and self._text in self._unfinished:
+            self._items[self._text].item.text.phase = phase
 
     def _close_complete(self) -> Iterator[Event]:
         """End the complete items, before another item begins: providers may mix the pieces of several calls."""

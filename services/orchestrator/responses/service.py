@@ -16,10 +16,12 @@ from services.mesh.watching.rows import RowSequences
 from services.orchestrator.adapters.model import ChatModels
 from services.orchestrator.chat.turn import TakesTurns
 from services.orchestrator.media import held
-from services.orchestrator.responses.input import chat_request, earlier_messages, input_items, new_messages, page
+from services.orchestrator.responses.compaction import Compactions, answer_of, summary_request, window_of
+from services.orchestrator.responses.input import chat_request, earlier_inputs, input_items, new_inputs, page
 from services.orchestrator.responses.response import RESPONSE_ID, ResponseBuilder
 from services.orchestrator.responses.store import PostgresResponseEvents, PostgresResponses, ResponseRecord
 from services.orchestrator.responses.task import ResponseTask, ResponseTasks, Source
+from services.orchestrator.responses.tokens import TokenCounts
 from services.orchestrator.responses.watch import ResponseWatcher
 
 _PAGE_SIZE = 20
@@ -36,6 +38,8 @@ class ResponseService(rpc.ResponseServiceServicer):
         sequences: RowSequences,
         tasks: ResponseTasks,
         models: ChatModels,
+        compactions: Compactions,
+        counts: TokenCounts,
         blobs: Blobs,
         background_seconds: float,
     ) -> None:
@@ -45,6 +49,8 @@ class ResponseService(rpc.ResponseServiceServicer):
         self._events = events
         self._watcher = ResponseWatcher(store, events, sequences)
         self._tasks = tasks
+        self._compactions = compactions
+        self._counts = counts
         self._blobs = blobs
         self._background_seconds = background_seconds
 
@@ -101,6 +107,38 @@ class ResponseService(rpc.ResponseServiceServicer):
             self._tasks.cancel(request.response_id)
         return pb.CancelResponseResponse(response=response)
 
+    async def CompactResponse(self, request: pb.CompactResponseRequest, context: Any) -> pb.CompactResponseResponse:
+        tenant_id = principal().tenant_id
+        new = await new_inputs(self._store, tenant_id, request.input)
+        before = await earlier_inputs(self._store, tenant_id, request.previous_response_id)
+        window = window_of(await self._compactions.opened(tenant_id, [*before, *new]))
+        if not window.messages:
+            raise _invalid("input", "there is no conversation to compact: send `input` or `previous_response_id`")
+        answer = await answer_of(self._turns.take(summary_request(request.model, request.instructions, window)))
+        return await self._compactions.made(tenant_id, window, answer)
+
+    async def CountResponseTokens(
+        self, request: pb.CountResponseTokensRequest, context: Any
+    ) -> pb.CountResponseTokensResponse:
+        settings = request.settings
+        _check_one_history(settings)
+        tenant_id = principal().tenant_id
+        new = await new_inputs(self._store, tenant_id, request.input)
+        before = await earlier_inputs(self._store, tenant_id, settings.previous_response_id)
+        messages = await self._compactions.opened(tenant_id, new)
+        earlier = await self._compactions.opened(tenant_id, before)
+        asked = pb.CreateResponseRequest(model=request.model, settings=settings)
+        turn = chat_request(asked, earlier, messages)
+        if not turn.messages:
+            raise _invalid("input", "there is nothing to count: send `input` or `settings.previous_response_id`")
+        counted = await self._counts.of(turn)
+        return pb.CountResponseTokensResponse(
+            input_tokens=counted.input_tokens,
+            estimated=counted.estimated,
+            model=counted.model,
+            provider=counted.provider,
+        )
+
     async def _start(self, request: pb.CreateResponseRequest) -> ResponseTask:
         """Check a request, and start the task that makes its response."""
         who = principal()
@@ -108,18 +146,19 @@ class ResponseService(rpc.ResponseServiceServicer):
         stored = not settings.HasField("store") or settings.store
         if settings.background and not stored:
             raise _invalid("settings.background", "a response that is made in the background has to be stored")
-        if settings.previous_response_id and settings.conversation_id:
-            raise _invalid("settings.previous_response_id", "a conversation and a previous response exclude each other")
+        _check_one_history(settings)
         if settings.background:
             # The turn would report a missing model too late, because no caller waits for it.
             await self._models.require(request.model)
-        new = await new_messages(self._store, who.tenant_id, request.input)
-        before = await earlier_messages(self._store, who.tenant_id, settings.previous_response_id)
+        new = await new_inputs(self._store, who.tenant_id, request.input)
+        before = await earlier_inputs(self._store, who.tenant_id, settings.previous_response_id)
+        messages = await self._compactions.opened(who.tenant_id, new)
+        earlier = await self._compactions.opened(who.tenant_id, before)
         response = ResponseBuilder(request.model, settings)
         record = ResponseRecord(self._store, who.tenant_id, self._events if settings.background else None)
         task = ResponseTask(
             response,
-            self._source(request, before, new),
+            self._source(request, earlier, messages, new),
             record if stored else None,
             detached=settings.background,
         )
@@ -129,16 +168,23 @@ class ResponseService(rpc.ResponseServiceServicer):
 
     @asynccontextmanager
     async def _source(
-        self, request: pb.CreateResponseRequest, before: Sequence[Message], new: Sequence[Message]
+        self,
+        request: pb.CreateResponseRequest,
+        before: Sequence[Message],
+        new: Sequence[Message],
+        inputs: Sequence[pb.ResponseInput],
     ) -> AsyncIterator[Source]:
-        """What a response is made from; the bytes of the new messages are held while it is made."""
+        """What a response is made from; the bytes of the new messages are held while it is made.
+
+        The new messages are those of the inputs, so that both have hashes in place of bytes then.
+        """
         who, call = principal(), current_call()
         background = request.settings.background
         scope = run_as(who, trace=call.trace if call else None, timeout=self._background_seconds)
         with scope if background else nullcontext():
             async with held(self._blobs, who.tenant_id, new, kept=False):
                 turn = self._turns.take(chat_request(request, before, new))
-                yield Source(pb.CreateResponseRequest(input=[pb.ResponseInput(message=each) for each in new]), turn)
+                yield Source(pb.CreateResponseRequest(input=[_stored(each) for each in inputs]), turn)
 
     async def _get(self, response_id: str) -> pb.Response:
         tenant_id = principal().tenant_id
@@ -146,6 +192,18 @@ class ResponseService(rpc.ResponseServiceServicer):
         if response is None:
             raise _not_found(response_id)
         return response
+
+
+def _check_one_history(settings: pb.ResponseSettings) -> None:
+    if settings.previous_response_id and settings.conversation_id:
+        raise _invalid("settings.previous_response_id", "a conversation and a previous response exclude each other")
+
+
+def _stored(given: pb.ResponseInput) -> pb.ResponseInput:
+    """An input as it is stored: what it repeats of an earlier response is in it."""
+    return (
+        pb.ResponseInput(compaction=given.compaction) if given.compaction else pb.ResponseInput(message=given.message)
+    )
 
 
 def _not_found(response_id: str) -> errors.NotFound:

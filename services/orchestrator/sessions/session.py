@@ -144,12 +144,10 @@ class Sessions:
         after = page_token.read(request, datetime, UUID)
         selection = Selection(request.status, request.session_type, request.user_id, after, size + 1)
         found = [session.public for session in await self._sessions.page(owner, selection)]
-        response = pb.ListChatSessionsResponse(sessions=found[:size])
-        if len(found) > size:
-            last = found[size - 1]
-            created = last.created_at.ToDatetime(tzinfo=UTC)
-            response.next_page_token = page_token.write(request, created, UUID(last.id))
-        return response
+        sessions, token = page_token.cut(
+            request, found, size, lambda last: (last.created_at.ToDatetime(tzinfo=UTC), UUID(last.id))
+        )
+        return pb.ListChatSessionsResponse(sessions=sessions, next_page_token=token)
 
     async def set_status(self, owner: Principal, request: pb.SetChatSessionStatusRequest) -> pb.ChatSession:
         """Move a session to another status.

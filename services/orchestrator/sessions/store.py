@@ -132,12 +132,10 @@ class PostgresSessions:
 
     async def page(self, owner: Principal, selection: Selection) -> list[Session]:
         """The selected sessions, newest first."""
-        created_at, session_id = selection.after or (None, None)
         chosen = selection.status, selection.session_type, selection.user_id
+        after = selection.after or (None, None)
         async with postgres.connection(self._pool) as connection:
-            rows = await connection.fetch(
-                LIST, owner.tenant_id, owner.subject, *chosen, created_at, session_id, selection.limit
-            )
+            rows = await connection.fetch(LIST, owner.tenant_id, owner.subject, *chosen, *after, selection.limit)
         return [_read(row) for row in rows]
 
     async def set_status(

@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import OpenAI from "openai";
 import { zodResponseFormat, zodTextFormat } from "openai/helpers/zod";
+import { ResponsesWS } from "openai/resources/responses/ws";
 import { z } from "zod";
 
 const baseURL = `${process.env.SOMA_API_URL}/v1`;
@@ -25,6 +26,11 @@ assert.equal(await helped.finalContent(), hello);
 
 const parsed = await client.chat.completions.parse({ model, messages, response_format: zodResponseFormat(Person, "person") });
 assert.deepEqual(parsed.choices[0].message.parsed, ada);
+// The messages of the helpers go back as the library made them.
+for (const said of [parsed.choices[0].message, (await helped.finalChatCompletion()).choices[0].message]) {
+  const onward = await client.chat.completions.create({ model, messages: [...messages, said, { role: "user", content: "On" }] });
+  assert.equal(onward.choices[0].message.content, hello);
+}
 
 const runner = client.chat.completions.runTools({
   model,
@@ -49,10 +55,42 @@ assert.equal(types.at(-1), "response.completed");
 assert.equal((await streamed.finalResponse()).output_text, hello);
 const structured = await client.responses.parse({ model, input: "Who?", text: { format: zodTextFormat(Person, "person") } });
 assert.deepEqual(structured.output_parsed, ada);
+
+// What the helpers return is the input of the next response, with the members that they add.
+const tool = { type: "function", name: "weather", parameters, strict: false };
+const calling = client.responses.stream({ model, input: "Hi", tools: [tool] });
+for (const made of [await client.responses.parse({ model, input: "Hi", tools: [tool] }), await calling.finalResponse()]) {
+  const called = made.output.filter((item) => item.type === "function_call");
+  assert.equal(called.length, 2);
+  const results = called.map((item) => ({ type: "function_call_output", call_id: item.call_id, output: "wet. " }));
+  const said = [{ role: "user", content: "Hi" }, ...structured.output, ...made.output, ...results];
+  const heard = await client.responses.create({ model, input: said, store: false, client_metadata: { a: "b" } });
+  assert.equal(heard.output_text, "I heard: wet. wet. ");
+  assert.equal(heard.output[0].phase, "final_answer");
+}
+const counted = await client.responses.inputTokens.count({ model, input: "Hi" });
+assert.ok(counted.input_tokens > 0);
+const window = await client.responses.compact({ model, input: [...messages, { role: "assistant", content: hello }] });
+assert.deepEqual(window.output.map((item) => item.type), ["message", "compaction"]);
+const resumed = await client.responses.create({ model, input: [...window.output, { role: "user", content: "On" }] });
+assert.equal(resumed.output_text, hello);
+
 const page = await client.responses.inputItems.list(onward.id, { order: "asc" });
 assert.deepEqual(page.data.map((item) => [item.role, item.content[0].text]), [["user", "Hi"], ["assistant", hello], ["user", "On"]]);
 await client.responses.delete(response.id);
 await assert.rejects(client.responses.retrieve(response.id), OpenAI.NotFoundError);
+
+const socket = new ResponsesWS(client);
+const turn = async (asked) => {
+  const completed = socket.emitted("response.completed");
+  socket.send({ type: "response.create", model, store: false, ...asked });
+  return (await completed).response;
+};
+const opening = await turn({ input: "Hi" });
+const ongoing = await turn({ input: "On", previous_response_id: opening.id });
+assert.equal(ongoing.previous_response_id, opening.id);
+assert.equal(ongoing.output[0].content[0].text, hello);
+socket.close();
 
 const vectors = await client.embeddings.create({ model: "somasuite-embed-v1", input: ["a cat", "a dog"] });
 assert.deepEqual(vectors.data.map((each) => each.embedding.length), [384, 384]);
@@ -100,6 +138,10 @@ for (const [content, kind, status, type, code] of failures) {
 }
 const cut = client.chat.completions.stream({ model, messages: [{ role: "user", content: "fail: CUT_MID" }] });
 await assert.rejects(cut.finalContent(), (error) => error instanceof OpenAI.APIError && error.code === "provider_stream_cut");
+const broken = await client.responses.create({ model, input: "fail: CUT_MID", stream: true });
+await assert.rejects(async () => {
+  for await (const event of broken) assert.notEqual(event.type, "response.completed");
+}, (error) => error instanceof OpenAI.APIError && error.code === "provider_stream_cut");
 // A provider may have a parameter that the mesh does not know, but the local models have no others.
 const biased = { messages, logit_bias: { 1: 1 } };
 assert.equal((await client.chat.completions.create({ model, ...biased })).choices[0].message.content, hello);

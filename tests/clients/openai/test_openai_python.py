@@ -13,6 +13,7 @@ from services.mesh.testing.waiting import until
 from tests.clients.openai.answering import TEXT
 from tests.e2e.scripted import CLAUDE, MODEL
 from tests.e2e.stack import Stack
+from tests.e2e.test_openai_parts import PICTURE
 
 HI: Any = [{"role": "user", "content": "Hi"}]
 WEATHER: Any = {
@@ -82,6 +83,8 @@ async def test_parallel_tool_calls_are_answered_and_the_model_continues(client: 
     assert last.choices[0].message.content == "I heard: call_1 is sunny. call_2 is sunny. "
 
 
+# The client warns of its own `parsed` when it sends the message back.
+@pytest.mark.filterwarnings("ignore:Pydantic serializer warnings")
 async def test_the_stream_helper_accumulates_text_tools_and_a_parsed_answer(client: AsyncOpenAI) -> None:
     async with client.chat.completions.stream(model=MODEL, messages=HI) as stream:
         deltas = [event.delta async for event in stream if event.type == "content.delta"]
@@ -89,6 +92,8 @@ async def test_the_stream_helper_accumulates_text_tools_and_a_parsed_answer(clie
     async with client.chat.completions.stream(model=MODEL, messages=HI, response_format=Person) as parsing:
         final = await parsing.get_final_completion()
     assert final.choices[0].message.parsed == ADA
+    onward: Any = [*HI, final.choices[0].message, {"role": "user", "content": "On"}]
+    assert (await client.chat.completions.create(model=MODEL, messages=onward)).choices[0].message.content == HELLO
     async with client.chat.completions.stream(
         model=MODEL, messages=HI, tools=[openai.pydantic_function_tool(City, name="weather")]
     ) as calling:
@@ -96,9 +101,14 @@ async def test_the_stream_helper_accumulates_text_tools_and_a_parsed_answer(clie
     assert done == ROME_AND_OSLO
 
 
+# The client warns of its own `parsed` when it sends the message back.
+@pytest.mark.filterwarnings("ignore:Pydantic serializer warnings")
 async def test_a_structured_answer_is_parsed(client: AsyncOpenAI) -> None:
     chat = await client.chat.completions.parse(model=MODEL, messages=HI, response_format=Person)
     assert chat.choices[0].message.parsed == ADA
+    # The message goes back as the library made it, with what it parsed.
+    onward: Any = [*HI, chat.choices[0].message, {"role": "user", "content": "On"}]
+    assert (await client.chat.completions.create(model=MODEL, messages=onward)).choices[0].message.content == HELLO
     response = await client.responses.parse(model=MODEL, input="Hi", text_format=Person)
     assert response.output_parsed == ADA
 
@@ -131,6 +141,59 @@ async def test_a_response_continues_the_previous_one_with_tool_results(client: A
     await client.responses.delete(first.id)
     with pytest.raises(openai.BadRequestError, match="Previous response"):
         await client.responses.create(model=MODEL, input="On", previous_response_id=second.id)
+
+
+async def test_what_the_helpers_return_is_the_input_of_the_next_response(client: AsyncOpenAI) -> None:
+    """The objects of `.parse()` and `.stream()` have members of their own, which come back with them."""
+    tool = openai.pydantic_function_tool(City, name="weather")
+    flat: Any = {"type": "function", **tool["function"]}
+    asked: Any = [{"role": "user", "content": "Hi"}]
+    parsed = await client.responses.parse(model=MODEL, input=asked, text_format=Person)
+    assert parsed.output_parsed == ADA
+    calling = await client.responses.parse(model=MODEL, input=asked, tools=[flat])
+    assert [call.parsed_arguments for call in calling.output if call.type == "function_call"] == [
+        {"city": "Rome"},
+        {"city": "Oslo"},
+    ]
+    async with client.responses.stream(model=MODEL, input=asked, tools=[flat]) as stream:
+        streamed = await stream.get_final_response()
+    metadata = {"client_metadata": {"x-codex-installation-id": "1"}}
+    for made in (calling, streamed):
+        results: Any = [
+            {"type": "function_call_output", "call_id": item.call_id, "output": "wet. "}
+            for item in made.output
+            if item.type == "function_call"
+        ]
+        said: Any = [*asked, *parsed.output, {"role": "user", "content": "And the weather?"}, *made.output, *results]
+        answer = await client.responses.create(model=MODEL, input=said, store=False, extra_body=metadata)
+        assert answer.output_text == "I heard: wet. wet. "
+        plain: Any = [each if isinstance(each, dict) else each.model_dump() for each in said]
+        async with client.responses.stream(model=MODEL, input=plain, store=False) as again:
+            assert (await again.get_final_response()).output_text == answer.output_text
+
+
+async def test_the_phase_of_a_message_and_its_picture_go_on_with_the_conversation(client: AsyncOpenAI) -> None:
+    content: Any = [{"type": "input_text", "text": "What?"}, {"type": "input_image", "image_url": PICTURE}]
+    async with client.responses.stream(model=MODEL, input=[{"role": "user", "content": content}]) as stream:
+        first = await stream.get_final_response()
+    (message,) = first.output
+    assert message.type == "message" and message.phase == "final_answer"
+    second = await client.responses.create(model=MODEL, input="On", previous_response_id=first.id)
+    listed: Any = [each async for each in client.responses.input_items.list(second.id, order="asc")]
+    assert [getattr(each, "phase", None) for each in listed] == [None, "final_answer", None]
+    assert listed[0].content[1].file_id.startswith("blob_")
+
+
+async def test_a_conversation_is_compacted_counted_and_continued(client: AsyncOpenAI) -> None:
+    talk: Any = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": HELLO}]
+    counted = await client.responses.input_tokens.count(model=MODEL, input=talk)
+    assert counted.input_tokens > 0
+    made = await client.responses.compact(model=MODEL, input=talk)
+    assert (made.object, [item.type for item in made.output]) == ("response.compaction", ["message", "compaction"])
+    # OpenAI's types have no messages of the user here, though its API has them.
+    window: Any = made.to_dict(warnings=False)["output"]
+    onward: Any = [*window, {"role": "user", "content": "On"}]
+    assert (await client.responses.create(model=MODEL, input=onward)).output_text == HELLO
 
 
 async def test_a_background_response_is_polled_to_its_end(client: AsyncOpenAI) -> None:
@@ -244,16 +307,21 @@ async def test_each_failure_is_the_clients_own_exception_on_both_surfaces(
         assert ("retry-after" in error.response.headers) == (status in (429, 503))
 
 
-async def test_an_error_inside_a_stream_is_raised_or_is_an_event(client: AsyncOpenAI) -> None:
+async def test_an_error_inside_a_stream_is_raised(client: AsyncOpenAI) -> None:
     messages: Any = [{"role": "user", "content": "fail: CUT_MID"}]
     with pytest.raises(openai.APIError) as failed:
         async for _ in await client.chat.completions.create(model=MODEL, messages=messages, stream=True):
             pass
     assert failed.value.code == "provider_stream_cut"
-    events = [event async for event in await client.responses.create(model=MODEL, input="fail: CUT_MID", stream=True)]
-    assert events[-1].type == "response.failed"
-    assert events[-1].response.error is not None
-    assert events[-1].response.error.code == "server_error"
+    seen = []
+    with pytest.raises(openai.APIError) as cut:
+        async for event in await client.responses.create(model=MODEL, input="fail: CUT_MID", stream=True):
+            seen.append(event)
+    assert cut.value.code == "provider_stream_cut"
+    assert seen[-1].type == "response.output_text.delta"
+    assert seen[0].type == "response.created"
+    failed_response = await client.responses.retrieve(seen[0].response.id)
+    assert failed_response.error is not None and failed_response.error.code == "server_error"
 
 
 async def test_a_client_that_retries_is_answered_and_remembered_once(stack: Stack) -> None:

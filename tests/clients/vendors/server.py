@@ -97,21 +97,26 @@ class VendorServer:
     Attributes:
         bodies: the bodies of the requests for answers.
         refused: why requests were refused.
+        headers: those of the latest request for an answer.
     """
 
     dialect: Dialect
     url: str = ""
     bodies: list[dict[str, Any]] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
+    headers: Mapping[str, str] = field(default_factory=dict)
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         """Answer any request."""
         dialect = self.dialect
         if request.method == "GET" and request.path == dialect.models:
             return web.json_response(dialect.listing())
+        if request.method == "POST" and request.path == f"{dialect.chat}/count_tokens":
+            return self._counted(await request.json())
         if request.method != "POST" or request.path != dialect.chat:
             return web.Response(status=404)
         body = await request.json()
+        self.headers = dict(request.headers)
         self.bodies.append(body)
         if why := dialect.refusal(body) or self._unseen(body):
             self.refused.append(why)
@@ -131,6 +136,14 @@ class VendorServer:
         await response.write_eof()
         return response
 
+    def _counted(self, body: dict[str, Any]) -> web.Response:
+        """The tokens of a request, which is one for an answer without its limit: a token for each message and tool."""
+        why = "max_tokens: Extra inputs are not permitted" if "max_tokens" in body else ""
+        if why := why or self.dialect.refusal({**body, "max_tokens": 1 << 20}):
+            self.refused.append(why)
+            return web.json_response(self.dialect.error(why), status=400)
+        return web.json_response({"input_tokens": len(body["messages"]) + len(body.get("tools", ()))})
+
     def _unseen(self, body: Mapping[str, Any]) -> str:
         """What is wrong with the pictures of a request, or with its messages apart from their thoughts."""
         dialect = self.dialect
@@ -144,7 +157,7 @@ class VendorServer:
 
     def _messages(self, messages: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
         """The messages to compare."""
-        return [self.dialect.parsed(message) for message in messages if message["role"] != "system"]
+        return [self.dialect.parsed(_unmarked(message)) for message in messages if message["role"] != "system"]
 
     def report(self) -> Report:
         """What came since the last report."""
@@ -160,6 +173,18 @@ class VendorServer:
         if bare == expected:
             return ""
         return "all" if messages == expected else "none" if messages == bare else "some"
+
+
+def _unmarked(value: Any) -> Any:
+    """A value without marks for a cache, and with parts where the content is a text: a mark makes a part of a text."""
+    if isinstance(value, list):
+        return [_unmarked(each) for each in value]
+    if not isinstance(value, Mapping):
+        return value
+    plain = {name: _unmarked(each) for name, each in value.items() if name != "cache_control"}
+    if isinstance(content := plain.get("content"), str):
+        plain["content"] = [{"type": "text", "text": content}]
+    return plain
 
 
 def asked(messages: Sequence[Mapping[str, Any]]) -> list[tuple[str, int]]:

@@ -1,4 +1,4 @@
-"""OpenAI's Node client and the Vercel AI SDK: pictures, tools with thoughts, and streams, with three vendors."""
+"""OpenAI's and Anthropic's Node clients and the Vercel AI SDK: pictures, tools with thoughts, and streams."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -46,3 +46,12 @@ async def test_a_client_for_node_shows_a_picture_and_calls_tools(
     stack: Stack, vendors: Mapping[str, VendorServer], folder: Path, client: str, streamed: bool
 ) -> None:
     await checked(("node", folder / "tools.mjs"), stack, vendors, client, streamed, CASES[client, streamed])
+
+
+@pytest.mark.timeout(2 * BUILD_SECONDS)
+@pytest.mark.parametrize("streamed", [False, True])
+async def test_anthropics_client_for_node_shows_a_picture_and_calls_tools(
+    stack: Stack, vendors: Mapping[str, VendorServer], folder: Path, streamed: bool
+) -> None:
+    thoughts = dict.fromkeys(("openai_compatible", "deepseek", "anthropic"), "all")
+    await checked(("node", folder / "anthropic.mjs"), stack, vendors, "anthropic", streamed, thoughts)

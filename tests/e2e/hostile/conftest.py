@@ -11,7 +11,7 @@ import pytest
 from services.model.testing.dialects import Behaviour
 from services.model.testing.upstreams import FakeUpstream
 from tests.e2e.hostile.footprint import Footprint, serves
-from tests.e2e.hostile.limits import ANSWER_BYTES, GRACE_SECONDS, SETTINGS
+from tests.e2e.hostile.limits import ANSWER_BYTES, GRACE_SECONDS, SETTINGS, SHORT_LIVED
 from tests.e2e.scripted import configure
 from tests.e2e.stack import Stack
 
@@ -37,6 +37,22 @@ async def limited(
         await serves(stack)
         await serves(stack)
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        yield stack
+
+
+@pytest.fixture(scope="session")
+async def short_lived(
+    tmp_path_factory: pytest.TempPathFactory, model_server: FakeUpstream, claude_server: FakeUpstream
+) -> AsyncIterator[Stack]:
+    """A stack whose WebSockets for responses may be open for two seconds."""
+    directory = tmp_path_factory.mktemp("short-lived")
+    configure(directory, model_server, claude_server, patience=GRACE_SECONDS)
+    with (directory / "soma.toml").open("a") as file:
+        file.write(SHORT_LIVED)
+    stack = Stack(directory)
+    async with AsyncExitStack() as closing:
+        closing.push_async_callback(stack.down)
+        await stack.up()
         yield stack
 
 

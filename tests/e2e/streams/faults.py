@@ -18,7 +18,6 @@ class Report:
         python: the exception of the Python client.
         retry_after: the seconds that the provider named; None if it named none.
         code_openai: the `code` of OpenAI's error, if OpenAI has another one than the reason.
-        code_response: the `code` in a streamed response that fails after its beginning.
     """
 
     code: str
@@ -28,7 +27,6 @@ class Report:
     python: str
     retry_after: float | None = None
     code_openai: str = ""
-    code_response: str = "SERVER_ERROR"
 
 
 def unavailable(reason: str, retry_after: float | None = None) -> Report:
@@ -73,8 +71,6 @@ def expected(surface: str, report: Report, *, begun: bool) -> tuple[int | str, s
     if surface.startswith("OpenAI"):
         if not streamed:
             return report.http, report.code_openai or report.reason, report.openai
-        if "response" in surface:
-            return 200, report.code_response, "Refused"
         return 200, report.code_openai or report.reason, "APIError"
     if surface == "Python client":
         return report.code, report.reason, report.python

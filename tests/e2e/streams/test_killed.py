@@ -35,7 +35,7 @@ LOST: Mapping[str, tuple[int | str, str]] = {
     "REST chat": (200, "INSTANCE_LOST"),
     "grpc-web": ("UNAVAILABLE", "INSTANCE_LOST"),
     "OpenAI completion streamed": (200, "INSTANCE_LOST"),
-    "OpenAI response streamed": (200, "SERVER_ERROR"),
+    "OpenAI response streamed": (200, "INSTANCE_LOST"),
     "Python client": ("UNAVAILABLE", "INSTANCE_LOST"),
 }
 

@@ -57,7 +57,7 @@ class Stand:
 @asynccontextmanager
 async def serving(app: object) -> AsyncIterator[str]:
     """Serve an ASGI application on a free port; yields its URL."""
-    server = HttpServer(app)
+    server = HttpServer(app, websockets=True)
     port = await server.start("127.0.0.1")
     try:
         yield f"http://127.0.0.1:{port}"
@@ -106,6 +106,8 @@ def stand(shared_stand: Stand) -> Stand:
     shared_stand.chat.reset(spoken("Hello", ", world"))
     shared_stand.responses.reset(answered("Hello", ", world"))
     shared_stand.embedder.requests.clear()
+    shared_stand.embedder.counted.clear()
+    shared_stand.embedder.estimates = False
     shared_stand.catalog.failure = None
     return shared_stand
 

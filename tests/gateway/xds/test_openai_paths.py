@@ -53,7 +53,7 @@ def test_an_unknown_path_under_v1_is_openais(path: str) -> None:
     assert api_of(path) == "openai"
 
 
-@pytest.mark.parametrize("path", ["/v1/audio/speech", "/v1/files", "/v1/files?limit=1", "/v1/fine_tuning/jobs/a"])
+@pytest.mark.parametrize("path", ["/v1/audio/voices", "/v1/files", "/v1/files?limit=1", "/v1/fine_tuning/jobs/a"])
 def test_the_parts_of_openais_api_that_are_not_served_are_known(path: str) -> None:
     assert api_of(path) == "not served"
 
@@ -89,9 +89,9 @@ async def test_an_unknown_path_of_openais_is_refused_with_openais_message(envoy:
 
 
 async def test_the_parts_of_openais_api_that_are_not_served_are_refused_as_such(envoy: Gateway) -> None:
-    reply = await envoy.http.post("/v1/audio/speech", json={"input": "x"})
+    reply = await envoy.http.post("/v1/audio/voices", json={"input": "x"})
     assert reply.status_code == 404
-    assert "POST /v1/audio/speech" in openai_error(reply)["message"]
+    assert "POST /v1/audio/voices" in openai_error(reply)["message"]
     assert "not served here" in openai_error(reply)["message"]
 
 

@@ -159,3 +159,13 @@ def test_the_longest_place_of_a_list_fits_its_contract(listing: type[Message], p
     field = listing.DESCRIPTOR.fields_by_name["page_token"]
     most = field.GetOptions().Extensions[validate_pb2.field].string.max_len
     assert 0 < len(page_token.write(listing(), *place)) <= most
+
+
+@pytest.mark.parametrize(("found", "page", "more"), [("", "", False), ("ab", "ab", False), ("abc", "ab", True)])
+def test_one_entry_more_than_the_page_says_that_there_is_a_next_one(found: str, page: str, more: bool) -> None:
+    request = ListMemoriesRequest()
+    entries, token = page_token.cut(request, found, 2, lambda last: (last,))
+    assert (entries, bool(token)) == (page, more)
+    if more:
+        request.page_token = token
+        assert page_token.read(request, str) == ("b",)

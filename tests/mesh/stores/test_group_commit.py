@@ -43,9 +43,9 @@ async def numbers(database: "Pool") -> Numbers:
 async def test_items_that_arrive_during_a_transaction_share_the_next_one(numbers: Numbers) -> None:
     numbers.gate.clear()
     async with GroupCommit(numbers.pool, numbers.write, max_batch=30) as group:
-        first = asyncio.create_task(group.commit(0))
+        first = group.commit(0)
         await asyncio.sleep(0)
-        rest = [asyncio.create_task(group.commit(number)) for number in range(1, 41)]
+        rest = [group.commit(number) for number in range(1, 41)]
         await asyncio.sleep(0)
         numbers.gate.set()
         await asyncio.gather(first, *rest)
@@ -70,7 +70,7 @@ async def test_an_item_that_cannot_be_written_fails_alone(numbers: Numbers) -> N
 async def test_an_item_whose_caller_is_cancelled_is_written(numbers: Numbers) -> None:
     numbers.gate.clear()
     async with GroupCommit(numbers.pool, numbers.write) as group:
-        callers = [asyncio.create_task(group.commit(number)) for number in range(2)]
+        callers = [group.commit(number) for number in range(2)]
         await asyncio.sleep(0)
         callers[1].cancel()
         numbers.gate.set()
@@ -82,7 +82,7 @@ async def test_an_item_whose_caller_is_cancelled_is_written(numbers: Numbers) ->
 
 async def test_closing_writes_what_is_queued_and_refuses_what_comes_after(numbers: Numbers) -> None:
     async with GroupCommit(numbers.pool, numbers.write, max_batch=2) as group:
-        callers = [asyncio.create_task(group.commit(number)) for number in range(7)]
+        callers = [group.commit(number) for number in range(7)]
         await asyncio.sleep(0)
     assert await asyncio.gather(*callers) == [None] * 7
     assert await numbers.kept() == list(range(7))

@@ -70,6 +70,8 @@ class RawServer:
         self.body = b""
         self.delivery = Delivery()
         self._connections: set[asyncio.Task[None]] = set()
+        # Those whose last answer does not let the client use them again.
+        self._ending: set[asyncio.Task[None]] = set()
 
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[str]:
@@ -82,16 +84,27 @@ class RawServer:
             server.close()
             await asyncio.gather(*self._connections)
 
+    async def ended(self) -> None:
+        """Return when clients have left the connections that they must not use again.
+
+        Bytes that were sent after the announced end of an answer would otherwise be read as the answer to a next
+        request, if they arrive only then.
+        """
+        if self._ending:
+            await asyncio.wait(self._ending)
+
     def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.create_task(self._serve(reader, writer))
         self._connections.add(task)
         task.add_done_callback(self._connections.discard)
+        task.add_done_callback(self._ending.discard)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Answer the requests of a connection."""
         try:
             while await self._request(reader):
                 if not await self._answer(writer):
+                    await _leave(reader, writer)
                     break
         except (ConnectionError, asyncio.IncompleteReadError):
             pass
@@ -107,6 +120,9 @@ class RawServer:
     async def _answer(self, writer: asyncio.StreamWriter) -> bool:
         """Send the answer; returns whether the connection can be used again."""
         delivery, body = self.delivery, self.body
+        reusable = delivery == Delivery(delivery.framing, writes=delivery.writes) and delivery.framing != "close"
+        if not reusable and (task := asyncio.current_task()) is not None:
+            self._ending.add(task)
         kind = b"application/json" if body[:1] in (b"{", b"[") else b"text/event-stream"
         head = b"HTTP/1.1 200 OK\r\nContent-Type: %s\r\n" % kind
         chunked = delivery.framing == "chunks"
@@ -131,7 +147,14 @@ class RawServer:
         await writer.drain()
         if delivery.end == "reset":
             await _reset(writer)
-        return delivery == Delivery(delivery.framing, writes=delivery.writes) and delivery.framing != "close"
+        return reusable
+
+
+async def _leave(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """End a connection, and wait until the client has ended it too."""
+    if not writer.is_closing():
+        writer.write_eof()
+        await reader.read()
 
 
 async def _reset(writer: asyncio.StreamWriter) -> None:
@@ -177,6 +200,7 @@ class Exchange:
                     pieces.setdefault(call.index, [call.name]).append(call.arguments)
         except MeshError as error:
             heard.error = error
+        await self.server.ended()
         heard.calls = [(name, "".join(arguments)) for _, (name, *arguments) in sorted(pieces.items())]
         return heard
 

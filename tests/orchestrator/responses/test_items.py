@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 import redis.asyncio as aioredis
 from soma.model.v1.message_pb2 import (
+    PHASE_FINAL_ANSWER,
     ROLE_ASSISTANT,
     ROLE_TOOL,
     ROLE_USER,
@@ -110,7 +111,10 @@ async def test_a_whole_answer_has_the_same_items_in_one_piece_each(orchestrator:
         *("created", "item_begun", "reasoning", "item_done", "item_begun", "delta", "item_done", "finished")
     ]
     response = events[-1].finished
-    assert output_of(response.output) == OUTPUT[:2]
+    thought, text = output_of(response.output)
+    assert text.text.phase == PHASE_FINAL_ANSWER
+    text.text.ClearField("phase")
+    assert [thought, text] == OUTPUT[:2]
     assert response.usage.total_tokens == 5
     assert await get(orchestrator, response.response_id) == response
     fakes.model.answers = [answer()]

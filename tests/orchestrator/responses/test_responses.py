@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 Said = message_pb2.Message
 USER, ASSISTANT, TOOL = message_pb2.ROLE_USER, message_pb2.ROLE_ASSISTANT, message_pb2.ROLE_TOOL
+COMMENTARY, FINAL_ANSWER = message_pb2.PHASE_COMMENTARY, message_pb2.PHASE_FINAL_ANSWER
 STRANGER = Principal(tenant_id="other", subject="eve", scopes=frozenset({"*"}))
 NOBODYS = f"resp_{uuid.UUID(int=7).hex}"
 
@@ -202,9 +203,9 @@ async def test_a_response_continues_all_earlier_ones_without_their_instructions(
     call = message_pb2.ToolCall(call_id="c1", name="look", arguments="{}")
     assert list(fakes.model.generated[-1].messages) == [
         Said(role=USER, content="One"),
-        Said(role=ASSISTANT, content="Hello there", tool_calls=[call]),
+        Said(role=ASSISTANT, content="Hello there", tool_calls=[call], phase=COMMENTARY),
         Said(role=TOOL, tool_call_id="c1", content="42"),
-        Said(role=ASSISTANT, content="Hello there"),
+        Said(role=ASSISTANT, content="Hello there", phase=FINAL_ANSWER),
         Said(role=USER, content="Three"),
     ]
     assert fakes.model.generated[0].messages[0] == Said(role=message_pb2.ROLE_SYSTEM, content="Be brief.")
@@ -228,7 +229,7 @@ async def test_an_input_may_name_items_of_earlier_responses(orchestrator: Orches
     request = asking("Again")
     request.input.insert(0, pb.ResponseInput(item_id=first.output[0].item_id))
     again = await create(orchestrator, request)
-    expected = [Said(role=ASSISTANT, content="Hello there"), Said(role=USER, content="Again")]
+    expected = [Said(role=ASSISTANT, content="Hello there", phase=FINAL_ANSWER), Said(role=USER, content="Again")]
     assert list(fakes.model.generated[-1].messages) == expected
     # What is kept is the message itself: it stays when the response it came from goes.
     with run_as(SOMEBODY):

@@ -23,8 +23,8 @@ from somamesh.logs import LogEntry
 from somamesh.media import Audio, File, Image, Kept, ProviderFile
 from somamesh.memories import Memory, Retrieval, Stored
 from somamesh.messages import Message, Tool, ToolCall
-from somamesh.models import Completion, Embeddings, Model
-from somamesh.options import Options
+from somamesh.models import Completion, Embeddings, Model, TokenCount
+from somamesh.options import Options, Prompt
 from somamesh.parts import Citation, Part, Reasoning, Text
 from somamesh.policies import Finding, Notice, Rule, Verdict
 from somamesh.responses import Failure, InputItem, Item, Response
@@ -71,6 +71,7 @@ __all__ = [
     "Part",
     "Performance",
     "PermissionDeniedError",
+    "Prompt",
     "ProviderFile",
     "RateLimitError",
     "Reasoning",
@@ -86,6 +87,7 @@ __all__ = [
     "Stream",
     "Template",
     "Text",
+    "TokenCount",
     "TokenLogprob",
     "Tool",
     "ToolCall",

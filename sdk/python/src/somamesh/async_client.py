@@ -12,6 +12,7 @@ class AsyncClient(AsyncMethods):
     stream_chat = streaming(turns.chat)
     generate = answering(turns.generate)
     stream_generate = streaming(turns.generate)
+    count_tokens = calling(turns.count_tokens)
 
     create_conversation = calling(conversations.create_conversation)
     send_message = answering(conversations.send_message)

@@ -54,6 +54,16 @@ class Embeddings:
     total_tokens: int
 
 
+@dataclass(frozen=True, slots=True)
+class TokenCount:
+    """The tokens that a model would read; `estimated` if its provider does not count them."""
+
+    model: str
+    provider: str
+    input_tokens: int
+    estimated: bool
+
+
 def from_models(response: catalog.ListModelsResponse | ListChatModelsResponse) -> list[Model]:
     """Convert the models of the catalogue."""
     return [
@@ -87,6 +97,11 @@ def from_infer(response: pb.InferResponse) -> Completion:
 def to_texts(texts: str | Sequence[str]) -> Sequence[str]:
     """Put a single text into a list."""
     return [texts] if isinstance(texts, str) else texts
+
+
+def from_count_tokens(response: pb.CountTokensResponse) -> TokenCount:
+    """Convert a number of tokens."""
+    return TokenCount(response.model, response.provider, response.input_tokens, response.estimated)
 
 
 def from_embed(response: pb.EmbedResponse) -> Embeddings:

@@ -2,12 +2,26 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal, TypedDict, cast
 
 from soma.model.v1 import options_pb2 as pb
 
 from somamesh.json_values import to_json
 from somamesh.messages import Tool, to_tool
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """Says that the one message, a text of the user, is a prompt to continue, and not a message to answer.
+
+    Attributes:
+        suffix: the text that comes after the completion, for providers that have it.
+        echo: the answer begins with the prompt, for providers that have it.
+    """
+
+    suffix: str = ""
+    echo: bool = False
 
 
 class Options(TypedDict, total=False):
@@ -25,6 +39,7 @@ class Options(TypedDict, total=False):
         drop_params: leave out options that the provider does not support; otherwise such a request is refused.
         provider_params: parameters that the contract has no field for, such as `min_p` or `service_tier`; they reach
             the provider as they are.
+        completion: the one message is a prompt to continue, without a conversation, tools and a response format.
     """
 
     max_tokens: int
@@ -46,6 +61,7 @@ class Options(TypedDict, total=False):
     user: str
     drop_params: bool
     provider_params: Mapping[str, Any]
+    completion: Prompt
 
 
 MODES = {
@@ -77,6 +93,9 @@ def options_of(options: Options) -> pb.GenerationOptions | None:
         fields["reasoning"] = pb.ReasoningOptions(**thinking)
     if "provider_params" in given:
         fields["provider_params"] = to_json(given.pop("provider_params"))
+    if "completion" in given:
+        prompt: Prompt = given.pop("completion")
+        fields["completion"] = pb.Completion(suffix=prompt.suffix, echo=prompt.echo)
     if "tools" in given:
         fields["tools"] = [to_tool(tool) for tool in given.pop("tools")]
     if "tool_choice" in given:

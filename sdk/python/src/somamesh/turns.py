@@ -3,13 +3,14 @@
 from typing import Literal, Unpack
 
 from soma.memory.v1 import memory_service_pb2 as memory
-from soma.model.v1.model_service_pb2 import GenerateRequest
+from soma.model.v1.model_service_pb2 import CountTokensRequest, GenerateRequest
 from soma.orchestrator.v1.chat_service_pb2 import ChatRequest
 
 from somamesh.answers import Turn
-from somamesh.calls import Streaming
+from somamesh.calls import Call, Streaming, unary
 from somamesh.enums import enum_value
 from somamesh.messages import Messages, to_messages
+from somamesh.models import TokenCount, from_count_tokens
 from somamesh.options import Options, options_of
 
 Strategy = Literal["short_only", "long_only", "hybrid"]
@@ -56,6 +57,21 @@ def generate(
     """
     request = GenerateRequest(model=model, messages=to_messages(messages), options=options_of(options))
     return Streaming(lambda mesh: mesh.model_service.Generate, request, Turn, timeout)
+
+
+def count_tokens(
+    messages: Messages, *, model: str = "", timeout: float | None = None, **options: Unpack[Options]
+) -> Call[TokenCount]:
+    """Count the tokens that a model would read of messages and of options, such as tools. The model is not asked.
+
+    Args:
+        model: its name; empty for the default.
+        options: see `Options`.
+    """
+    request = CountTokensRequest(model=model, messages=to_messages(messages), options=options_of(options))
+    return unary(
+        lambda mesh: mesh.model_service.CountTokens, request, from_count_tokens, repeatable=True, timeout=timeout
+    )
 
 
 def whole(turn: Streaming[Turn]) -> Streaming[Turn]:

@@ -12,7 +12,8 @@ _INTRODUCTION = f"I am {NAME}, which answers by quoting this conversation and wh
 _HOW_TO_CONNECT = (
     "To talk to a language model, set OPENAI_API_KEY (with OPENAI_BASE_URL for another server that speaks OpenAI's "
     "protocol) or ANTHROPIC_API_KEY, run Ollama on this machine, or name a catalogue file in SOMA_MODEL_CATALOGUE; "
-    "then start again."
+    "then start again. Or name a model that runs on this machine in your request: `soma models` lists them, and "
+    "`soma models add FILE` adds a GGUF file."
 )
 
 

@@ -5,6 +5,7 @@ import socket
 import ssl
 from collections import deque
 from collections.abc import Mapping
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 import aiohappyeyeballs
@@ -19,11 +20,21 @@ _MOST_KEPT = 256
 NO_FIELDS: Mapping[str, str] = {}
 
 
+class Form(NamedTuple):
+    """The media type of the body of a request, and those of the answers that it accepts."""
+
+    content_type: str
+    accept: str
+
+
+JSON = Form("application/json", "text/event-stream, application/json")
+
+
 class Connections:
     """A pool of connections to one server: each exchange has a connection of its own. Made inside the event loop.
 
-    `headers` are sent with every request, and so is the query of `base_url`, if it has one. `network` has the proxies
-    and the certificate authorities.
+    `headers` are sent with every request beside its media types, and so is the query of `base_url`, if it has one.
+    `network` has the proxies and the certificate authorities.
     """
 
     def __init__(
@@ -48,12 +59,18 @@ class Connections:
             # The proxy gets the whole URL and the credentials with each request. In a tunnel, it would get neither.
             self._origin = f"http://{lines['Host']}"
             self._fields += self._proxy.fields
-        self._heads: dict[tuple[str, str], bytes] = {}
+        self._heads: dict[tuple[str, str, Form], bytes] = {}
         self._idle: deque[tuple[float, Connection]] = deque()
         self._busy: set[Connection] = set()
 
     async def ask(
-        self, method: str, path: str, body: bytes, seconds: float, fields: Mapping[str, str] = NO_FIELDS
+        self,
+        method: str,
+        path: str,
+        body: bytes,
+        seconds: float,
+        fields: Mapping[str, str] = NO_FIELDS,
+        form: Form = JSON,
     ) -> Connection:
         """Send a request, with further header fields, and return its connection when the head of the answer is here.
 
@@ -67,7 +84,7 @@ class Connections:
             Broken, NotHttp: the server does not answer.
             TimeoutError: the server did not answer within `seconds`.
         """
-        head = self._head(method, path)
+        head = self._head(method, path, form)
         if fields:
             head += "".join(f"{name}: {_clean(value)}\r\n" for name, value in fields.items()).encode("latin-1")
         head += b"Content-Length: %d\r\n\r\n" % len(body)
@@ -144,12 +161,14 @@ class Connections:
             raise
         return opened
 
-    def _head(self, method: str, path: str) -> bytes:
-        head = self._heads.get((method, path))
+    def _head(self, method: str, path: str, form: Form) -> bytes:
+        head = self._heads.get((method, path, form))
         if head is None:
             query = f"{'&' if '?' in path else '?'}{self._query}" if self._query else ""
-            head = f"{method} {self._origin}{self._path}{path}{query} HTTP/1.1\r\n{self._fields}".encode("latin-1")
-            self._heads[method, path] = head
+            own = f"Content-Type: {form.content_type}\r\nAccept: {form.accept}\r\n"
+            text = f"{method} {self._origin}{self._path}{path}{query} HTTP/1.1\r\n{self._fields}{own}"
+            head = text.encode("latin-1")
+            self._heads[method, path, form] = head
         return head
 
 

@@ -5,6 +5,10 @@ from typing import Any
 
 from pydantic import BaseModel, TypeAdapter
 
+# What responses have by the specification of Open Responses and not by OpenAI's types. There, the members of an error
+# are beside the type of its event; here they are in a member of their own too, where OpenAI's clients look for them.
+OPEN_RESPONSES = ("presence_penalty", "frequency_penalty", "error")
+
 
 def fits(published: Any, given: Any, beyond: Collection[str] = ()) -> None:
     """Fail unless `given` has the published type; `beyond` are members that OpenAI's API sends and its types lack.
@@ -13,7 +17,8 @@ def fits(published: Any, given: Any, beyond: Collection[str] = ()) -> None:
         ValidationError: a required member is missing, or one has another type.
     """
     read = TypeAdapter(published).validate_python(given)
-    assert not [path for path in _unknown(read, "") if path.rpartition(".")[2] not in beyond]
+    known = (*beyond, *OPEN_RESPONSES)
+    assert not [path for path in _unknown(read, "") if path.rpartition(".")[2] not in known]
 
 
 def _unknown(read: Any, path: str) -> Iterator[str]:

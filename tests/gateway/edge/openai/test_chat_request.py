@@ -21,7 +21,7 @@ from soma.model.v1.options_pb2 import (
 from soma.orchestrator.v1.chat_service_pb2 import ChatRequest
 from soma.orchestrator.v1.response_service_pb2 import CreateResponseRequest
 
-from gateway.edge.openai.chat_request import Ask, ChatCompletionRequest, read_chat_request
+from gateway.edge.openai.chat_request import ChatAsk, ChatCompletionRequest, read_chat_request
 from gateway.edge.openai.extension import Extension
 from gateway.edge.openai.response_request import read_response_request
 from services.mesh.call.errors import InvalidArgument
@@ -44,7 +44,7 @@ def text(said: str) -> model.Part:
     return model.Part(text=model.Text(text=said))
 
 
-def read(**members: Any) -> Ask:
+def read(**members: Any) -> ChatAsk:
     return read_chat_request(json.dumps({"messages": HI} | members).encode())
 
 
@@ -71,7 +71,7 @@ def test_every_supported_member_reaches_the_contract() -> None:
         stream_options={"include_usage": True},
         soma={"sources": True},
     )
-    assert ask == Ask(
+    assert ask == ChatAsk(
         request=ChatRequest(
             model="plain",
             messages=[model.Message(role=model.ROLE_USER, content="Hi")],

@@ -59,7 +59,7 @@ async def test_citations_of_a_response_are_annotations_with_events_of_their_own(
     assert whole["output"][0]["content"][0]["annotations"] == FLAT
     fits(Response, whole, ("store", "content"))
     streamed = (await http.post("/v1/responses", json={"input": "Hi", "stream": True})).text
-    events = [json.loads(line[6:]) for line in streamed.splitlines() if line.startswith("data: ")]
+    events = [json.loads(line[6:]) for line in streamed.splitlines() if line.startswith("data: {")]
     for event in events:
         fits(ResponseStreamEvent, event, ("store", "content"))
     added = [event for event in events if event["type"] == "response.output_text.annotation.added"]

@@ -220,7 +220,7 @@ async def test_either_header_carries_the_key(stand: Stand, header: str) -> None:
         assert (await client.get("/v1/models")).status_code == 200
 
 
-@pytest.mark.parametrize("path", ["/", "/v1", "/v1/models/", "/v1/completions", "/v2/chat/completions"])
+@pytest.mark.parametrize("path", ["/", "/v1", "/v1/models/", "/v1/complete", "/v2/chat/completions"])
 async def test_an_unknown_path_is_an_openai_shaped_404(http: httpx.AsyncClient, path: str) -> None:
     answer = await http.get(path)
     assert answer.status_code == 404

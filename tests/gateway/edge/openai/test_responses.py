@@ -28,7 +28,9 @@ async def sse(http: httpx.AsyncClient, **body: Any) -> list[dict[str, Any]]:
     answer = await http.post("/v1/responses", json={"input": "Hi", "stream": True} | body)
     assert answer.headers["content-type"].startswith("text/event-stream")
     events = []
-    for block in answer.text.strip().split("\n\n"):
+    *blocks, end = answer.text.removesuffix("\n\n").split("\n\n")
+    assert end == "data: [DONE]"
+    for block in blocks:
         name, data = block.split("\n")
         event = json.loads(data.removeprefix("data: "))
         assert name == f"event: {event['type']}"
@@ -48,6 +50,7 @@ async def test_a_response_has_openais_shape_and_the_settings_of_its_request(http
         "completed_at": 1_700_000_001,
         "conversation": None,
         "error": None,
+        "frequency_penalty": 0.0,
         "incomplete_details": None,
         "instructions": None,
         "max_output_tokens": None,
@@ -64,7 +67,9 @@ async def test_a_response_has_openais_shape_and_the_settings_of_its_request(http
             }
         ],
         "parallel_tool_calls": True,
+        "presence_penalty": 0.0,
         "previous_response_id": None,
+        "prompt_cache_key": None,
         "reasoning": {"effort": None, "summary": None},
         "safety_identifier": None,
         "service_tier": "default",
@@ -74,7 +79,7 @@ async def test_a_response_has_openais_shape_and_the_settings_of_its_request(http
         "tool_choice": "auto",
         "tools": [],
         "top_logprobs": 0,
-        "top_p": None,
+        "top_p": 1.0,
         "truncation": "disabled",
         "usage": {
             "input_tokens": 5,
@@ -230,7 +235,9 @@ async def test_a_failure_during_the_stream_is_the_last_event_and_one_before_it_i
 ) -> None:
     failure = errors.ResourceExhausted("slow down", reason="PROVIDER_RATE_LIMITED", retry_after=3)
     stand.responses.script = [*answered("Hel")[:3], failure]
-    last = (await sse(http))[-1]
+    told, last = (await sse(http))[-2:]
+    error = {"code": "rate_limit_exceeded", "message": "slow down", "param": None}
+    assert told == {"type": "error", "sequence_number": 5, **error, "error": {"type": "requests", **error}}
     assert (last["type"], last["response"]["status"]) == ("response.failed", "failed")
     assert last["response"]["error"] == {"code": "rate_limit_exceeded", "message": "slow down"}
     with pytest.raises(sdk.RateLimitError):
@@ -308,7 +315,7 @@ REFUSED: list[tuple[dict[str, Any], str | None, str]] = [
     ({"reasoning": {"effort": "some"}}, "reasoning.effort", "Supported values are: 'none', 'minimal'"),
     ({"reasoning": {"summary": "long"}}, "reasoning.summary", "Supported values are: 'auto'"),
     ({"reasoning": {"mode": "pro"}}, "reasoning.mode", "Unsupported parameter"),
-    ({"truncation": "auto"}, "truncation", "Unsupported parameter"),
+    ({"truncation": "all"}, "truncation", "Supported values are: 'auto', 'disabled'."),
     ({"include": ["everything"]}, "include[0]", "Invalid value"),
     ({"previous_response_id": "r", "conversation": "c"}, "previous_response_id", "Mutually exclusive"),
     ({"background": True, "store": False}, "background", "requires 'store'"),
@@ -330,9 +337,9 @@ async def test_a_request_is_refused_in_openais_words_naming_the_parameter(
 
 async def test_parameters_that_may_be_dropped_are_dropped_and_named(http: httpx.AsyncClient) -> None:
     reasoning = {"effort": "low", "mode": "pro"}
-    body = {"input": "Hi", "reasoning": reasoning, "truncation": "auto", "soma": {"drop_params": True}}
+    body = {"input": "Hi", "reasoning": reasoning, "prompt": {"id": "p"}, "soma": {"drop_params": True}}
     answer = await http.post("/v1/responses", json=body)
-    assert answer.json()["soma"] == {"dropped_params": ["reasoning.mode", "truncation"]}
+    assert answer.json()["soma"] == {"dropped_params": ["prompt", "reasoning.mode"]}
     assert answer.json()["reasoning"] == {"effort": "low", "summary": None}
     assert "soma" not in (await http.post("/v1/responses", json={"input": "Hi"})).json()
 

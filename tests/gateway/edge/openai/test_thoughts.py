@@ -253,7 +253,7 @@ def thinking() -> list[pb.CreateResponseResponse]:
 
 async def events(http: httpx.AsyncClient, **members: Any) -> list[dict[str, Any]]:
     answer = await http.post(RESPONSES, json={"input": "Hi", "stream": True} | members)
-    return [json.loads(line[6:]) for line in answer.text.splitlines() if line.startswith("data: ")]
+    return [json.loads(line[6:]) for line in answer.text.splitlines() if line.startswith("data: {")]
 
 
 async def test_the_thoughts_of_a_response_stream_as_summaries_in_the_published_order(

@@ -19,7 +19,9 @@ PATH = f"/v1/responses/{RESPONSE_ID}"
 
 def events_in(answer: httpx.Response) -> list[dict[str, Any]]:
     assert answer.headers["content-type"].startswith("text/event-stream")
-    return [json.loads(line.removeprefix("data: ")) for line in answer.text.splitlines() if line.startswith("data: ")]
+    told = [line.removeprefix("data: ") for line in answer.text.splitlines() if line.startswith("data: ")]
+    assert told.pop() == "[DONE]"
+    return [json.loads(each) for each in told]
 
 
 async def made(http: httpx.AsyncClient, stand: Stand) -> list[dict[str, Any]]:
@@ -75,7 +77,7 @@ async def test_a_response_that_cannot_be_watched_is_an_error_status(http: httpx.
     [
         ("stream=maybe", "stream"),
         ("stream=true&starting_after=-1", "starting_after"),
-        ("include_obfuscation=true", "include_obfuscation"),
+        ("include_obfuscation=yes", "include_obfuscation"),
         ("until=4", "until"),
     ],
 )

@@ -94,6 +94,8 @@ async def test_a_request_is_complete_and_its_connection_is_reused() -> None:
         b"POST /v1/chat HTTP/1.1",
         b"Host: 127.0.0.1:%d" % server.port,
         b"X-Test: yes",
+        b"Content-Type: application/json",
+        b"Accept: text/event-stream, application/json",
         b"Content-Length: 3",
     ]
     assert body == b"[1]"

@@ -9,6 +9,7 @@
 package modelv1
 
 import (
+	_ "buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
 	_ "google.golang.org/genproto/googleapis/api/annotations"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
@@ -34,17 +35,17 @@ const (
 	Model_CAPABILITY_UNSPECIFIED Model_Capability = 0
 	// Generates text in a conversation.
 	Model_CAPABILITY_CHAT Model_Capability = 1
-	// Completes a prompt through Infer.
+	// Continues a prompt: `GenerationOptions.completion`, and Infer.
 	Model_CAPABILITY_COMPLETION Model_Capability = 2
 	// Embeds texts.
 	Model_CAPABILITY_EMBEDDING Model_Capability = 3
 	// Asks for tool calls.
 	Model_CAPABILITY_TOOLS Model_Capability = 4
-	// Sorts texts by how well they fit a question. No method of the mesh asks for it, as for all that follow.
+	// Sorts texts by how well they fit a question.
 	Model_CAPABILITY_RERANK Model_Capability = 5
 	// Makes images.
 	Model_CAPABILITY_IMAGE Model_Capability = 6
-	// Makes videos.
+	// Makes videos. No method of the mesh asks for it.
 	Model_CAPABILITY_VIDEO Model_Capability = 7
 	// Speaks a text.
 	Model_CAPABILITY_SPEECH Model_Capability = 8
@@ -404,6 +405,10 @@ type Price struct {
 	Minute *float64 `protobuf:"fixed64,7,opt,name=minute,proto3,oneof" json:"minute,omitempty"`
 	// One request, beside its tokens.
 	Request *float64 `protobuf:"fixed64,8,opt,name=request,proto3,oneof" json:"request,omitempty"`
+	// A million characters of text that are spoken.
+	Characters *float64 `protobuf:"fixed64,11,opt,name=characters,proto3,oneof" json:"characters,omitempty"`
+	// One search of a model that sorts.
+	Search *float64 `protobuf:"fixed64,12,opt,name=search,proto3,oneof" json:"search,omitempty"`
 	// Prices of requests with long input, by `above_tokens`, the lowest first.
 	Tiers []*Price_PriceTier `protobuf:"bytes,9,rep,name=tiers,proto3" json:"tiers,omitempty"`
 	// The day (YYYY-MM-DD) of the price list; empty when the provider's own list of models says the price.
@@ -494,6 +499,20 @@ func (x *Price) GetMinute() float64 {
 func (x *Price) GetRequest() float64 {
 	if x != nil && x.Request != nil {
 		return *x.Request
+	}
+	return 0
+}
+
+func (x *Price) GetCharacters() float64 {
+	if x != nil && x.Characters != nil {
+		return *x.Characters
+	}
+	return 0
+}
+
+func (x *Price) GetSearch() float64 {
+	if x != nil && x.Search != nil {
+		return *x.Search
 	}
 	return 0
 }
@@ -686,6 +705,383 @@ func (x *ListModelsResponse) GetProviders() []*Provider {
 	return nil
 }
 
+// RepositoryModel is a model in the repository of a server that loads models when it is told to, such as NVIDIA Triton.
+type RepositoryModel struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its name in the repository.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Its name in requests; empty while it is not loaded, and of a model that the mesh cannot use.
+	Model string `protobuf:"bytes,2,opt,name=model,proto3" json:"model,omitempty"`
+	// Whether it is loaded.
+	Loaded bool `protobuf:"varint,3,opt,name=loaded,proto3" json:"loaded,omitempty"`
+	// Why it could not be loaded, as the server says; empty otherwise.
+	Reason        string `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RepositoryModel) Reset() {
+	*x = RepositoryModel{}
+	mi := &file_soma_model_v1_catalog_service_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RepositoryModel) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RepositoryModel) ProtoMessage() {}
+
+func (x *RepositoryModel) ProtoReflect() protoreflect.Message {
+	mi := &file_soma_model_v1_catalog_service_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RepositoryModel.ProtoReflect.Descriptor instead.
+func (*RepositoryModel) Descriptor() ([]byte, []int) {
+	return file_soma_model_v1_catalog_service_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *RepositoryModel) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *RepositoryModel) GetModel() string {
+	if x != nil {
+		return x.Model
+	}
+	return ""
+}
+
+func (x *RepositoryModel) GetLoaded() bool {
+	if x != nil {
+		return x.Loaded
+	}
+	return false
+}
+
+func (x *RepositoryModel) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+// ListRepositoryModelsRequest asks what is in the repository of a server.
+type ListRepositoryModelsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The provider, such as `triton`; may be empty while only one has a repository.
+	Provider      string `protobuf:"bytes,1,opt,name=provider,proto3" json:"provider,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListRepositoryModelsRequest) Reset() {
+	*x = ListRepositoryModelsRequest{}
+	mi := &file_soma_model_v1_catalog_service_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListRepositoryModelsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListRepositoryModelsRequest) ProtoMessage() {}
+
+func (x *ListRepositoryModelsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_soma_model_v1_catalog_service_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListRepositoryModelsRequest.ProtoReflect.Descriptor instead.
+func (*ListRepositoryModelsRequest) Descriptor() ([]byte, []int) {
+	return file_soma_model_v1_catalog_service_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *ListRepositoryModelsRequest) GetProvider() string {
+	if x != nil {
+		return x.Provider
+	}
+	return ""
+}
+
+// ListRepositoryModelsResponse has the models of the repository, loaded or not.
+type ListRepositoryModelsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The provider.
+	Provider string `protobuf:"bytes,1,opt,name=provider,proto3" json:"provider,omitempty"`
+	// The models, by name.
+	Models        []*RepositoryModel `protobuf:"bytes,2,rep,name=models,proto3" json:"models,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListRepositoryModelsResponse) Reset() {
+	*x = ListRepositoryModelsResponse{}
+	mi := &file_soma_model_v1_catalog_service_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListRepositoryModelsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListRepositoryModelsResponse) ProtoMessage() {}
+
+func (x *ListRepositoryModelsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_soma_model_v1_catalog_service_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListRepositoryModelsResponse.ProtoReflect.Descriptor instead.
+func (*ListRepositoryModelsResponse) Descriptor() ([]byte, []int) {
+	return file_soma_model_v1_catalog_service_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *ListRepositoryModelsResponse) GetProvider() string {
+	if x != nil {
+		return x.Provider
+	}
+	return ""
+}
+
+func (x *ListRepositoryModelsResponse) GetModels() []*RepositoryModel {
+	if x != nil {
+		return x.Models
+	}
+	return nil
+}
+
+// LoadModelRequest loads a model of the repository of a server, or loads it again.
+type LoadModelRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its name in the repository.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// The provider, such as `triton`; may be empty while only one has a repository.
+	Provider string `protobuf:"bytes,2,opt,name=provider,proto3" json:"provider,omitempty"`
+	// A configuration, as a JSON object, that replaces the one in the repository until the model is unloaded; in Triton a
+	// `ModelConfig`. Empty to use the one in the repository.
+	Configuration string `protobuf:"bytes,3,opt,name=configuration,proto3" json:"configuration,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LoadModelRequest) Reset() {
+	*x = LoadModelRequest{}
+	mi := &file_soma_model_v1_catalog_service_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LoadModelRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LoadModelRequest) ProtoMessage() {}
+
+func (x *LoadModelRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_soma_model_v1_catalog_service_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LoadModelRequest.ProtoReflect.Descriptor instead.
+func (*LoadModelRequest) Descriptor() ([]byte, []int) {
+	return file_soma_model_v1_catalog_service_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *LoadModelRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *LoadModelRequest) GetProvider() string {
+	if x != nil {
+		return x.Provider
+	}
+	return ""
+}
+
+func (x *LoadModelRequest) GetConfiguration() string {
+	if x != nil {
+		return x.Configuration
+	}
+	return ""
+}
+
+// LoadModelResponse has the model as it is now.
+type LoadModelResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The model.
+	Model         *RepositoryModel `protobuf:"bytes,1,opt,name=model,proto3" json:"model,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LoadModelResponse) Reset() {
+	*x = LoadModelResponse{}
+	mi := &file_soma_model_v1_catalog_service_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LoadModelResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LoadModelResponse) ProtoMessage() {}
+
+func (x *LoadModelResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_soma_model_v1_catalog_service_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LoadModelResponse.ProtoReflect.Descriptor instead.
+func (*LoadModelResponse) Descriptor() ([]byte, []int) {
+	return file_soma_model_v1_catalog_service_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *LoadModelResponse) GetModel() *RepositoryModel {
+	if x != nil {
+		return x.Model
+	}
+	return nil
+}
+
+// UnloadModelRequest unloads a model of the repository of a server.
+type UnloadModelRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its name in the repository.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// The provider, such as `triton`; may be empty while only one has a repository.
+	Provider      string `protobuf:"bytes,2,opt,name=provider,proto3" json:"provider,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UnloadModelRequest) Reset() {
+	*x = UnloadModelRequest{}
+	mi := &file_soma_model_v1_catalog_service_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UnloadModelRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UnloadModelRequest) ProtoMessage() {}
+
+func (x *UnloadModelRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_soma_model_v1_catalog_service_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UnloadModelRequest.ProtoReflect.Descriptor instead.
+func (*UnloadModelRequest) Descriptor() ([]byte, []int) {
+	return file_soma_model_v1_catalog_service_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *UnloadModelRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *UnloadModelRequest) GetProvider() string {
+	if x != nil {
+		return x.Provider
+	}
+	return ""
+}
+
+// UnloadModelResponse is empty: the server has taken the order. It answers the requests that the model has before.
+type UnloadModelResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UnloadModelResponse) Reset() {
+	*x = UnloadModelResponse{}
+	mi := &file_soma_model_v1_catalog_service_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UnloadModelResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UnloadModelResponse) ProtoMessage() {}
+
+func (x *UnloadModelResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_soma_model_v1_catalog_service_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UnloadModelResponse.ProtoReflect.Descriptor instead.
+func (*UnloadModelResponse) Descriptor() ([]byte, []int) {
+	return file_soma_model_v1_catalog_service_proto_rawDescGZIP(), []int{11}
+}
+
 // PriceTier is the price of requests with long input.
 type Price_PriceTier struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -705,7 +1101,7 @@ type Price_PriceTier struct {
 
 func (x *Price_PriceTier) Reset() {
 	*x = Price_PriceTier{}
-	mi := &file_soma_model_v1_catalog_service_proto_msgTypes[5]
+	mi := &file_soma_model_v1_catalog_service_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -717,7 +1113,7 @@ func (x *Price_PriceTier) String() string {
 func (*Price_PriceTier) ProtoMessage() {}
 
 func (x *Price_PriceTier) ProtoReflect() protoreflect.Message {
-	mi := &file_soma_model_v1_catalog_service_proto_msgTypes[5]
+	mi := &file_soma_model_v1_catalog_service_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -772,7 +1168,7 @@ var File_soma_model_v1_catalog_service_proto protoreflect.FileDescriptor
 
 const file_soma_model_v1_catalog_service_proto_rawDesc = "" +
 	"\n" +
-	"#soma/model/v1/catalog_service.proto\x12\rsoma.model.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19soma/authz/v1/authz.proto\"\x99\a\n" +
+	"#soma/model/v1/catalog_service.proto\x12\rsoma.model.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19soma/authz/v1/authz.proto\"\x99\a\n" +
 	"\x05Model\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1a\n" +
 	"\bprovider\x18\x02 \x01(\tR\bprovider\x12C\n" +
@@ -808,7 +1204,7 @@ const file_soma_model_v1_catalog_service_proto_rawDesc = "" +
 	"\x0eMODALITY_IMAGE\x10\x02\x12\x12\n" +
 	"\x0eMODALITY_AUDIO\x10\x03\x12\x11\n" +
 	"\rMODALITY_FILE\x10\x04\x12\x12\n" +
-	"\x0eMODALITY_VIDEO\x10\x05\"\x9e\x05\n" +
+	"\x0eMODALITY_VIDEO\x10\x05\"\xfa\x05\n" +
 	"\x05Price\x12\x19\n" +
 	"\x05input\x18\x01 \x01(\x01H\x00R\x05input\x88\x01\x01\x12\x1b\n" +
 	"\x06output\x18\x02 \x01(\x01H\x01R\x06output\x88\x01\x01\x12$\n" +
@@ -819,7 +1215,11 @@ const file_soma_model_v1_catalog_service_proto_rawDesc = "" +
 	"\treasoning\x18\x05 \x01(\x01H\x04R\treasoning\x88\x01\x01\x12\x19\n" +
 	"\x05image\x18\x06 \x01(\x01H\x05R\x05image\x88\x01\x01\x12\x1b\n" +
 	"\x06minute\x18\a \x01(\x01H\x06R\x06minute\x88\x01\x01\x12\x1d\n" +
-	"\arequest\x18\b \x01(\x01H\aR\arequest\x88\x01\x01\x124\n" +
+	"\arequest\x18\b \x01(\x01H\aR\arequest\x88\x01\x01\x12#\n" +
+	"\n" +
+	"characters\x18\v \x01(\x01H\bR\n" +
+	"characters\x88\x01\x01\x12\x1b\n" +
+	"\x06search\x18\f \x01(\x01H\tR\x06search\x88\x01\x01\x124\n" +
 	"\x05tiers\x18\t \x03(\v2\x1e.soma.model.v1.Price.PriceTierR\x05tiers\x12\x13\n" +
 	"\x05as_of\x18\n" +
 	" \x01(\tR\x04asOf\x1a\xe7\x01\n" +
@@ -844,7 +1244,9 @@ const file_soma_model_v1_catalog_service_proto_rawDesc = "" +
 	"\x06_imageB\t\n" +
 	"\a_minuteB\n" +
 	"\n" +
-	"\b_request\"\xb3\x02\n" +
+	"\b_requestB\r\n" +
+	"\v_charactersB\t\n" +
+	"\a_search\"\xb3\x02\n" +
 	"\bProvider\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05title\x18\x02 \x01(\tR\x05title\x123\n" +
@@ -862,11 +1264,37 @@ const file_soma_model_v1_catalog_service_proto_rawDesc = "" +
 	"\x11ListModelsRequest\"y\n" +
 	"\x12ListModelsResponse\x12,\n" +
 	"\x06models\x18\x01 \x03(\v2\x14.soma.model.v1.ModelR\x06models\x125\n" +
-	"\tproviders\x18\x02 \x03(\v2\x17.soma.model.v1.ProviderR\tproviders2\x97\x01\n" +
+	"\tproviders\x18\x02 \x03(\v2\x17.soma.model.v1.ProviderR\tproviders\"k\n" +
+	"\x0fRepositoryModel\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
+	"\x05model\x18\x02 \x01(\tR\x05model\x12\x16\n" +
+	"\x06loaded\x18\x03 \x01(\bR\x06loaded\x12\x16\n" +
+	"\x06reason\x18\x04 \x01(\tR\x06reason\"C\n" +
+	"\x1bListRepositoryModelsRequest\x12$\n" +
+	"\bprovider\x18\x01 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x01R\bprovider\"r\n" +
+	"\x1cListRepositoryModelsResponse\x12\x1a\n" +
+	"\bprovider\x18\x01 \x01(\tR\bprovider\x126\n" +
+	"\x06models\x18\x02 \x03(\v2\x1e.soma.model.v1.RepositoryModelR\x06models\"\xa6\x01\n" +
+	"\x10LoadModelRequest\x12;\n" +
+	"\x04name\x18\x01 \x01(\tB'\xbaH$r\"\x18\x80\x022\x1d^[A-Za-z0-9_][A-Za-z0-9_.-]*$R\x04name\x12$\n" +
+	"\bprovider\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x01R\bprovider\x12/\n" +
+	"\rconfiguration\x18\x03 \x01(\tB\t\xbaH\x06r\x04(\x80\x80\x10R\rconfiguration\"I\n" +
+	"\x11LoadModelResponse\x124\n" +
+	"\x05model\x18\x01 \x01(\v2\x1e.soma.model.v1.RepositoryModelR\x05model\"w\n" +
+	"\x12UnloadModelRequest\x12;\n" +
+	"\x04name\x18\x01 \x01(\tB'\xbaH$r\"\x18\x80\x022\x1d^[A-Za-z0-9_][A-Za-z0-9_.-]*$R\x04name\x12$\n" +
+	"\bprovider\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x01R\bprovider\"\x15\n" +
+	"\x13UnloadModelResponse2\xd4\x04\n" +
 	"\x0eCatalogService\x12\x84\x01\n" +
 	"\n" +
 	"ListModels\x12 .soma.model.v1.ListModelsRequest\x1a!.soma.model.v1.ListModelsResponse\"1\x8a\xe7\x18\r\n" +
-	"\vread:models\x82\xd3\xe4\x93\x02\x1a\x12\x18/api/v1/models/availableB\xa8\x01\n" +
+	"\vread:models\x82\xd3\xe4\x93\x02\x1a\x12\x18/api/v1/models/available\x12\xa6\x01\n" +
+	"\x14ListRepositoryModels\x12*.soma.model.v1.ListRepositoryModelsRequest\x1a+.soma.model.v1.ListRepositoryModelsResponse\"5\x8a\xe7\x18\r\n" +
+	"\vread:models\x82\xd3\xe4\x93\x02\x1b\x12\x19/api/v1/models/repository\x90\x02\x01\x12\x83\x01\n" +
+	"\tLoadModel\x12\x1f.soma.model.v1.LoadModelRequest\x1a .soma.model.v1.LoadModelResponse\"3\x8a\xe7\x18\x0e\n" +
+	"\fwrite:models\x82\xd3\xe4\x93\x02\x18:\x01*\"\x13/api/v1/models/load\x90\x02\x02\x12\x8b\x01\n" +
+	"\vUnloadModel\x12!.soma.model.v1.UnloadModelRequest\x1a\".soma.model.v1.UnloadModelResponse\"5\x8a\xe7\x18\x0e\n" +
+	"\fwrite:models\x82\xd3\xe4\x93\x02\x1a:\x01*\"\x15/api/v1/models/unload\x90\x02\x02B\xa8\x01\n" +
 	"\x11com.soma.model.v1B\x13CatalogServiceProtoP\x01Z(somamesh/contracts/soma/model/v1;modelv1\xa2\x02\x03SMX\xaa\x02\rSoma.Model.V1\xca\x02\rSoma\\Model\\V1\xe2\x02\x19Soma\\Model\\V1\\GPBMetadata\xea\x02\x0fSoma::Model::V1b\x06proto3"
 
 var (
@@ -882,35 +1310,50 @@ func file_soma_model_v1_catalog_service_proto_rawDescGZIP() []byte {
 }
 
 var file_soma_model_v1_catalog_service_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_soma_model_v1_catalog_service_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
+var file_soma_model_v1_catalog_service_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
 var file_soma_model_v1_catalog_service_proto_goTypes = []any{
-	(Model_Capability)(0),         // 0: soma.model.v1.Model.Capability
-	(Model_Modality)(0),           // 1: soma.model.v1.Model.Modality
-	(Provider_State)(0),           // 2: soma.model.v1.Provider.State
-	(*Model)(nil),                 // 3: soma.model.v1.Model
-	(*Price)(nil),                 // 4: soma.model.v1.Price
-	(*Provider)(nil),              // 5: soma.model.v1.Provider
-	(*ListModelsRequest)(nil),     // 6: soma.model.v1.ListModelsRequest
-	(*ListModelsResponse)(nil),    // 7: soma.model.v1.ListModelsResponse
-	(*Price_PriceTier)(nil),       // 8: soma.model.v1.Price.PriceTier
-	(*timestamppb.Timestamp)(nil), // 9: google.protobuf.Timestamp
+	(Model_Capability)(0),                // 0: soma.model.v1.Model.Capability
+	(Model_Modality)(0),                  // 1: soma.model.v1.Model.Modality
+	(Provider_State)(0),                  // 2: soma.model.v1.Provider.State
+	(*Model)(nil),                        // 3: soma.model.v1.Model
+	(*Price)(nil),                        // 4: soma.model.v1.Price
+	(*Provider)(nil),                     // 5: soma.model.v1.Provider
+	(*ListModelsRequest)(nil),            // 6: soma.model.v1.ListModelsRequest
+	(*ListModelsResponse)(nil),           // 7: soma.model.v1.ListModelsResponse
+	(*RepositoryModel)(nil),              // 8: soma.model.v1.RepositoryModel
+	(*ListRepositoryModelsRequest)(nil),  // 9: soma.model.v1.ListRepositoryModelsRequest
+	(*ListRepositoryModelsResponse)(nil), // 10: soma.model.v1.ListRepositoryModelsResponse
+	(*LoadModelRequest)(nil),             // 11: soma.model.v1.LoadModelRequest
+	(*LoadModelResponse)(nil),            // 12: soma.model.v1.LoadModelResponse
+	(*UnloadModelRequest)(nil),           // 13: soma.model.v1.UnloadModelRequest
+	(*UnloadModelResponse)(nil),          // 14: soma.model.v1.UnloadModelResponse
+	(*Price_PriceTier)(nil),              // 15: soma.model.v1.Price.PriceTier
+	(*timestamppb.Timestamp)(nil),        // 16: google.protobuf.Timestamp
 }
 var file_soma_model_v1_catalog_service_proto_depIdxs = []int32{
-	0, // 0: soma.model.v1.Model.capabilities:type_name -> soma.model.v1.Model.Capability
-	9, // 1: soma.model.v1.Model.create_time:type_name -> google.protobuf.Timestamp
-	4, // 2: soma.model.v1.Model.price:type_name -> soma.model.v1.Price
-	1, // 3: soma.model.v1.Model.input_modalities:type_name -> soma.model.v1.Model.Modality
-	8, // 4: soma.model.v1.Price.tiers:type_name -> soma.model.v1.Price.PriceTier
-	2, // 5: soma.model.v1.Provider.state:type_name -> soma.model.v1.Provider.State
-	3, // 6: soma.model.v1.ListModelsResponse.models:type_name -> soma.model.v1.Model
-	5, // 7: soma.model.v1.ListModelsResponse.providers:type_name -> soma.model.v1.Provider
-	6, // 8: soma.model.v1.CatalogService.ListModels:input_type -> soma.model.v1.ListModelsRequest
-	7, // 9: soma.model.v1.CatalogService.ListModels:output_type -> soma.model.v1.ListModelsResponse
-	9, // [9:10] is the sub-list for method output_type
-	8, // [8:9] is the sub-list for method input_type
-	8, // [8:8] is the sub-list for extension type_name
-	8, // [8:8] is the sub-list for extension extendee
-	0, // [0:8] is the sub-list for field type_name
+	0,  // 0: soma.model.v1.Model.capabilities:type_name -> soma.model.v1.Model.Capability
+	16, // 1: soma.model.v1.Model.create_time:type_name -> google.protobuf.Timestamp
+	4,  // 2: soma.model.v1.Model.price:type_name -> soma.model.v1.Price
+	1,  // 3: soma.model.v1.Model.input_modalities:type_name -> soma.model.v1.Model.Modality
+	15, // 4: soma.model.v1.Price.tiers:type_name -> soma.model.v1.Price.PriceTier
+	2,  // 5: soma.model.v1.Provider.state:type_name -> soma.model.v1.Provider.State
+	3,  // 6: soma.model.v1.ListModelsResponse.models:type_name -> soma.model.v1.Model
+	5,  // 7: soma.model.v1.ListModelsResponse.providers:type_name -> soma.model.v1.Provider
+	8,  // 8: soma.model.v1.ListRepositoryModelsResponse.models:type_name -> soma.model.v1.RepositoryModel
+	8,  // 9: soma.model.v1.LoadModelResponse.model:type_name -> soma.model.v1.RepositoryModel
+	6,  // 10: soma.model.v1.CatalogService.ListModels:input_type -> soma.model.v1.ListModelsRequest
+	9,  // 11: soma.model.v1.CatalogService.ListRepositoryModels:input_type -> soma.model.v1.ListRepositoryModelsRequest
+	11, // 12: soma.model.v1.CatalogService.LoadModel:input_type -> soma.model.v1.LoadModelRequest
+	13, // 13: soma.model.v1.CatalogService.UnloadModel:input_type -> soma.model.v1.UnloadModelRequest
+	7,  // 14: soma.model.v1.CatalogService.ListModels:output_type -> soma.model.v1.ListModelsResponse
+	10, // 15: soma.model.v1.CatalogService.ListRepositoryModels:output_type -> soma.model.v1.ListRepositoryModelsResponse
+	12, // 16: soma.model.v1.CatalogService.LoadModel:output_type -> soma.model.v1.LoadModelResponse
+	14, // 17: soma.model.v1.CatalogService.UnloadModel:output_type -> soma.model.v1.UnloadModelResponse
+	14, // [14:18] is the sub-list for method output_type
+	10, // [10:14] is the sub-list for method input_type
+	10, // [10:10] is the sub-list for extension type_name
+	10, // [10:10] is the sub-list for extension extendee
+	0,  // [0:10] is the sub-list for field type_name
 }
 
 func init() { file_soma_model_v1_catalog_service_proto_init() }
@@ -919,14 +1362,14 @@ func file_soma_model_v1_catalog_service_proto_init() {
 		return
 	}
 	file_soma_model_v1_catalog_service_proto_msgTypes[1].OneofWrappers = []any{}
-	file_soma_model_v1_catalog_service_proto_msgTypes[5].OneofWrappers = []any{}
+	file_soma_model_v1_catalog_service_proto_msgTypes[12].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_soma_model_v1_catalog_service_proto_rawDesc), len(file_soma_model_v1_catalog_service_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   6,
+			NumMessages:   13,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

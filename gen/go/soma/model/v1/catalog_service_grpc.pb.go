@@ -21,17 +21,27 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	CatalogService_ListModels_FullMethodName = "/soma.model.v1.CatalogService/ListModels"
+	CatalogService_ListModels_FullMethodName           = "/soma.model.v1.CatalogService/ListModels"
+	CatalogService_ListRepositoryModels_FullMethodName = "/soma.model.v1.CatalogService/ListRepositoryModels"
+	CatalogService_LoadModel_FullMethodName            = "/soma.model.v1.CatalogService/LoadModel"
+	CatalogService_UnloadModel_FullMethodName          = "/soma.model.v1.CatalogService/UnloadModel"
 )
 
 // CatalogServiceClient is the client API for CatalogService service.
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// CatalogService lists the models that requests can name.
+// CatalogService lists the models that requests can name, and loads those of servers that wait to be told.
 type CatalogServiceClient interface {
 	// ListModels lists every model of every provider.
 	ListModels(ctx context.Context, in *ListModelsRequest, opts ...grpc.CallOption) (*ListModelsResponse, error)
+	// ListRepositoryModels lists the models in the repository of a server, loaded or not.
+	ListRepositoryModels(ctx context.Context, in *ListRepositoryModelsRequest, opts ...grpc.CallOption) (*ListRepositoryModelsResponse, error)
+	// LoadModel loads a model, and returns when requests can name it. It fails with FAILED_PRECONDITION and the words of the
+	// server when the server cannot load it.
+	LoadModel(ctx context.Context, in *LoadModelRequest, opts ...grpc.CallOption) (*LoadModelResponse, error)
+	// UnloadModel unloads a model. Requests that name it fail from then on.
+	UnloadModel(ctx context.Context, in *UnloadModelRequest, opts ...grpc.CallOption) (*UnloadModelResponse, error)
 }
 
 type catalogServiceClient struct {
@@ -52,14 +62,51 @@ func (c *catalogServiceClient) ListModels(ctx context.Context, in *ListModelsReq
 	return out, nil
 }
 
+func (c *catalogServiceClient) ListRepositoryModels(ctx context.Context, in *ListRepositoryModelsRequest, opts ...grpc.CallOption) (*ListRepositoryModelsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListRepositoryModelsResponse)
+	err := c.cc.Invoke(ctx, CatalogService_ListRepositoryModels_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *catalogServiceClient) LoadModel(ctx context.Context, in *LoadModelRequest, opts ...grpc.CallOption) (*LoadModelResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(LoadModelResponse)
+	err := c.cc.Invoke(ctx, CatalogService_LoadModel_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *catalogServiceClient) UnloadModel(ctx context.Context, in *UnloadModelRequest, opts ...grpc.CallOption) (*UnloadModelResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(UnloadModelResponse)
+	err := c.cc.Invoke(ctx, CatalogService_UnloadModel_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // CatalogServiceServer is the server API for CatalogService service.
 // All implementations must embed UnimplementedCatalogServiceServer
 // for forward compatibility.
 //
-// CatalogService lists the models that requests can name.
+// CatalogService lists the models that requests can name, and loads those of servers that wait to be told.
 type CatalogServiceServer interface {
 	// ListModels lists every model of every provider.
 	ListModels(context.Context, *ListModelsRequest) (*ListModelsResponse, error)
+	// ListRepositoryModels lists the models in the repository of a server, loaded or not.
+	ListRepositoryModels(context.Context, *ListRepositoryModelsRequest) (*ListRepositoryModelsResponse, error)
+	// LoadModel loads a model, and returns when requests can name it. It fails with FAILED_PRECONDITION and the words of the
+	// server when the server cannot load it.
+	LoadModel(context.Context, *LoadModelRequest) (*LoadModelResponse, error)
+	// UnloadModel unloads a model. Requests that name it fail from then on.
+	UnloadModel(context.Context, *UnloadModelRequest) (*UnloadModelResponse, error)
 	mustEmbedUnimplementedCatalogServiceServer()
 }
 
@@ -72,6 +119,15 @@ type UnimplementedCatalogServiceServer struct{}
 
 func (UnimplementedCatalogServiceServer) ListModels(context.Context, *ListModelsRequest) (*ListModelsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListModels not implemented")
+}
+func (UnimplementedCatalogServiceServer) ListRepositoryModels(context.Context, *ListRepositoryModelsRequest) (*ListRepositoryModelsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListRepositoryModels not implemented")
+}
+func (UnimplementedCatalogServiceServer) LoadModel(context.Context, *LoadModelRequest) (*LoadModelResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method LoadModel not implemented")
+}
+func (UnimplementedCatalogServiceServer) UnloadModel(context.Context, *UnloadModelRequest) (*UnloadModelResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method UnloadModel not implemented")
 }
 func (UnimplementedCatalogServiceServer) mustEmbedUnimplementedCatalogServiceServer() {}
 func (UnimplementedCatalogServiceServer) testEmbeddedByValue()                        {}
@@ -112,6 +168,60 @@ func _CatalogService_ListModels_Handler(srv interface{}, ctx context.Context, de
 	return interceptor(ctx, in, info, handler)
 }
 
+func _CatalogService_ListRepositoryModels_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListRepositoryModelsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(CatalogServiceServer).ListRepositoryModels(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: CatalogService_ListRepositoryModels_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(CatalogServiceServer).ListRepositoryModels(ctx, req.(*ListRepositoryModelsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _CatalogService_LoadModel_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(LoadModelRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(CatalogServiceServer).LoadModel(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: CatalogService_LoadModel_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(CatalogServiceServer).LoadModel(ctx, req.(*LoadModelRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _CatalogService_UnloadModel_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(UnloadModelRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(CatalogServiceServer).UnloadModel(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: CatalogService_UnloadModel_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(CatalogServiceServer).UnloadModel(ctx, req.(*UnloadModelRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // CatalogService_ServiceDesc is the grpc.ServiceDesc for CatalogService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -122,6 +232,18 @@ var CatalogService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ListModels",
 			Handler:    _CatalogService_ListModels_Handler,
+		},
+		{
+			MethodName: "ListRepositoryModels",
+			Handler:    _CatalogService_ListRepositoryModels_Handler,
+		},
+		{
+			MethodName: "LoadModel",
+			Handler:    _CatalogService_LoadModel_Handler,
+		},
+		{
+			MethodName: "UnloadModel",
+			Handler:    _CatalogService_UnloadModel_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

@@ -84,8 +84,8 @@ func (UsageRecord_Outcome) EnumDescriptor() ([]byte, []int) {
 	return file_soma_model_v1_cost_service_proto_rawDescGZIP(), []int{0, 0}
 }
 
-// UsageRecord is one generation in the ledger, or one call for vectors to a provider. Each has exactly one record,
-// however it ended.
+// UsageRecord is one generation in the ledger, or one call to a provider for vectors, sound, pictures, judgements or
+// an order of texts. Each has exactly one record, however it ended.
 type UsageRecord struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Id of the generation.
@@ -102,7 +102,7 @@ type UsageRecord struct {
 	Outcome UsageRecord_Outcome `protobuf:"varint,6,opt,name=outcome,proto3,enum=soma.model.v1.UsageRecord_Outcome" json:"outcome,omitempty"`
 	// Reason of the error when it failed.
 	ErrorReason string `protobuf:"bytes,7,opt,name=error_reason,json=errorReason,proto3" json:"error_reason,omitempty"`
-	// Tokens read and written until it ended.
+	// What it took until it ended: tokens, seconds of sound, pictures, characters or searches.
 	Usage *Usage `protobuf:"bytes,8,opt,name=usage,proto3" json:"usage,omitempty"`
 	// Conversation it belongs to; may be empty.
 	ConversationId string `protobuf:"bytes,9,opt,name=conversation_id,json=conversationId,proto3" json:"conversation_id,omitempty"`

@@ -74,6 +74,16 @@ const (
 	ErrorReason_ERROR_REASON_MEDIA_UNREACHABLE ErrorReason = 20
 	// The mesh does not have a picture, a sound or a document with this hash.
 	ErrorReason_ERROR_REASON_MEDIA_NOT_FOUND ErrorReason = 21
+	// The model called a tool that `tool_choice.allowed` does not name.
+	ErrorReason_ERROR_REASON_TOOL_NOT_ALLOWED ErrorReason = 22
+	// There is not enough free memory for a model of the part `llm`; the message says how much it needs.
+	ErrorReason_ERROR_REASON_MODEL_TOO_LARGE ErrorReason = 23
+	// A file of the part `llm` is no GGUF file, is damaged, or has an architecture that llama.cpp does not know.
+	ErrorReason_ERROR_REASON_MODEL_FILE_INVALID ErrorReason = 24
+	// The settings of NVIDIA Triton cannot be used; the message says why.
+	ErrorReason_ERROR_REASON_TRITON_SETTINGS_INVALID ErrorReason = 40
+	// A server of models could not load a model; the message quotes the server.
+	ErrorReason_ERROR_REASON_MODEL_LOAD_FAILED ErrorReason = 41
 )
 
 // Enum value maps for ErrorReason.
@@ -101,6 +111,11 @@ var (
 		19: "ERROR_REASON_MEDIA_TOO_LARGE",
 		20: "ERROR_REASON_MEDIA_UNREACHABLE",
 		21: "ERROR_REASON_MEDIA_NOT_FOUND",
+		22: "ERROR_REASON_TOOL_NOT_ALLOWED",
+		23: "ERROR_REASON_MODEL_TOO_LARGE",
+		24: "ERROR_REASON_MODEL_FILE_INVALID",
+		40: "ERROR_REASON_TRITON_SETTINGS_INVALID",
+		41: "ERROR_REASON_MODEL_LOAD_FAILED",
 	}
 	ErrorReason_value = map[string]int32{
 		"ERROR_REASON_UNSPECIFIED":                 0,
@@ -125,6 +140,11 @@ var (
 		"ERROR_REASON_MEDIA_TOO_LARGE":             19,
 		"ERROR_REASON_MEDIA_UNREACHABLE":           20,
 		"ERROR_REASON_MEDIA_NOT_FOUND":             21,
+		"ERROR_REASON_TOOL_NOT_ALLOWED":            22,
+		"ERROR_REASON_MODEL_TOO_LARGE":             23,
+		"ERROR_REASON_MODEL_FILE_INVALID":          24,
+		"ERROR_REASON_TRITON_SETTINGS_INVALID":     40,
+		"ERROR_REASON_MODEL_LOAD_FAILED":           41,
 	}
 )
 
@@ -159,7 +179,7 @@ var File_soma_model_v1_errors_proto protoreflect.FileDescriptor
 
 const file_soma_model_v1_errors_proto_rawDesc = "" +
 	"\n" +
-	"\x1asoma/model/v1/errors.proto\x12\rsoma.model.v1\x1a\x1bsoma/errors/v1/reason.proto*\x94\b\n" +
+	"\x1asoma/model/v1/errors.proto\x12\rsoma.model.v1\x1a\x1bsoma/errors/v1/reason.proto*\xfe\t\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12*\n" +
 	"\x1cERROR_REASON_MODEL_NOT_FOUND\x10\x01\x1a\b\x8a\xe7\x18\x04\b\x05\x10\x01\x123\n" +
@@ -183,7 +203,12 @@ const file_soma_model_v1_errors_proto_rawDesc = "" +
 	"\x1aERROR_REASON_MEDIA_INVALID\x10\x12\x1a\b\x8a\xe7\x18\x04\b\x03\x10\x01\x12*\n" +
 	"\x1cERROR_REASON_MEDIA_TOO_LARGE\x10\x13\x1a\b\x8a\xe7\x18\x04\b\x03\x10\x01\x12,\n" +
 	"\x1eERROR_REASON_MEDIA_UNREACHABLE\x10\x14\x1a\b\x8a\xe7\x18\x04\b\x03\x10\x01\x12*\n" +
-	"\x1cERROR_REASON_MEDIA_NOT_FOUND\x10\x15\x1a\b\x8a\xe7\x18\x04\b\x05\x10\x01B\xa0\x01\n" +
+	"\x1cERROR_REASON_MEDIA_NOT_FOUND\x10\x15\x1a\b\x8a\xe7\x18\x04\b\x05\x10\x01\x12+\n" +
+	"\x1dERROR_REASON_TOOL_NOT_ALLOWED\x10\x16\x1a\b\x8a\xe7\x18\x04\b\r\x10\x01\x12*\n" +
+	"\x1cERROR_REASON_MODEL_TOO_LARGE\x10\x17\x1a\b\x8a\xe7\x18\x04\b\t\x10\x03\x12-\n" +
+	"\x1fERROR_REASON_MODEL_FILE_INVALID\x10\x18\x1a\b\x8a\xe7\x18\x04\b\t\x10\x03\x122\n" +
+	"$ERROR_REASON_TRITON_SETTINGS_INVALID\x10(\x1a\b\x8a\xe7\x18\x04\b\t\x10\x03\x12,\n" +
+	"\x1eERROR_REASON_MODEL_LOAD_FAILED\x10)\x1a\b\x8a\xe7\x18\x04\b\t\x10\x03B\xa0\x01\n" +
 	"\x11com.soma.model.v1B\vErrorsProtoP\x01Z(somamesh/contracts/soma/model/v1;modelv1\xa2\x02\x03SMX\xaa\x02\rSoma.Model.V1\xca\x02\rSoma\\Model\\V1\xe2\x02\x19Soma\\Model\\V1\\GPBMetadata\xea\x02\x0fSoma::Model::V1b\x06proto3"
 
 var (

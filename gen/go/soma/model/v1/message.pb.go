@@ -86,6 +86,59 @@ func (Role) EnumDescriptor() ([]byte, []int) {
 	return file_soma_model_v1_message_proto_rawDescGZIP(), []int{0}
 }
 
+// Phase says what a message of the assistant is in its answer.
+type Phase int32
+
+const (
+	// It is not known.
+	Phase_PHASE_UNSPECIFIED Phase = 0
+	// What the assistant says on its way, such as before it calls a tool.
+	Phase_PHASE_COMMENTARY Phase = 1
+	// The answer itself.
+	Phase_PHASE_FINAL_ANSWER Phase = 2
+)
+
+// Enum value maps for Phase.
+var (
+	Phase_name = map[int32]string{
+		0: "PHASE_UNSPECIFIED",
+		1: "PHASE_COMMENTARY",
+		2: "PHASE_FINAL_ANSWER",
+	}
+	Phase_value = map[string]int32{
+		"PHASE_UNSPECIFIED":  0,
+		"PHASE_COMMENTARY":   1,
+		"PHASE_FINAL_ANSWER": 2,
+	}
+)
+
+func (x Phase) Enum() *Phase {
+	p := new(Phase)
+	*p = x
+	return p
+}
+
+func (x Phase) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Phase) Descriptor() protoreflect.EnumDescriptor {
+	return file_soma_model_v1_message_proto_enumTypes[1].Descriptor()
+}
+
+func (Phase) Type() protoreflect.EnumType {
+	return &file_soma_model_v1_message_proto_enumTypes[1]
+}
+
+func (x Phase) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Phase.Descriptor instead.
+func (Phase) EnumDescriptor() ([]byte, []int) {
+	return file_soma_model_v1_message_proto_rawDescGZIP(), []int{1}
+}
+
 // FinishReason says why generation ended.
 type FinishReason int32
 
@@ -131,11 +184,11 @@ func (x FinishReason) String() string {
 }
 
 func (FinishReason) Descriptor() protoreflect.EnumDescriptor {
-	return file_soma_model_v1_message_proto_enumTypes[1].Descriptor()
+	return file_soma_model_v1_message_proto_enumTypes[2].Descriptor()
 }
 
 func (FinishReason) Type() protoreflect.EnumType {
-	return &file_soma_model_v1_message_proto_enumTypes[1]
+	return &file_soma_model_v1_message_proto_enumTypes[2]
 }
 
 func (x FinishReason) Number() protoreflect.EnumNumber {
@@ -144,7 +197,7 @@ func (x FinishReason) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use FinishReason.Descriptor instead.
 func (FinishReason) EnumDescriptor() ([]byte, []int) {
-	return file_soma_model_v1_message_proto_rawDescGZIP(), []int{1}
+	return file_soma_model_v1_message_proto_rawDescGZIP(), []int{2}
 }
 
 // ToolCall is a model's request to call a function.
@@ -764,8 +817,10 @@ type Message struct {
 	Parts []*Part `protobuf:"bytes,7,rep,name=parts,proto3" json:"parts,omitempty"`
 	// Further members of the message as a JSON object, sent to the provider as they are, such as `cache_control`.
 	ProviderParams string `protobuf:"bytes,8,opt,name=provider_params,json=providerParams,proto3" json:"provider_params,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// What the message is in its answer; only with ROLE_ASSISTANT. It is kept with the message; providers do not get it.
+	Phase         Phase `protobuf:"varint,9,opt,name=phase,proto3,enum=soma.model.v1.Phase" json:"phase,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Message) Reset() {
@@ -852,6 +907,13 @@ func (x *Message) GetProviderParams() string {
 		return x.ProviderParams
 	}
 	return ""
+}
+
+func (x *Message) GetPhase() Phase {
+	if x != nil {
+		return x.Phase
+	}
+	return Phase_PHASE_UNSPECIFIED
 }
 
 // Source is a piece of remembered or retrieved text a model may answer from.
@@ -991,7 +1053,7 @@ func (x *TokenLogprob) GetTop() []*TokenLogprob {
 	return nil
 }
 
-// Usage counts the tokens of a generation.
+// Usage counts what a generation took: tokens, or what else the provider is paid for.
 type Usage struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Tokens read.
@@ -1007,7 +1069,15 @@ type Usage struct {
 	// How many of the tokens read were written to the provider's cache; 0 when the provider does not report it.
 	CacheWritePromptTokens int32 `protobuf:"varint,6,opt,name=cache_write_prompt_tokens,json=cacheWritePromptTokens,proto3" json:"cache_write_prompt_tokens,omitempty"`
 	// Whether a number is estimated, because the provider did not report it.
-	Estimated     bool `protobuf:"varint,7,opt,name=estimated,proto3" json:"estimated,omitempty"`
+	Estimated bool `protobuf:"varint,7,opt,name=estimated,proto3" json:"estimated,omitempty"`
+	// Seconds of sound that were read.
+	AudioSeconds float64 `protobuf:"fixed64,8,opt,name=audio_seconds,json=audioSeconds,proto3" json:"audio_seconds,omitempty"`
+	// Pictures made.
+	Images int32 `protobuf:"varint,9,opt,name=images,proto3" json:"images,omitempty"`
+	// Characters spoken.
+	Characters int32 `protobuf:"varint,10,opt,name=characters,proto3" json:"characters,omitempty"`
+	// Searches, as providers of sorting count them.
+	SearchUnits   int32 `protobuf:"varint,11,opt,name=search_units,json=searchUnits,proto3" json:"search_units,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1089,6 +1159,34 @@ func (x *Usage) GetEstimated() bool {
 		return x.Estimated
 	}
 	return false
+}
+
+func (x *Usage) GetAudioSeconds() float64 {
+	if x != nil {
+		return x.AudioSeconds
+	}
+	return 0
+}
+
+func (x *Usage) GetImages() int32 {
+	if x != nil {
+		return x.Images
+	}
+	return 0
+}
+
+func (x *Usage) GetCharacters() int32 {
+	if x != nil {
+		return x.Characters
+	}
+	return 0
+}
+
+func (x *Usage) GetSearchUnits() int32 {
+	if x != nil {
+		return x.SearchUnits
+	}
+	return 0
 }
 
 // ToolCallDelta is a piece of a tool call as it streams.
@@ -1394,7 +1492,7 @@ const file_soma_model_v1_message_proto_rawDesc = "" +
 	"\x04file\x18\x04 \x01(\v2\x14.soma.model.v1.MediaH\x00R\x04file\x128\n" +
 	"\treasoning\x18\x05 \x01(\v2\x18.soma.model.v1.ReasoningH\x00R\treasoning\x122\n" +
 	"\x0fprovider_params\x18\x06 \x01(\tB\t\xbaH\x06r\x04(\x80\x80\x04R\x0eproviderParamsB\r\n" +
-	"\x04part\x12\x05\xbaH\x02\b\x01\"\x84\x03\n" +
+	"\x04part\x12\x05\xbaH\x02\b\x01\"\xba\x03\n" +
 	"\aMessage\x123\n" +
 	"\x04role\x18\x01 \x01(\x0e2\x13.soma.model.v1.RoleB\n" +
 	"\xbaH\a\x82\x01\x04\x10\x01 \x00R\x04role\x12\x18\n" +
@@ -1406,7 +1504,8 @@ const file_soma_model_v1_message_proto_rawDesc = "" +
 	"toolCallId\x123\n" +
 	"\bmetadata\x18\x06 \x01(\v2\x17.google.protobuf.StructR\bmetadata\x124\n" +
 	"\x05parts\x18\a \x03(\v2\x13.soma.model.v1.PartB\t\xbaH\x06\x92\x01\x03\x10\x80\bR\x05parts\x122\n" +
-	"\x0fprovider_params\x18\b \x01(\tB\t\xbaH\x06r\x04(\x80\x80\x04R\x0eproviderParams\"N\n" +
+	"\x0fprovider_params\x18\b \x01(\tB\t\xbaH\x06r\x04(\x80\x80\x04R\x0eproviderParams\x124\n" +
+	"\x05phase\x18\t \x01(\x0e2\x14.soma.model.v1.PhaseB\b\xbaH\x05\x82\x01\x02\x10\x01R\x05phase\"N\n" +
 	"\x06Source\x12\x1a\n" +
 	"\x03key\x18\x01 \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\x03key\x12\x12\n" +
 	"\x04text\x18\x02 \x01(\tR\x04text\x12\x14\n" +
@@ -1415,7 +1514,7 @@ const file_soma_model_v1_message_proto_rawDesc = "" +
 	"\x05token\x18\x01 \x01(\tR\x05token\x12\x18\n" +
 	"\alogprob\x18\x02 \x01(\x01R\alogprob\x12\x12\n" +
 	"\x04utf8\x18\x03 \x01(\fR\x04utf8\x12-\n" +
-	"\x03top\x18\x04 \x03(\v2\x1b.soma.model.v1.TokenLogprobR\x03top\"\xb2\x02\n" +
+	"\x03top\x18\x04 \x03(\v2\x1b.soma.model.v1.TokenLogprobR\x03top\"\xb2\x03\n" +
 	"\x05Usage\x12#\n" +
 	"\rprompt_tokens\x18\x01 \x01(\x05R\fpromptTokens\x12+\n" +
 	"\x11completion_tokens\x18\x02 \x01(\x05R\x10completionTokens\x12!\n" +
@@ -1423,7 +1522,14 @@ const file_soma_model_v1_message_proto_rawDesc = "" +
 	"\x14cached_prompt_tokens\x18\x04 \x01(\x05R\x12cachedPromptTokens\x12)\n" +
 	"\x10reasoning_tokens\x18\x05 \x01(\x05R\x0freasoningTokens\x129\n" +
 	"\x19cache_write_prompt_tokens\x18\x06 \x01(\x05R\x16cacheWritePromptTokens\x12\x1c\n" +
-	"\testimated\x18\a \x01(\bR\testimated\"\x8e\x01\n" +
+	"\testimated\x18\a \x01(\bR\testimated\x12#\n" +
+	"\raudio_seconds\x18\b \x01(\x01R\faudioSeconds\x12\x16\n" +
+	"\x06images\x18\t \x01(\x05R\x06images\x12\x1e\n" +
+	"\n" +
+	"characters\x18\n" +
+	" \x01(\x05R\n" +
+	"characters\x12!\n" +
+	"\fsearch_units\x18\v \x01(\x05R\vsearchUnits\"\x8e\x01\n" +
 	"\rToolCallDelta\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\x05R\x05index\x12\x17\n" +
 	"\acall_id\x18\x02 \x01(\tR\x06callId\x12\x12\n" +
@@ -1449,7 +1555,11 @@ const file_soma_model_v1_message_proto_rawDesc = "" +
 	"\vROLE_SYSTEM\x10\x01\x12\r\n" +
 	"\tROLE_USER\x10\x02\x12\x12\n" +
 	"\x0eROLE_ASSISTANT\x10\x03\x12\r\n" +
-	"\tROLE_TOOL\x10\x04*\x9f\x01\n" +
+	"\tROLE_TOOL\x10\x04*L\n" +
+	"\x05Phase\x12\x15\n" +
+	"\x11PHASE_UNSPECIFIED\x10\x00\x12\x14\n" +
+	"\x10PHASE_COMMENTARY\x10\x01\x12\x16\n" +
+	"\x12PHASE_FINAL_ANSWER\x10\x02*\x9f\x01\n" +
 	"\fFinishReason\x12\x1d\n" +
 	"\x19FINISH_REASON_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12FINISH_REASON_STOP\x10\x01\x12\x18\n" +
@@ -1470,47 +1580,49 @@ func file_soma_model_v1_message_proto_rawDescGZIP() []byte {
 	return file_soma_model_v1_message_proto_rawDescData
 }
 
-var file_soma_model_v1_message_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
+var file_soma_model_v1_message_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
 var file_soma_model_v1_message_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
 var file_soma_model_v1_message_proto_goTypes = []any{
 	(Role)(0),               // 0: soma.model.v1.Role
-	(FinishReason)(0),       // 1: soma.model.v1.FinishReason
-	(*ToolCall)(nil),        // 2: soma.model.v1.ToolCall
-	(*Citation)(nil),        // 3: soma.model.v1.Citation
-	(*Text)(nil),            // 4: soma.model.v1.Text
-	(*Media)(nil),           // 5: soma.model.v1.Media
-	(*Reasoning)(nil),       // 6: soma.model.v1.Reasoning
-	(*Part)(nil),            // 7: soma.model.v1.Part
-	(*Message)(nil),         // 8: soma.model.v1.Message
-	(*Source)(nil),          // 9: soma.model.v1.Source
-	(*TokenLogprob)(nil),    // 10: soma.model.v1.TokenLogprob
-	(*Usage)(nil),           // 11: soma.model.v1.Usage
-	(*ToolCallDelta)(nil),   // 12: soma.model.v1.ToolCallDelta
-	(*ReasoningDelta)(nil),  // 13: soma.model.v1.ReasoningDelta
-	(*Delta)(nil),           // 14: soma.model.v1.Delta
-	(*structpb.Struct)(nil), // 15: google.protobuf.Struct
+	(Phase)(0),              // 1: soma.model.v1.Phase
+	(FinishReason)(0),       // 2: soma.model.v1.FinishReason
+	(*ToolCall)(nil),        // 3: soma.model.v1.ToolCall
+	(*Citation)(nil),        // 4: soma.model.v1.Citation
+	(*Text)(nil),            // 5: soma.model.v1.Text
+	(*Media)(nil),           // 6: soma.model.v1.Media
+	(*Reasoning)(nil),       // 7: soma.model.v1.Reasoning
+	(*Part)(nil),            // 8: soma.model.v1.Part
+	(*Message)(nil),         // 9: soma.model.v1.Message
+	(*Source)(nil),          // 10: soma.model.v1.Source
+	(*TokenLogprob)(nil),    // 11: soma.model.v1.TokenLogprob
+	(*Usage)(nil),           // 12: soma.model.v1.Usage
+	(*ToolCallDelta)(nil),   // 13: soma.model.v1.ToolCallDelta
+	(*ReasoningDelta)(nil),  // 14: soma.model.v1.ReasoningDelta
+	(*Delta)(nil),           // 15: soma.model.v1.Delta
+	(*structpb.Struct)(nil), // 16: google.protobuf.Struct
 }
 var file_soma_model_v1_message_proto_depIdxs = []int32{
-	3,  // 0: soma.model.v1.Text.citations:type_name -> soma.model.v1.Citation
-	4,  // 1: soma.model.v1.Part.text:type_name -> soma.model.v1.Text
-	5,  // 2: soma.model.v1.Part.image:type_name -> soma.model.v1.Media
-	5,  // 3: soma.model.v1.Part.audio:type_name -> soma.model.v1.Media
-	5,  // 4: soma.model.v1.Part.file:type_name -> soma.model.v1.Media
-	6,  // 5: soma.model.v1.Part.reasoning:type_name -> soma.model.v1.Reasoning
+	4,  // 0: soma.model.v1.Text.citations:type_name -> soma.model.v1.Citation
+	5,  // 1: soma.model.v1.Part.text:type_name -> soma.model.v1.Text
+	6,  // 2: soma.model.v1.Part.image:type_name -> soma.model.v1.Media
+	6,  // 3: soma.model.v1.Part.audio:type_name -> soma.model.v1.Media
+	6,  // 4: soma.model.v1.Part.file:type_name -> soma.model.v1.Media
+	7,  // 5: soma.model.v1.Part.reasoning:type_name -> soma.model.v1.Reasoning
 	0,  // 6: soma.model.v1.Message.role:type_name -> soma.model.v1.Role
-	2,  // 7: soma.model.v1.Message.tool_calls:type_name -> soma.model.v1.ToolCall
-	15, // 8: soma.model.v1.Message.metadata:type_name -> google.protobuf.Struct
-	7,  // 9: soma.model.v1.Message.parts:type_name -> soma.model.v1.Part
-	10, // 10: soma.model.v1.TokenLogprob.top:type_name -> soma.model.v1.TokenLogprob
-	13, // 11: soma.model.v1.Delta.reasoning:type_name -> soma.model.v1.ReasoningDelta
-	10, // 12: soma.model.v1.Delta.logprobs:type_name -> soma.model.v1.TokenLogprob
-	3,  // 13: soma.model.v1.Delta.citations:type_name -> soma.model.v1.Citation
-	12, // 14: soma.model.v1.Delta.tool_calls:type_name -> soma.model.v1.ToolCallDelta
-	15, // [15:15] is the sub-list for method output_type
-	15, // [15:15] is the sub-list for method input_type
-	15, // [15:15] is the sub-list for extension type_name
-	15, // [15:15] is the sub-list for extension extendee
-	0,  // [0:15] is the sub-list for field type_name
+	3,  // 7: soma.model.v1.Message.tool_calls:type_name -> soma.model.v1.ToolCall
+	16, // 8: soma.model.v1.Message.metadata:type_name -> google.protobuf.Struct
+	8,  // 9: soma.model.v1.Message.parts:type_name -> soma.model.v1.Part
+	1,  // 10: soma.model.v1.Message.phase:type_name -> soma.model.v1.Phase
+	11, // 11: soma.model.v1.TokenLogprob.top:type_name -> soma.model.v1.TokenLogprob
+	14, // 12: soma.model.v1.Delta.reasoning:type_name -> soma.model.v1.ReasoningDelta
+	11, // 13: soma.model.v1.Delta.logprobs:type_name -> soma.model.v1.TokenLogprob
+	4,  // 14: soma.model.v1.Delta.citations:type_name -> soma.model.v1.Citation
+	13, // 15: soma.model.v1.Delta.tool_calls:type_name -> soma.model.v1.ToolCallDelta
+	16, // [16:16] is the sub-list for method output_type
+	16, // [16:16] is the sub-list for method input_type
+	16, // [16:16] is the sub-list for extension type_name
+	16, // [16:16] is the sub-list for extension extendee
+	0,  // [0:16] is the sub-list for field type_name
 }
 
 func init() { file_soma_model_v1_message_proto_init() }
@@ -1536,7 +1648,7 @@ func file_soma_model_v1_message_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_soma_model_v1_message_proto_rawDesc), len(file_soma_model_v1_message_proto_rawDesc)),
-			NumEnums:      2,
+			NumEnums:      3,
 			NumMessages:   13,
 			NumExtensions: 0,
 			NumServices:   0,

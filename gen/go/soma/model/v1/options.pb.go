@@ -230,7 +230,10 @@ type ToolChoice struct {
 	// Who decides whether a tool is called.
 	Mode ToolChoice_Mode `protobuf:"varint,1,opt,name=mode,proto3,enum=soma.model.v1.ToolChoice_Mode" json:"mode,omitempty"`
 	// The tool to call; only with MODE_NAMED.
-	Name          string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	Name string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	// Names of the tools that may be called; all tools when empty. Not together with MODE_NONE and MODE_NAMED. A model that
+	// calls another tool has failed.
+	Allowed       []string `protobuf:"bytes,3,rep,name=allowed,proto3" json:"allowed,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -277,6 +280,13 @@ func (x *ToolChoice) GetName() string {
 		return x.Name
 	}
 	return ""
+}
+
+func (x *ToolChoice) GetAllowed() []string {
+	if x != nil {
+		return x.Allowed
+	}
+	return nil
 }
 
 // Sampling says how tokens are sampled. An unset field has the provider's default.
@@ -472,7 +482,9 @@ type ResponseFormat struct {
 	// The JSON schema as JSON text; only with TYPE_JSON_SCHEMA.
 	Schema string `protobuf:"bytes,3,opt,name=schema,proto3" json:"schema,omitempty"`
 	// Whether the output must match the schema exactly, if the provider supports it.
-	Strict        *bool `protobuf:"varint,4,opt,name=strict,proto3,oneof" json:"strict,omitempty"`
+	Strict *bool `protobuf:"varint,4,opt,name=strict,proto3,oneof" json:"strict,omitempty"`
+	// What the output is for, for the model; only with TYPE_JSON_SCHEMA.
+	Description   string `protobuf:"bytes,5,opt,name=description,proto3" json:"description,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -535,6 +547,128 @@ func (x *ResponseFormat) GetStrict() bool {
 	return false
 }
 
+func (x *ResponseFormat) GetDescription() string {
+	if x != nil {
+		return x.Description
+	}
+	return ""
+}
+
+// Completion says that the request's one message, of the user, is a prompt to continue, and not a message to answer.
+//
+// The message is a text without parts, and there is no conversation, no memory, no tool and no response format. A
+// provider with a method for completions is asked there. Another one gets the prompt as a message.
+type Completion struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The text that comes after the completion: the model writes what is between the prompt and this; empty for none. It
+	// is a parameter of completions, which providers without a method for them do not have.
+	Suffix string `protobuf:"bytes,1,opt,name=suffix,proto3" json:"suffix,omitempty"`
+	// Whether the answer begins with the prompt, also as tokens with `sampling.top_logprobs`; the first token has no
+	// probability then, and its `logprob` is 0. Providers without a method for completions do not have it.
+	Echo          bool `protobuf:"varint,2,opt,name=echo,proto3" json:"echo,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Completion) Reset() {
+	*x = Completion{}
+	mi := &file_soma_model_v1_options_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Completion) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Completion) ProtoMessage() {}
+
+func (x *Completion) ProtoReflect() protoreflect.Message {
+	mi := &file_soma_model_v1_options_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Completion.ProtoReflect.Descriptor instead.
+func (*Completion) Descriptor() ([]byte, []int) {
+	return file_soma_model_v1_options_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *Completion) GetSuffix() string {
+	if x != nil {
+		return x.Suffix
+	}
+	return ""
+}
+
+func (x *Completion) GetEcho() bool {
+	if x != nil {
+		return x.Echo
+	}
+	return false
+}
+
+// NativeParams are parameters in the protocol of the caller, for providers that speak the same protocol.
+type NativeParams struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The protocol: `anthropic` for Anthropic's Messages API.
+	Protocol string `protobuf:"bytes,1,opt,name=protocol,proto3" json:"protocol,omitempty"`
+	// The parameters that this contract has no field for, as a JSON object.
+	Params        string `protobuf:"bytes,2,opt,name=params,proto3" json:"params,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *NativeParams) Reset() {
+	*x = NativeParams{}
+	mi := &file_soma_model_v1_options_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NativeParams) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NativeParams) ProtoMessage() {}
+
+func (x *NativeParams) ProtoReflect() protoreflect.Message {
+	mi := &file_soma_model_v1_options_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NativeParams.ProtoReflect.Descriptor instead.
+func (*NativeParams) Descriptor() ([]byte, []int) {
+	return file_soma_model_v1_options_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *NativeParams) GetProtocol() string {
+	if x != nil {
+		return x.Protocol
+	}
+	return ""
+}
+
+func (x *NativeParams) GetParams() string {
+	if x != nil {
+		return x.Params
+	}
+	return ""
+}
+
 // GenerationOptions says how a model is to answer. An unset field has the provider's default.
 type GenerationOptions struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -561,14 +695,20 @@ type GenerationOptions struct {
 	DropParams bool `protobuf:"varint,9,opt,name=drop_params,json=dropParams,proto3" json:"drop_params,omitempty"`
 	// Whether the answer is wanted in one piece: the provider is asked for it whole, and the stream has one event with
 	// everything (and heartbeats before it).
-	Whole         bool `protobuf:"varint,10,opt,name=whole,proto3" json:"whole,omitempty"`
+	Whole bool `protobuf:"varint,10,opt,name=whole,proto3" json:"whole,omitempty"`
+	// When set, the prompt in the request's one message is continued.
+	Completion *Completion `protobuf:"bytes,11,opt,name=completion,proto3" json:"completion,omitempty"`
+	// Parameters in the protocol of the caller. A provider that speaks this protocol gets them as they are, in place of
+	// `provider_params` and `reasoning`. All other providers do not get them; for these, `reasoning` is then advice, which
+	// is left out if the model is not known to think.
+	Native        *NativeParams `protobuf:"bytes,12,opt,name=native,proto3" json:"native,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *GenerationOptions) Reset() {
 	*x = GenerationOptions{}
-	mi := &file_soma_model_v1_options_proto_msgTypes[5]
+	mi := &file_soma_model_v1_options_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -580,7 +720,7 @@ func (x *GenerationOptions) String() string {
 func (*GenerationOptions) ProtoMessage() {}
 
 func (x *GenerationOptions) ProtoReflect() protoreflect.Message {
-	mi := &file_soma_model_v1_options_proto_msgTypes[5]
+	mi := &file_soma_model_v1_options_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -593,7 +733,7 @@ func (x *GenerationOptions) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GenerationOptions.ProtoReflect.Descriptor instead.
 func (*GenerationOptions) Descriptor() ([]byte, []int) {
-	return file_soma_model_v1_options_proto_rawDescGZIP(), []int{5}
+	return file_soma_model_v1_options_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *GenerationOptions) GetSampling() *Sampling {
@@ -666,25 +806,40 @@ func (x *GenerationOptions) GetWhole() bool {
 	return false
 }
 
+func (x *GenerationOptions) GetCompletion() *Completion {
+	if x != nil {
+		return x.Completion
+	}
+	return nil
+}
+
+func (x *GenerationOptions) GetNative() *NativeParams {
+	if x != nil {
+		return x.Native
+	}
+	return nil
+}
+
 var File_soma_model_v1_options_proto protoreflect.FileDescriptor
 
 const file_soma_model_v1_options_proto_rawDesc = "" +
 	"\n" +
-	"\x1bsoma/model/v1/options.proto\x12\rsoma.model.v1\x1a\x1bbuf/validate/validate.proto\"\xd9\x01\n" +
+	"\x1bsoma/model/v1/options.proto\x12\rsoma.model.v1\x1a\x1bbuf/validate/validate.proto\"\xda\x01\n" +
 	"\x04Tool\x12\x1e\n" +
 	"\x04name\x18\x01 \x01(\tB\n" +
-	"\xbaH\ar\x05\x10\x01\x18\x80\x01R\x04name\x12*\n" +
-	"\vdescription\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80@R\vdescription\x12)\n" +
+	"\xbaH\ar\x05\x10\x01\x18\x80\x01R\x04name\x12+\n" +
+	"\vdescription\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x18\x80\x80\bR\vdescription\x12)\n" +
 	"\n" +
 	"parameters\x18\x03 \x01(\tB\t\xbaH\x06r\x04(\x80\x80\x10R\n" +
 	"parameters\x12\x1b\n" +
 	"\x06strict\x18\x04 \x01(\bH\x00R\x06strict\x88\x01\x01\x122\n" +
 	"\x0fprovider_params\x18\x05 \x01(\tB\t\xbaH\x06r\x04(\x80\x80\x04R\x0eproviderParamsB\t\n" +
-	"\a_strict\"\xbd\x01\n" +
+	"\a_strict\"\xeb\x01\n" +
 	"\n" +
 	"ToolChoice\x122\n" +
 	"\x04mode\x18\x01 \x01(\x0e2\x1e.soma.model.v1.ToolChoice.ModeR\x04mode\x12\x1c\n" +
-	"\x04name\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x01R\x04name\"]\n" +
+	"\x04name\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x01R\x04name\x12,\n" +
+	"\aallowed\x18\x03 \x03(\tB\x12\xbaH\x0f\x92\x01\f\x10\x80\x01\"\ar\x05\x10\x01\x18\x80\x01R\aallowed\"]\n" +
 	"\x04Mode\x12\x14\n" +
 	"\x10MODE_UNSPECIFIED\x10\x00\x12\r\n" +
 	"\tMODE_AUTO\x10\x01\x12\r\n" +
@@ -729,21 +884,29 @@ const file_soma_model_v1_options_proto_rawDesc = "" +
 	"\x06effort\x18\x01 \x01(\tB3\xbaH0r.R\x04noneR\aminimalR\x03lowR\x06mediumR\x04highR\x05xhighR\x03maxH\x00R\x06effort\x88\x01\x01\x125\n" +
 	"\rbudget_tokens\x18\x02 \x01(\x05B\v\xbaH\b\x1a\x06\x18\xc0\x84=(\x01H\x01R\fbudgetTokens\x88\x01\x01B\t\n" +
 	"\a_effortB\x10\n" +
-	"\x0e_budget_tokens\"\x8a\x02\n" +
+	"\x0e_budget_tokens\"\xb6\x02\n" +
 	"\x0eResponseFormat\x126\n" +
 	"\x04type\x18\x01 \x01(\x0e2\".soma.model.v1.ResponseFormat.TypeR\x04type\x12\x1c\n" +
 	"\x04name\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x01R\x04name\x12!\n" +
 	"\x06schema\x18\x03 \x01(\tB\t\xbaH\x06r\x04(\x80\x80\x10R\x06schema\x12\x1b\n" +
-	"\x06strict\x18\x04 \x01(\bH\x00R\x06strict\x88\x01\x01\"W\n" +
+	"\x06strict\x18\x04 \x01(\bH\x00R\x06strict\x88\x01\x01\x12*\n" +
+	"\vdescription\x18\x05 \x01(\tB\b\xbaH\x05r\x03\x18\x80@R\vdescription\"W\n" +
 	"\x04Type\x12\x14\n" +
 	"\x10TYPE_UNSPECIFIED\x10\x00\x12\r\n" +
 	"\tTYPE_TEXT\x10\x01\x12\x14\n" +
 	"\x10TYPE_JSON_OBJECT\x10\x02\x12\x14\n" +
 	"\x10TYPE_JSON_SCHEMA\x10\x03B\t\n" +
-	"\a_strict\"\x97\x04\n" +
+	"\a_strict\"C\n" +
+	"\n" +
+	"Completion\x12!\n" +
+	"\x06suffix\x18\x01 \x01(\tB\t\xbaH\x06r\x04(\x80\x80@R\x06suffix\x12\x12\n" +
+	"\x04echo\x18\x02 \x01(\bR\x04echo\"a\n" +
+	"\fNativeParams\x12,\n" +
+	"\bprotocol\x18\x01 \x01(\tB\x10\xbaH\rr\vR\tanthropicR\bprotocol\x12#\n" +
+	"\x06params\x18\x02 \x01(\tB\v\xbaH\br\x06\x10\x02(\x80\x80@R\x06params\"\x87\x05\n" +
 	"\x11GenerationOptions\x123\n" +
 	"\bsampling\x18\x01 \x01(\v2\x17.soma.model.v1.SamplingR\bsampling\x124\n" +
-	"\x05tools\x18\x02 \x03(\v2\x13.soma.model.v1.ToolB\t\xbaH\x06\x92\x01\x03\x10\x80\x01R\x05tools\x12:\n" +
+	"\x05tools\x18\x02 \x03(\v2\x13.soma.model.v1.ToolB\t\xbaH\x06\x92\x01\x03\x10\x80\bR\x05tools\x12:\n" +
 	"\vtool_choice\x18\x03 \x01(\v2\x19.soma.model.v1.ToolChoiceR\n" +
 	"toolChoice\x123\n" +
 	"\x13parallel_tool_calls\x18\x04 \x01(\bH\x00R\x11parallelToolCalls\x88\x01\x01\x12F\n" +
@@ -754,7 +917,11 @@ const file_soma_model_v1_options_proto_rawDesc = "" +
 	"\vdrop_params\x18\t \x01(\bR\n" +
 	"dropParams\x12\x14\n" +
 	"\x05whole\x18\n" +
-	" \x01(\bR\x05wholeB\x16\n" +
+	" \x01(\bR\x05whole\x129\n" +
+	"\n" +
+	"completion\x18\v \x01(\v2\x19.soma.model.v1.CompletionR\n" +
+	"completion\x123\n" +
+	"\x06native\x18\f \x01(\v2\x1b.soma.model.v1.NativeParamsR\x06nativeB\x16\n" +
 	"\x14_parallel_tool_callsB\xa1\x01\n" +
 	"\x11com.soma.model.v1B\fOptionsProtoP\x01Z(somamesh/contracts/soma/model/v1;modelv1\xa2\x02\x03SMX\xaa\x02\rSoma.Model.V1\xca\x02\rSoma\\Model\\V1\xe2\x02\x19Soma\\Model\\V1\\GPBMetadata\xea\x02\x0fSoma::Model::V1b\x06proto3"
 
@@ -771,7 +938,7 @@ func file_soma_model_v1_options_proto_rawDescGZIP() []byte {
 }
 
 var file_soma_model_v1_options_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_soma_model_v1_options_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
+var file_soma_model_v1_options_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
 var file_soma_model_v1_options_proto_goTypes = []any{
 	(ToolChoice_Mode)(0),      // 0: soma.model.v1.ToolChoice.Mode
 	(ResponseFormat_Type)(0),  // 1: soma.model.v1.ResponseFormat.Type
@@ -780,7 +947,9 @@ var file_soma_model_v1_options_proto_goTypes = []any{
 	(*Sampling)(nil),          // 4: soma.model.v1.Sampling
 	(*ReasoningOptions)(nil),  // 5: soma.model.v1.ReasoningOptions
 	(*ResponseFormat)(nil),    // 6: soma.model.v1.ResponseFormat
-	(*GenerationOptions)(nil), // 7: soma.model.v1.GenerationOptions
+	(*Completion)(nil),        // 7: soma.model.v1.Completion
+	(*NativeParams)(nil),      // 8: soma.model.v1.NativeParams
+	(*GenerationOptions)(nil), // 9: soma.model.v1.GenerationOptions
 }
 var file_soma_model_v1_options_proto_depIdxs = []int32{
 	0, // 0: soma.model.v1.ToolChoice.mode:type_name -> soma.model.v1.ToolChoice.Mode
@@ -790,11 +959,13 @@ var file_soma_model_v1_options_proto_depIdxs = []int32{
 	3, // 4: soma.model.v1.GenerationOptions.tool_choice:type_name -> soma.model.v1.ToolChoice
 	6, // 5: soma.model.v1.GenerationOptions.response_format:type_name -> soma.model.v1.ResponseFormat
 	5, // 6: soma.model.v1.GenerationOptions.reasoning:type_name -> soma.model.v1.ReasoningOptions
-	7, // [7:7] is the sub-list for method output_type
-	7, // [7:7] is the sub-list for method input_type
-	7, // [7:7] is the sub-list for extension type_name
-	7, // [7:7] is the sub-list for extension extendee
-	0, // [0:7] is the sub-list for field type_name
+	7, // 7: soma.model.v1.GenerationOptions.completion:type_name -> soma.model.v1.Completion
+	8, // 8: soma.model.v1.GenerationOptions.native:type_name -> soma.model.v1.NativeParams
+	9, // [9:9] is the sub-list for method output_type
+	9, // [9:9] is the sub-list for method input_type
+	9, // [9:9] is the sub-list for extension type_name
+	9, // [9:9] is the sub-list for extension extendee
+	0, // [0:9] is the sub-list for field type_name
 }
 
 func init() { file_soma_model_v1_options_proto_init() }
@@ -806,14 +977,14 @@ func file_soma_model_v1_options_proto_init() {
 	file_soma_model_v1_options_proto_msgTypes[2].OneofWrappers = []any{}
 	file_soma_model_v1_options_proto_msgTypes[3].OneofWrappers = []any{}
 	file_soma_model_v1_options_proto_msgTypes[4].OneofWrappers = []any{}
-	file_soma_model_v1_options_proto_msgTypes[5].OneofWrappers = []any{}
+	file_soma_model_v1_options_proto_msgTypes[7].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_soma_model_v1_options_proto_rawDesc), len(file_soma_model_v1_options_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   6,
+			NumMessages:   8,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -73,6 +73,8 @@ const (
 	ErrorReason_ERROR_REASON_REQUEST_IN_PROGRESS ErrorReason = 20
 	// The result of a tool answers no call of the conversation; the message names the call's id.
 	ErrorReason_ERROR_REASON_TOOL_CALL_NOT_FOUND ErrorReason = 21
+	// The compaction cannot be read: it was changed, or CompactResponse did not make it for this tenant.
+	ErrorReason_ERROR_REASON_COMPACTION_INVALID ErrorReason = 22
 )
 
 // Enum value maps for ErrorReason.
@@ -100,6 +102,7 @@ var (
 		19: "ERROR_REASON_STATUS_UNREACHABLE",
 		20: "ERROR_REASON_REQUEST_IN_PROGRESS",
 		21: "ERROR_REASON_TOOL_CALL_NOT_FOUND",
+		22: "ERROR_REASON_COMPACTION_INVALID",
 	}
 	ErrorReason_value = map[string]int32{
 		"ERROR_REASON_UNSPECIFIED":                   0,
@@ -124,6 +127,7 @@ var (
 		"ERROR_REASON_STATUS_UNREACHABLE":            19,
 		"ERROR_REASON_REQUEST_IN_PROGRESS":           20,
 		"ERROR_REASON_TOOL_CALL_NOT_FOUND":           21,
+		"ERROR_REASON_COMPACTION_INVALID":            22,
 	}
 )
 
@@ -158,7 +162,7 @@ var File_soma_orchestrator_v1_errors_proto protoreflect.FileDescriptor
 
 const file_soma_orchestrator_v1_errors_proto_rawDesc = "" +
 	"\n" +
-	"!soma/orchestrator/v1/errors.proto\x12\x14soma.orchestrator.v1\x1a\x1bsoma/errors/v1/reason.proto*\x8b\b\n" +
+	"!soma/orchestrator/v1/errors.proto\x12\x14soma.orchestrator.v1\x1a\x1bsoma/errors/v1/reason.proto*\xba\b\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12(\n" +
 	"\x1aERROR_REASON_POLICY_DENIED\x10\x01\x1a\b\x8a\xe7\x18\x04\b\a\x10\x01\x12,\n" +
@@ -184,7 +188,8 @@ const file_soma_orchestrator_v1_errors_proto_rawDesc = "" +
 	"\x1fERROR_REASON_STATUS_UNREACHABLE\x10\x13\x1a\b\x8a\xe7\x18\x04\b\t\x10\x03\x12.\n" +
 	" ERROR_REASON_REQUEST_IN_PROGRESS\x10\x14\x1a\b\x8a\xe7\x18\x04\b\n" +
 	"\x10\x02\x12.\n" +
-	" ERROR_REASON_TOOL_CALL_NOT_FOUND\x10\x15\x1a\b\x8a\xe7\x18\x04\b\x03\x10\x01B\xd1\x01\n" +
+	" ERROR_REASON_TOOL_CALL_NOT_FOUND\x10\x15\x1a\b\x8a\xe7\x18\x04\b\x03\x10\x01\x12-\n" +
+	"\x1fERROR_REASON_COMPACTION_INVALID\x10\x16\x1a\b\x8a\xe7\x18\x04\b\x03\x10\x01B\xd1\x01\n" +
 	"\x18com.soma.orchestrator.v1B\vErrorsProtoP\x01Z6somamesh/contracts/soma/orchestrator/v1;orchestratorv1\xa2\x02\x03SOX\xaa\x02\x14Soma.Orchestrator.V1\xca\x02\x14Soma\\Orchestrator\\V1\xe2\x02 Soma\\Orchestrator\\V1\\GPBMetadata\xea\x02\x16Soma::Orchestrator::V1b\x06proto3"
 
 var (

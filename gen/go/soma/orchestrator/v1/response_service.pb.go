@@ -114,9 +114,18 @@ type ResponseSettings struct {
 	// Whether the response is made in the background, also when the caller disconnects; needs `store`.
 	Background bool `protobuf:"varint,13,opt,name=background,proto3" json:"background,omitempty"`
 	// How to answer; with `whole` each item comes in one piece.
-	Options       *v11.GenerationOptions `protobuf:"bytes,15,opt,name=options,proto3" json:"options,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Options *v11.GenerationOptions `protobuf:"bytes,15,opt,name=options,proto3" json:"options,omitempty"`
+	// Most calls of tools that the mesh runs by itself. No response has such tools today, so it is only returned.
+	MaxToolCalls *int32 `protobuf:"varint,16,opt,name=max_tool_calls,json=maxToolCalls,proto3,oneof" json:"max_tool_calls,omitempty"`
+	// The caller's stable name for its end user, for checks of abuse. It is only returned.
+	SafetyIdentifier string `protobuf:"bytes,17,opt,name=safety_identifier,json=safetyIdentifier,proto3" json:"safety_identifier,omitempty"`
+	// The caller's name for prompts that begin alike. It is only returned.
+	PromptCacheKey string `protobuf:"bytes,18,opt,name=prompt_cache_key,json=promptCacheKey,proto3" json:"prompt_cache_key,omitempty"`
+	// How long a summary of the model's thoughts the caller wants: `auto`, `concise` or `detailed`. It is only returned,
+	// because an answer has the thoughts that its provider shows.
+	ReasoningSummary string `protobuf:"bytes,19,opt,name=reasoning_summary,json=reasoningSummary,proto3" json:"reasoning_summary,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
 }
 
 func (x *ResponseSettings) Reset() {
@@ -205,6 +214,34 @@ func (x *ResponseSettings) GetOptions() *v11.GenerationOptions {
 	return nil
 }
 
+func (x *ResponseSettings) GetMaxToolCalls() int32 {
+	if x != nil && x.MaxToolCalls != nil {
+		return *x.MaxToolCalls
+	}
+	return 0
+}
+
+func (x *ResponseSettings) GetSafetyIdentifier() string {
+	if x != nil {
+		return x.SafetyIdentifier
+	}
+	return ""
+}
+
+func (x *ResponseSettings) GetPromptCacheKey() string {
+	if x != nil {
+		return x.PromptCacheKey
+	}
+	return ""
+}
+
+func (x *ResponseSettings) GetReasoningSummary() string {
+	if x != nil {
+		return x.ReasoningSummary
+	}
+	return ""
+}
+
 // ResponseInput is one item of the input of a response.
 type ResponseInput struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -214,6 +251,8 @@ type ResponseInput struct {
 	//
 	//	*ResponseInput_Message
 	//	*ResponseInput_ItemId
+	//	*ResponseInput_Compaction
+	//	*ResponseInput_Item
 	Input isResponseInput_Input `protobuf_oneof:"input"`
 	// The id of a thought of an earlier response that `message` repeats with its text alone. If that response is stored and
 	// the text is the same, the thought also has what its provider signed or encrypted.
@@ -277,6 +316,24 @@ func (x *ResponseInput) GetItemId() string {
 	return ""
 }
 
+func (x *ResponseInput) GetCompaction() string {
+	if x != nil {
+		if x, ok := x.Input.(*ResponseInput_Compaction); ok {
+			return x.Compaction
+		}
+	}
+	return ""
+}
+
+func (x *ResponseInput) GetItem() *ResponseItem {
+	if x != nil {
+		if x, ok := x.Input.(*ResponseInput_Item); ok {
+			return x.Item
+		}
+	}
+	return nil
+}
+
 func (x *ResponseInput) GetRepeatedItemId() string {
 	if x != nil {
 		return x.RepeatedItemId
@@ -299,9 +356,23 @@ type ResponseInput_ItemId struct {
 	ItemId string `protobuf:"bytes,2,opt,name=item_id,json=itemId,proto3,oneof"`
 }
 
+type ResponseInput_Compaction struct {
+	// An earlier conversation: `encrypted_content` of the Compaction that CompactResponse made of it for this tenant.
+	Compaction string `protobuf:"bytes,4,opt,name=compaction,proto3,oneof"`
+}
+
+type ResponseInput_Item struct {
+	// An item of the output of an earlier response, whole: for a caller that keeps responses itself. Its id is not read.
+	Item *ResponseItem `protobuf:"bytes,5,opt,name=item,proto3,oneof"`
+}
+
 func (*ResponseInput_Message) isResponseInput_Input() {}
 
 func (*ResponseInput_ItemId) isResponseInput_Input() {}
+
+func (*ResponseInput_Compaction) isResponseInput_Input() {}
+
+func (*ResponseInput_Item) isResponseInput_Input() {}
 
 // ResponseText is a text of an answer.
 type ResponseText struct {
@@ -313,7 +384,10 @@ type ResponseText struct {
 	// Whether the text is the model's refusal to answer. Not every provider marks refusals.
 	Refusal bool `protobuf:"varint,3,opt,name=refusal,proto3" json:"refusal,omitempty"`
 	// Places that the text refers to.
-	Citations     []*v11.Citation `protobuf:"bytes,4,rep,name=citations,proto3" json:"citations,omitempty"`
+	Citations []*v11.Citation `protobuf:"bytes,4,rep,name=citations,proto3" json:"citations,omitempty"`
+	// What the text is in the answer: commentary if a tool call follows it, and the final answer if nothing does. Unset
+	// while the text is being made, and when the answer ended early.
+	Phase         v11.Phase `protobuf:"varint,5,opt,name=phase,proto3,enum=soma.model.v1.Phase" json:"phase,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -376,6 +450,13 @@ func (x *ResponseText) GetCitations() []*v11.Citation {
 	return nil
 }
 
+func (x *ResponseText) GetPhase() v11.Phase {
+	if x != nil {
+		return x.Phase
+	}
+	return v11.Phase(0)
+}
+
 // ResponseItem is one item of an answer.
 type ResponseItem struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -388,7 +469,9 @@ type ResponseItem struct {
 	//	*ResponseItem_Text
 	//	*ResponseItem_ToolCall
 	//	*ResponseItem_Reasoning
-	Item          isResponseItem_Item `protobuf_oneof:"item"`
+	Item isResponseItem_Item `protobuf_oneof:"item"`
+	// Whether the answer ended before the item was complete; then no item follows it.
+	Incomplete    bool `protobuf:"varint,5,opt,name=incomplete,proto3" json:"incomplete,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -462,6 +545,13 @@ func (x *ResponseItem) GetReasoning() *v11.Reasoning {
 		}
 	}
 	return nil
+}
+
+func (x *ResponseItem) GetIncomplete() bool {
+	if x != nil {
+		return x.Incomplete
+	}
+	return false
 }
 
 type isResponseItem_Item interface {
@@ -1704,7 +1794,9 @@ type ResponseInputItem struct {
 	// Its id.
 	ItemId string `protobuf:"bytes,1,opt,name=item_id,json=itemId,proto3" json:"item_id,omitempty"`
 	// The turn: texts and media, one thought, one tool call, or the result of one tool call.
-	Message       *v11.Message `protobuf:"bytes,2,opt,name=message,proto3" json:"message,omitempty"`
+	Message *v11.Message `protobuf:"bytes,2,opt,name=message,proto3" json:"message,omitempty"`
+	// In place of `message`: an earlier conversation, as it was sent.
+	Compaction    string `protobuf:"bytes,3,opt,name=compaction,proto3" json:"compaction,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1751,6 +1843,13 @@ func (x *ResponseInputItem) GetMessage() *v11.Message {
 		return x.Message
 	}
 	return nil
+}
+
+func (x *ResponseInputItem) GetCompaction() string {
+	if x != nil {
+		return x.Compaction
+	}
+	return ""
 }
 
 // ListResponseInputItemsResponse is a page of items. They include the inputs and the answers of the earlier responses
@@ -1901,11 +2000,380 @@ func (x *CancelResponseResponse) GetResponse() *Response {
 	return nil
 }
 
+// CompactResponseRequest asks for a shorter form of a conversation.
+type CompactResponseRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Name of the model that sums up the conversation; empty for the default.
+	Model string `protobuf:"bytes,1,opt,name=model,proto3" json:"model,omitempty"`
+	// The conversation, oldest first, after what `previous_response_id` has.
+	Input []*ResponseInput `protobuf:"bytes,2,rep,name=input,proto3" json:"input,omitempty"`
+	// Id of the response whose conversation comes first: its own context, its input and its output. One of the two is
+	// needed.
+	PreviousResponseId string `protobuf:"bytes,3,opt,name=previous_response_id,json=previousResponseId,proto3" json:"previous_response_id,omitempty"`
+	// What the model should look out for in its summary.
+	Instructions  string `protobuf:"bytes,4,opt,name=instructions,proto3" json:"instructions,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CompactResponseRequest) Reset() {
+	*x = CompactResponseRequest{}
+	mi := &file_soma_orchestrator_v1_response_service_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CompactResponseRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CompactResponseRequest) ProtoMessage() {}
+
+func (x *CompactResponseRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_soma_orchestrator_v1_response_service_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CompactResponseRequest.ProtoReflect.Descriptor instead.
+func (*CompactResponseRequest) Descriptor() ([]byte, []int) {
+	return file_soma_orchestrator_v1_response_service_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *CompactResponseRequest) GetModel() string {
+	if x != nil {
+		return x.Model
+	}
+	return ""
+}
+
+func (x *CompactResponseRequest) GetInput() []*ResponseInput {
+	if x != nil {
+		return x.Input
+	}
+	return nil
+}
+
+func (x *CompactResponseRequest) GetPreviousResponseId() string {
+	if x != nil {
+		return x.PreviousResponseId
+	}
+	return ""
+}
+
+func (x *CompactResponseRequest) GetInstructions() string {
+	if x != nil {
+		return x.Instructions
+	}
+	return ""
+}
+
+// Compaction is an earlier conversation in a short form that only the mesh can read. It is valid for the tenant that
+// asked for it, also after the responses of that conversation were deleted.
+type Compaction struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its id: `cmp_` and 32 hexadecimal digits.
+	ItemId string `protobuf:"bytes,1,opt,name=item_id,json=itemId,proto3" json:"item_id,omitempty"`
+	// The conversation, encrypted. As an input item it stands for all messages that it replaces.
+	EncryptedContent string `protobuf:"bytes,2,opt,name=encrypted_content,json=encryptedContent,proto3" json:"encrypted_content,omitempty"`
+	// How many items of the conversation it replaces: the assistant's messages, thoughts and tool calls, the results of
+	// the calls, and earlier compactions.
+	ReplacedItems int32 `protobuf:"varint,3,opt,name=replaced_items,json=replacedItems,proto3" json:"replaced_items,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Compaction) Reset() {
+	*x = Compaction{}
+	mi := &file_soma_orchestrator_v1_response_service_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Compaction) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Compaction) ProtoMessage() {}
+
+func (x *Compaction) ProtoReflect() protoreflect.Message {
+	mi := &file_soma_orchestrator_v1_response_service_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Compaction.ProtoReflect.Descriptor instead.
+func (*Compaction) Descriptor() ([]byte, []int) {
+	return file_soma_orchestrator_v1_response_service_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *Compaction) GetItemId() string {
+	if x != nil {
+		return x.ItemId
+	}
+	return ""
+}
+
+func (x *Compaction) GetEncryptedContent() string {
+	if x != nil {
+		return x.EncryptedContent
+	}
+	return ""
+}
+
+func (x *Compaction) GetReplacedItems() int32 {
+	if x != nil {
+		return x.ReplacedItems
+	}
+	return 0
+}
+
+// CompactResponseResponse is the conversation as the input of the next response should have it: `items`, then
+// `compaction`, then what is new. It is no response, so nothing can continue it by its id.
+type CompactResponseResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its id: `cmpr_` and 32 hexadecimal digits.
+	CompactionId string `protobuf:"bytes,1,opt,name=compaction_id,json=compactionId,proto3" json:"compaction_id,omitempty"`
+	// When it was made.
+	CreateTime *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
+	// The model that summed up the conversation.
+	Model string `protobuf:"bytes,3,opt,name=model,proto3" json:"model,omitempty"`
+	// The messages that stay as they are: those of the user, and the instructions of the application.
+	Items []*ResponseInputItem `protobuf:"bytes,4,rep,name=items,proto3" json:"items,omitempty"`
+	// All other items.
+	Compaction *Compaction `protobuf:"bytes,5,opt,name=compaction,proto3" json:"compaction,omitempty"`
+	// Tokens that the summary took.
+	Usage         *v11.Usage `protobuf:"bytes,6,opt,name=usage,proto3" json:"usage,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CompactResponseResponse) Reset() {
+	*x = CompactResponseResponse{}
+	mi := &file_soma_orchestrator_v1_response_service_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CompactResponseResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CompactResponseResponse) ProtoMessage() {}
+
+func (x *CompactResponseResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_soma_orchestrator_v1_response_service_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CompactResponseResponse.ProtoReflect.Descriptor instead.
+func (*CompactResponseResponse) Descriptor() ([]byte, []int) {
+	return file_soma_orchestrator_v1_response_service_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *CompactResponseResponse) GetCompactionId() string {
+	if x != nil {
+		return x.CompactionId
+	}
+	return ""
+}
+
+func (x *CompactResponseResponse) GetCreateTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.CreateTime
+	}
+	return nil
+}
+
+func (x *CompactResponseResponse) GetModel() string {
+	if x != nil {
+		return x.Model
+	}
+	return ""
+}
+
+func (x *CompactResponseResponse) GetItems() []*ResponseInputItem {
+	if x != nil {
+		return x.Items
+	}
+	return nil
+}
+
+func (x *CompactResponseResponse) GetCompaction() *Compaction {
+	if x != nil {
+		return x.Compaction
+	}
+	return nil
+}
+
+func (x *CompactResponseResponse) GetUsage() *v11.Usage {
+	if x != nil {
+		return x.Usage
+	}
+	return nil
+}
+
+// CountResponseTokensRequest asks how many tokens a model would read for a response. No response is made.
+type CountResponseTokensRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Name of the model; empty for the default.
+	Model string `protobuf:"bytes,1,opt,name=model,proto3" json:"model,omitempty"`
+	// The input, as in CreateResponseRequest. It may be empty if the settings name a previous response.
+	Input []*ResponseInput `protobuf:"bytes,2,rep,name=input,proto3" json:"input,omitempty"`
+	// How the response would be asked for. What a previous response or a conversation adds is counted too.
+	Settings      *ResponseSettings `protobuf:"bytes,3,opt,name=settings,proto3" json:"settings,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CountResponseTokensRequest) Reset() {
+	*x = CountResponseTokensRequest{}
+	mi := &file_soma_orchestrator_v1_response_service_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CountResponseTokensRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CountResponseTokensRequest) ProtoMessage() {}
+
+func (x *CountResponseTokensRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_soma_orchestrator_v1_response_service_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CountResponseTokensRequest.ProtoReflect.Descriptor instead.
+func (*CountResponseTokensRequest) Descriptor() ([]byte, []int) {
+	return file_soma_orchestrator_v1_response_service_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *CountResponseTokensRequest) GetModel() string {
+	if x != nil {
+		return x.Model
+	}
+	return ""
+}
+
+func (x *CountResponseTokensRequest) GetInput() []*ResponseInput {
+	if x != nil {
+		return x.Input
+	}
+	return nil
+}
+
+func (x *CountResponseTokensRequest) GetSettings() *ResponseSettings {
+	if x != nil {
+		return x.Settings
+	}
+	return nil
+}
+
+// CountResponseTokensResponse is the number of tokens a model would read.
+type CountResponseTokensResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Tokens of the input, of what comes before it, and of the settings.
+	InputTokens int32 `protobuf:"varint,1,opt,name=input_tokens,json=inputTokens,proto3" json:"input_tokens,omitempty"`
+	// Whether the number is estimated, because the provider does not count tokens without an answer.
+	Estimated bool `protobuf:"varint,2,opt,name=estimated,proto3" json:"estimated,omitempty"`
+	// The model that would read them.
+	Model string `protobuf:"bytes,3,opt,name=model,proto3" json:"model,omitempty"`
+	// The provider that serves the model.
+	Provider      string `protobuf:"bytes,4,opt,name=provider,proto3" json:"provider,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CountResponseTokensResponse) Reset() {
+	*x = CountResponseTokensResponse{}
+	mi := &file_soma_orchestrator_v1_response_service_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CountResponseTokensResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CountResponseTokensResponse) ProtoMessage() {}
+
+func (x *CountResponseTokensResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_soma_orchestrator_v1_response_service_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CountResponseTokensResponse.ProtoReflect.Descriptor instead.
+func (*CountResponseTokensResponse) Descriptor() ([]byte, []int) {
+	return file_soma_orchestrator_v1_response_service_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *CountResponseTokensResponse) GetInputTokens() int32 {
+	if x != nil {
+		return x.InputTokens
+	}
+	return 0
+}
+
+func (x *CountResponseTokensResponse) GetEstimated() bool {
+	if x != nil {
+		return x.Estimated
+	}
+	return false
+}
+
+func (x *CountResponseTokensResponse) GetModel() string {
+	if x != nil {
+		return x.Model
+	}
+	return ""
+}
+
+func (x *CountResponseTokensResponse) GetProvider() string {
+	if x != nil {
+		return x.Provider
+	}
+	return ""
+}
+
 var File_soma_orchestrator_v1_response_service_proto protoreflect.FileDescriptor
 
 const file_soma_orchestrator_v1_response_service_proto_rawDesc = "" +
 	"\n" +
-	"+soma/orchestrator/v1/response_service.proto\x12\x14soma.orchestrator.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19soma/authz/v1/authz.proto\x1a#soma/memory/v1/memory_service.proto\x1a\x19soma/mesh/v1/stream.proto\x1a\x1bsoma/model/v1/message.proto\x1a\x1bsoma/model/v1/options.proto\x1a'soma/orchestrator/v1/chat_service.proto\"\xb5\x04\n" +
+	"+soma/orchestrator/v1/response_service.proto\x12\x14soma.orchestrator.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19soma/authz/v1/authz.proto\x1a#soma/memory/v1/memory_service.proto\x1a\x19soma/mesh/v1/stream.proto\x1a\x1bsoma/model/v1/message.proto\x1a\x1bsoma/model/v1/options.proto\x1a'soma/orchestrator/v1/chat_service.proto\"\xb4\x06\n" +
 	"\x10ResponseSettings\x12-\n" +
 	"\finstructions\x18\x01 \x01(\tB\t\xbaH\x06r\x04(\x80\x80@R\finstructions\x12g\n" +
 	"\bmetadata\x18\b \x03(\v24.soma.orchestrator.v1.ResponseSettings.MetadataEntryB\x15\xbaH\x12\x9a\x01\x0f\x10\x10\"\x04r\x02\x18@*\x05r\x03\x18\x80\x04R\bmetadata\x12:\n" +
@@ -1917,28 +2385,41 @@ const file_soma_orchestrator_v1_response_service_proto_rawDesc = "" +
 	"\n" +
 	"background\x18\r \x01(\bR\n" +
 	"background\x12:\n" +
-	"\aoptions\x18\x0f \x01(\v2 .soma.model.v1.GenerationOptionsR\aoptions\x1a;\n" +
+	"\aoptions\x18\x0f \x01(\v2 .soma.model.v1.GenerationOptionsR\aoptions\x122\n" +
+	"\x0emax_tool_calls\x18\x10 \x01(\x05B\a\xbaH\x04\x1a\x02(\x01H\x02R\fmaxToolCalls\x88\x01\x01\x124\n" +
+	"\x11safety_identifier\x18\x11 \x01(\tB\a\xbaH\x04r\x02\x18@R\x10safetyIdentifier\x121\n" +
+	"\x10prompt_cache_key\x18\x12 \x01(\tB\a\xbaH\x04r\x02\x18@R\x0epromptCacheKey\x12M\n" +
+	"\x11reasoning_summary\x18\x13 \x01(\tB \xbaH\x1dr\x1bR\x00R\x04autoR\aconciseR\bdetailedR\x10reasoningSummary\x1a;\n" +
 	"\rMetadataEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01B\v\n" +
 	"\t_strategyB\b\n" +
-	"\x06_storeJ\x04\b\x02\x10\bJ\x04\b\x0e\x10\x0f\"\xae\x01\n" +
+	"\x06_storeB\x11\n" +
+	"\x0f_max_tool_callsJ\x04\b\x02\x10\bJ\x04\b\x0e\x10\x0f\"\x97\x02\n" +
 	"\rResponseInput\x122\n" +
 	"\amessage\x18\x01 \x01(\v2\x16.soma.model.v1.MessageH\x00R\amessage\x12%\n" +
 	"\aitem_id\x18\x02 \x01(\tB\n" +
-	"\xbaH\ar\x05\x10\x01\x18\x80\x01H\x00R\x06itemId\x122\n" +
+	"\xbaH\ar\x05\x10\x01\x18\x80\x01H\x00R\x06itemId\x12-\n" +
+	"\n" +
+	"compaction\x18\x04 \x01(\tB\v\xbaH\br\x06\x10\x01(\x80\x80@H\x00R\n" +
+	"compaction\x128\n" +
+	"\x04item\x18\x05 \x01(\v2\".soma.orchestrator.v1.ResponseItemH\x00R\x04item\x122\n" +
 	"\x10repeated_item_id\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x01R\x0erepeatedItemIdB\x0e\n" +
-	"\x05input\x12\x05\xbaH\x02\b\x01\"\xac\x01\n" +
+	"\x05input\x12\x05\xbaH\x02\b\x01\"\xd8\x01\n" +
 	"\fResponseText\x12\x12\n" +
 	"\x04text\x18\x01 \x01(\tR\x04text\x127\n" +
 	"\blogprobs\x18\x02 \x03(\v2\x1b.soma.model.v1.TokenLogprobR\blogprobs\x12\x18\n" +
 	"\arefusal\x18\x03 \x01(\bR\arefusal\x125\n" +
-	"\tcitations\x18\x04 \x03(\v2\x17.soma.model.v1.CitationR\tcitations\"\xdb\x01\n" +
+	"\tcitations\x18\x04 \x03(\v2\x17.soma.model.v1.CitationR\tcitations\x12*\n" +
+	"\x05phase\x18\x05 \x01(\x0e2\x14.soma.model.v1.PhaseR\x05phase\"\xfb\x01\n" +
 	"\fResponseItem\x12\x17\n" +
 	"\aitem_id\x18\x01 \x01(\tR\x06itemId\x128\n" +
 	"\x04text\x18\x02 \x01(\v2\".soma.orchestrator.v1.ResponseTextH\x00R\x04text\x126\n" +
 	"\ttool_call\x18\x03 \x01(\v2\x17.soma.model.v1.ToolCallH\x00R\btoolCall\x128\n" +
-	"\treasoning\x18\x04 \x01(\v2\x18.soma.model.v1.ReasoningH\x00R\treasoningB\x06\n" +
+	"\treasoning\x18\x04 \x01(\v2\x18.soma.model.v1.ReasoningH\x00R\treasoning\x12\x1e\n" +
+	"\n" +
+	"incomplete\x18\x05 \x01(\bR\n" +
+	"incompleteB\x06\n" +
 	"\x04item\"\xf2\x05\n" +
 	"\bResponse\x12\x1f\n" +
 	"\vresponse_id\x18\x01 \x01(\tR\n" +
@@ -2037,10 +2518,13 @@ const file_soma_orchestrator_v1_response_service_proto_rawDesc = "" +
 	"\tpage_size\x18\x02 \x01(\x05B\t\xbaH\x06\x1a\x04\x18d(\x00R\bpageSize\x12'\n" +
 	"\n" +
 	"page_token\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x01R\tpageToken\x12!\n" +
-	"\fnewest_first\x18\x04 \x01(\bR\vnewestFirst\"^\n" +
+	"\fnewest_first\x18\x04 \x01(\bR\vnewestFirst\"~\n" +
 	"\x11ResponseInputItem\x12\x17\n" +
 	"\aitem_id\x18\x01 \x01(\tR\x06itemId\x120\n" +
-	"\amessage\x18\x02 \x01(\v2\x16.soma.model.v1.MessageR\amessage\"\x87\x01\n" +
+	"\amessage\x18\x02 \x01(\v2\x16.soma.model.v1.MessageR\amessage\x12\x1e\n" +
+	"\n" +
+	"compaction\x18\x03 \x01(\tR\n" +
+	"compaction\"\x87\x01\n" +
 	"\x1eListResponseInputItemsResponse\x12=\n" +
 	"\x05items\x18\x01 \x03(\v2'.soma.orchestrator.v1.ResponseInputItemR\x05items\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"D\n" +
@@ -2049,7 +2533,36 @@ const file_soma_orchestrator_v1_response_service_proto_rawDesc = "" +
 	"\xbaH\ar\x05\x10\x01\x18\x80\x01R\n" +
 	"responseId\"T\n" +
 	"\x16CancelResponseResponse\x12:\n" +
-	"\bresponse\x18\x01 \x01(\v2\x1e.soma.orchestrator.v1.ResponseR\bresponse2\xaf\b\n" +
+	"\bresponse\x18\x01 \x01(\v2\x1e.soma.orchestrator.v1.ResponseR\bresponse\"\xe9\x01\n" +
+	"\x16CompactResponseRequest\x12\x1e\n" +
+	"\x05model\x18\x01 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\x05model\x12D\n" +
+	"\x05input\x18\x02 \x03(\v2#.soma.orchestrator.v1.ResponseInputB\t\xbaH\x06\x92\x01\x03\x10\x80 R\x05input\x12:\n" +
+	"\x14previous_response_id\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x01R\x12previousResponseId\x12-\n" +
+	"\finstructions\x18\x04 \x01(\tB\t\xbaH\x06r\x04(\x80\x80@R\finstructions\"y\n" +
+	"\n" +
+	"Compaction\x12\x17\n" +
+	"\aitem_id\x18\x01 \x01(\tR\x06itemId\x12+\n" +
+	"\x11encrypted_content\x18\x02 \x01(\tR\x10encryptedContent\x12%\n" +
+	"\x0ereplaced_items\x18\x03 \x01(\x05R\rreplacedItems\"\xbe\x02\n" +
+	"\x17CompactResponseResponse\x12#\n" +
+	"\rcompaction_id\x18\x01 \x01(\tR\fcompactionId\x12;\n" +
+	"\vcreate_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"createTime\x12\x14\n" +
+	"\x05model\x18\x03 \x01(\tR\x05model\x12=\n" +
+	"\x05items\x18\x04 \x03(\v2'.soma.orchestrator.v1.ResponseInputItemR\x05items\x12@\n" +
+	"\n" +
+	"compaction\x18\x05 \x01(\v2 .soma.orchestrator.v1.CompactionR\n" +
+	"compaction\x12*\n" +
+	"\x05usage\x18\x06 \x01(\v2\x14.soma.model.v1.UsageR\x05usage\"\xc6\x01\n" +
+	"\x1aCountResponseTokensRequest\x12\x1e\n" +
+	"\x05model\x18\x01 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\x05model\x12D\n" +
+	"\x05input\x18\x02 \x03(\v2#.soma.orchestrator.v1.ResponseInputB\t\xbaH\x06\x92\x01\x03\x10\x80 R\x05input\x12B\n" +
+	"\bsettings\x18\x03 \x01(\v2&.soma.orchestrator.v1.ResponseSettingsR\bsettings\"\x90\x01\n" +
+	"\x1bCountResponseTokensResponse\x12!\n" +
+	"\finput_tokens\x18\x01 \x01(\x05R\vinputTokens\x12\x1c\n" +
+	"\testimated\x18\x02 \x01(\bR\testimated\x12\x14\n" +
+	"\x05model\x18\x03 \x01(\tR\x05model\x12\x1a\n" +
+	"\bprovider\x18\x04 \x01(\tR\bprovider2\x8d\v\n" +
 	"\x0fResponseService\x12\x9e\x01\n" +
 	"\x0eCreateResponse\x12+.soma.orchestrator.v1.CreateResponseRequest\x1a,.soma.orchestrator.v1.CreateResponseResponse\"/\x8a\xe7\x18\x0e\n" +
 	"\fexecute:chat\x82\xd3\xe4\x93\x02\x17:\x01*\"\x12/v1/chat/responses0\x01\x12\xad\x01\n" +
@@ -2062,7 +2575,11 @@ const file_soma_orchestrator_v1_response_service_proto_rawDesc = "" +
 	"\x0eDeleteResponse\x12+.soma.orchestrator.v1.DeleteResponseRequest\x1a,.soma.orchestrator.v1.DeleteResponseResponse\":\x8a\xe7\x18\x0e\n" +
 	"\fexecute:chat\x82\xd3\xe4\x93\x02\"* /v1/chat/responses/{response_id}\x12\xb1\x01\n" +
 	"\x0eCancelResponse\x12+.soma.orchestrator.v1.CancelResponseRequest\x1a,.soma.orchestrator.v1.CancelResponseResponse\"D\x8a\xe7\x18\x0e\n" +
-	"\fexecute:chat\x82\xd3\xe4\x93\x02,:\x01*\"'/v1/chat/responses/{response_id}/cancelB\xda\x01\n" +
+	"\fexecute:chat\x82\xd3\xe4\x93\x02,:\x01*\"'/v1/chat/responses/{response_id}/cancel\x12\xa7\x01\n" +
+	"\x0fCompactResponse\x12,.soma.orchestrator.v1.CompactResponseRequest\x1a-.soma.orchestrator.v1.CompactResponseResponse\"7\x8a\xe7\x18\x0e\n" +
+	"\fexecute:chat\x82\xd3\xe4\x93\x02\x1f:\x01*\"\x1a/v1/chat/responses:compact\x12\xb1\x01\n" +
+	"\x13CountResponseTokens\x120.soma.orchestrator.v1.CountResponseTokensRequest\x1a1.soma.orchestrator.v1.CountResponseTokensResponse\"5\x8a\xe7\x18\x0e\n" +
+	"\fexecute:chat\x82\xd3\xe4\x93\x02\x1d:\x01*\"\x18/v1/chat/responses:countB\xda\x01\n" +
 	"\x18com.soma.orchestrator.v1B\x14ResponseServiceProtoP\x01Z6somamesh/contracts/soma/orchestrator/v1;orchestratorv1\xa2\x02\x03SOX\xaa\x02\x14Soma.Orchestrator.V1\xca\x02\x14Soma\\Orchestrator\\V1\xe2\x02 Soma\\Orchestrator\\V1\\GPBMetadata\xea\x02\x16Soma::Orchestrator::V1b\x06proto3"
 
 var (
@@ -2078,7 +2595,7 @@ func file_soma_orchestrator_v1_response_service_proto_rawDescGZIP() []byte {
 }
 
 var file_soma_orchestrator_v1_response_service_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_soma_orchestrator_v1_response_service_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
+var file_soma_orchestrator_v1_response_service_proto_msgTypes = make([]protoimpl.MessageInfo, 28)
 var file_soma_orchestrator_v1_response_service_proto_goTypes = []any{
 	(Response_State)(0),                    // 0: soma.orchestrator.v1.Response.State
 	(*ResponseSettings)(nil),               // 1: soma.orchestrator.v1.ResponseSettings
@@ -2103,85 +2620,104 @@ var file_soma_orchestrator_v1_response_service_proto_goTypes = []any{
 	(*ListResponseInputItemsResponse)(nil), // 20: soma.orchestrator.v1.ListResponseInputItemsResponse
 	(*CancelResponseRequest)(nil),          // 21: soma.orchestrator.v1.CancelResponseRequest
 	(*CancelResponseResponse)(nil),         // 22: soma.orchestrator.v1.CancelResponseResponse
-	nil,                                    // 23: soma.orchestrator.v1.ResponseSettings.MetadataEntry
-	(v1.Strategy)(0),                       // 24: soma.memory.v1.Strategy
-	(*v11.GenerationOptions)(nil),          // 25: soma.model.v1.GenerationOptions
-	(*v11.Message)(nil),                    // 26: soma.model.v1.Message
-	(*v11.TokenLogprob)(nil),               // 27: soma.model.v1.TokenLogprob
-	(*v11.Citation)(nil),                   // 28: soma.model.v1.Citation
-	(*v11.ToolCall)(nil),                   // 29: soma.model.v1.ToolCall
-	(*v11.Reasoning)(nil),                  // 30: soma.model.v1.Reasoning
-	(*timestamppb.Timestamp)(nil),          // 31: google.protobuf.Timestamp
-	(v11.FinishReason)(0),                  // 32: soma.model.v1.FinishReason
-	(*v11.Usage)(nil),                      // 33: soma.model.v1.Usage
-	(*v12.StreamError)(nil),                // 34: soma.mesh.v1.StreamError
-	(*v11.Source)(nil),                     // 35: soma.model.v1.Source
-	(*PolicyNotice)(nil),                   // 36: soma.orchestrator.v1.PolicyNotice
-	(*v12.Heartbeat)(nil),                  // 37: soma.mesh.v1.Heartbeat
+	(*CompactResponseRequest)(nil),         // 23: soma.orchestrator.v1.CompactResponseRequest
+	(*Compaction)(nil),                     // 24: soma.orchestrator.v1.Compaction
+	(*CompactResponseResponse)(nil),        // 25: soma.orchestrator.v1.CompactResponseResponse
+	(*CountResponseTokensRequest)(nil),     // 26: soma.orchestrator.v1.CountResponseTokensRequest
+	(*CountResponseTokensResponse)(nil),    // 27: soma.orchestrator.v1.CountResponseTokensResponse
+	nil,                                    // 28: soma.orchestrator.v1.ResponseSettings.MetadataEntry
+	(v1.Strategy)(0),                       // 29: soma.memory.v1.Strategy
+	(*v11.GenerationOptions)(nil),          // 30: soma.model.v1.GenerationOptions
+	(*v11.Message)(nil),                    // 31: soma.model.v1.Message
+	(*v11.TokenLogprob)(nil),               // 32: soma.model.v1.TokenLogprob
+	(*v11.Citation)(nil),                   // 33: soma.model.v1.Citation
+	(v11.Phase)(0),                         // 34: soma.model.v1.Phase
+	(*v11.ToolCall)(nil),                   // 35: soma.model.v1.ToolCall
+	(*v11.Reasoning)(nil),                  // 36: soma.model.v1.Reasoning
+	(*timestamppb.Timestamp)(nil),          // 37: google.protobuf.Timestamp
+	(v11.FinishReason)(0),                  // 38: soma.model.v1.FinishReason
+	(*v11.Usage)(nil),                      // 39: soma.model.v1.Usage
+	(*v12.StreamError)(nil),                // 40: soma.mesh.v1.StreamError
+	(*v11.Source)(nil),                     // 41: soma.model.v1.Source
+	(*PolicyNotice)(nil),                   // 42: soma.orchestrator.v1.PolicyNotice
+	(*v12.Heartbeat)(nil),                  // 43: soma.mesh.v1.Heartbeat
 }
 var file_soma_orchestrator_v1_response_service_proto_depIdxs = []int32{
-	23, // 0: soma.orchestrator.v1.ResponseSettings.metadata:type_name -> soma.orchestrator.v1.ResponseSettings.MetadataEntry
-	24, // 1: soma.orchestrator.v1.ResponseSettings.strategy:type_name -> soma.memory.v1.Strategy
-	25, // 2: soma.orchestrator.v1.ResponseSettings.options:type_name -> soma.model.v1.GenerationOptions
-	26, // 3: soma.orchestrator.v1.ResponseInput.message:type_name -> soma.model.v1.Message
-	27, // 4: soma.orchestrator.v1.ResponseText.logprobs:type_name -> soma.model.v1.TokenLogprob
-	28, // 5: soma.orchestrator.v1.ResponseText.citations:type_name -> soma.model.v1.Citation
-	3,  // 6: soma.orchestrator.v1.ResponseItem.text:type_name -> soma.orchestrator.v1.ResponseText
-	29, // 7: soma.orchestrator.v1.ResponseItem.tool_call:type_name -> soma.model.v1.ToolCall
-	30, // 8: soma.orchestrator.v1.ResponseItem.reasoning:type_name -> soma.model.v1.Reasoning
-	0,  // 9: soma.orchestrator.v1.Response.state:type_name -> soma.orchestrator.v1.Response.State
-	31, // 10: soma.orchestrator.v1.Response.create_time:type_name -> google.protobuf.Timestamp
-	31, // 11: soma.orchestrator.v1.Response.end_time:type_name -> google.protobuf.Timestamp
-	1,  // 12: soma.orchestrator.v1.Response.settings:type_name -> soma.orchestrator.v1.ResponseSettings
-	4,  // 13: soma.orchestrator.v1.Response.output:type_name -> soma.orchestrator.v1.ResponseItem
-	32, // 14: soma.orchestrator.v1.Response.finish_reason:type_name -> soma.model.v1.FinishReason
-	33, // 15: soma.orchestrator.v1.Response.usage:type_name -> soma.model.v1.Usage
-	34, // 16: soma.orchestrator.v1.Response.error:type_name -> soma.mesh.v1.StreamError
-	35, // 17: soma.orchestrator.v1.Response.sources:type_name -> soma.model.v1.Source
-	2,  // 18: soma.orchestrator.v1.CreateResponseRequest.input:type_name -> soma.orchestrator.v1.ResponseInput
-	1,  // 19: soma.orchestrator.v1.CreateResponseRequest.settings:type_name -> soma.orchestrator.v1.ResponseSettings
-	4,  // 20: soma.orchestrator.v1.ResponseItemEvent.item:type_name -> soma.orchestrator.v1.ResponseItem
-	27, // 21: soma.orchestrator.v1.ResponseTextDelta.logprobs:type_name -> soma.model.v1.TokenLogprob
-	5,  // 22: soma.orchestrator.v1.CreateResponseResponse.created:type_name -> soma.orchestrator.v1.Response
-	7,  // 23: soma.orchestrator.v1.CreateResponseResponse.item_begun:type_name -> soma.orchestrator.v1.ResponseItemEvent
-	8,  // 24: soma.orchestrator.v1.CreateResponseResponse.delta:type_name -> soma.orchestrator.v1.ResponseTextDelta
-	9,  // 25: soma.orchestrator.v1.CreateResponseResponse.arguments:type_name -> soma.orchestrator.v1.ResponseArgumentsDelta
-	7,  // 26: soma.orchestrator.v1.CreateResponseResponse.item_done:type_name -> soma.orchestrator.v1.ResponseItemEvent
-	36, // 27: soma.orchestrator.v1.CreateResponseResponse.policy:type_name -> soma.orchestrator.v1.PolicyNotice
-	5,  // 28: soma.orchestrator.v1.CreateResponseResponse.finished:type_name -> soma.orchestrator.v1.Response
-	34, // 29: soma.orchestrator.v1.CreateResponseResponse.error:type_name -> soma.mesh.v1.StreamError
-	37, // 30: soma.orchestrator.v1.CreateResponseResponse.heartbeat:type_name -> soma.mesh.v1.Heartbeat
-	10, // 31: soma.orchestrator.v1.CreateResponseResponse.reasoning:type_name -> soma.orchestrator.v1.ResponseReasoningDelta
-	5,  // 32: soma.orchestrator.v1.WatchResponseResponse.created:type_name -> soma.orchestrator.v1.Response
-	7,  // 33: soma.orchestrator.v1.WatchResponseResponse.item_begun:type_name -> soma.orchestrator.v1.ResponseItemEvent
-	8,  // 34: soma.orchestrator.v1.WatchResponseResponse.delta:type_name -> soma.orchestrator.v1.ResponseTextDelta
-	9,  // 35: soma.orchestrator.v1.WatchResponseResponse.arguments:type_name -> soma.orchestrator.v1.ResponseArgumentsDelta
-	7,  // 36: soma.orchestrator.v1.WatchResponseResponse.item_done:type_name -> soma.orchestrator.v1.ResponseItemEvent
-	5,  // 37: soma.orchestrator.v1.WatchResponseResponse.finished:type_name -> soma.orchestrator.v1.Response
-	34, // 38: soma.orchestrator.v1.WatchResponseResponse.error:type_name -> soma.mesh.v1.StreamError
-	37, // 39: soma.orchestrator.v1.WatchResponseResponse.heartbeat:type_name -> soma.mesh.v1.Heartbeat
-	10, // 40: soma.orchestrator.v1.WatchResponseResponse.reasoning:type_name -> soma.orchestrator.v1.ResponseReasoningDelta
-	5,  // 41: soma.orchestrator.v1.GetResponseResponse.response:type_name -> soma.orchestrator.v1.Response
-	26, // 42: soma.orchestrator.v1.ResponseInputItem.message:type_name -> soma.model.v1.Message
-	19, // 43: soma.orchestrator.v1.ListResponseInputItemsResponse.items:type_name -> soma.orchestrator.v1.ResponseInputItem
-	5,  // 44: soma.orchestrator.v1.CancelResponseResponse.response:type_name -> soma.orchestrator.v1.Response
-	6,  // 45: soma.orchestrator.v1.ResponseService.CreateResponse:input_type -> soma.orchestrator.v1.CreateResponseRequest
-	12, // 46: soma.orchestrator.v1.ResponseService.WatchResponse:input_type -> soma.orchestrator.v1.WatchResponseRequest
-	14, // 47: soma.orchestrator.v1.ResponseService.GetResponse:input_type -> soma.orchestrator.v1.GetResponseRequest
-	18, // 48: soma.orchestrator.v1.ResponseService.ListResponseInputItems:input_type -> soma.orchestrator.v1.ListResponseInputItemsRequest
-	16, // 49: soma.orchestrator.v1.ResponseService.DeleteResponse:input_type -> soma.orchestrator.v1.DeleteResponseRequest
-	21, // 50: soma.orchestrator.v1.ResponseService.CancelResponse:input_type -> soma.orchestrator.v1.CancelResponseRequest
-	11, // 51: soma.orchestrator.v1.ResponseService.CreateResponse:output_type -> soma.orchestrator.v1.CreateResponseResponse
-	13, // 52: soma.orchestrator.v1.ResponseService.WatchResponse:output_type -> soma.orchestrator.v1.WatchResponseResponse
-	15, // 53: soma.orchestrator.v1.ResponseService.GetResponse:output_type -> soma.orchestrator.v1.GetResponseResponse
-	20, // 54: soma.orchestrator.v1.ResponseService.ListResponseInputItems:output_type -> soma.orchestrator.v1.ListResponseInputItemsResponse
-	17, // 55: soma.orchestrator.v1.ResponseService.DeleteResponse:output_type -> soma.orchestrator.v1.DeleteResponseResponse
-	22, // 56: soma.orchestrator.v1.ResponseService.CancelResponse:output_type -> soma.orchestrator.v1.CancelResponseResponse
-	51, // [51:57] is the sub-list for method output_type
-	45, // [45:51] is the sub-list for method input_type
-	45, // [45:45] is the sub-list for extension type_name
-	45, // [45:45] is the sub-list for extension extendee
-	0,  // [0:45] is the sub-list for field type_name
+	28, // 0: soma.orchestrator.v1.ResponseSettings.metadata:type_name -> soma.orchestrator.v1.ResponseSettings.MetadataEntry
+	29, // 1: soma.orchestrator.v1.ResponseSettings.strategy:type_name -> soma.memory.v1.Strategy
+	30, // 2: soma.orchestrator.v1.ResponseSettings.options:type_name -> soma.model.v1.GenerationOptions
+	31, // 3: soma.orchestrator.v1.ResponseInput.message:type_name -> soma.model.v1.Message
+	4,  // 4: soma.orchestrator.v1.ResponseInput.item:type_name -> soma.orchestrator.v1.ResponseItem
+	32, // 5: soma.orchestrator.v1.ResponseText.logprobs:type_name -> soma.model.v1.TokenLogprob
+	33, // 6: soma.orchestrator.v1.ResponseText.citations:type_name -> soma.model.v1.Citation
+	34, // 7: soma.orchestrator.v1.ResponseText.phase:type_name -> soma.model.v1.Phase
+	3,  // 8: soma.orchestrator.v1.ResponseItem.text:type_name -> soma.orchestrator.v1.ResponseText
+	35, // 9: soma.orchestrator.v1.ResponseItem.tool_call:type_name -> soma.model.v1.ToolCall
+	36, // 10: soma.orchestrator.v1.ResponseItem.reasoning:type_name -> soma.model.v1.Reasoning
+	0,  // 11: soma.orchestrator.v1.Response.state:type_name -> soma.orchestrator.v1.Response.State
+	37, // 12: soma.orchestrator.v1.Response.create_time:type_name -> google.protobuf.Timestamp
+	37, // 13: soma.orchestrator.v1.Response.end_time:type_name -> google.protobuf.Timestamp
+	1,  // 14: soma.orchestrator.v1.Response.settings:type_name -> soma.orchestrator.v1.ResponseSettings
+	4,  // 15: soma.orchestrator.v1.Response.output:type_name -> soma.orchestrator.v1.ResponseItem
+	38, // 16: soma.orchestrator.v1.Response.finish_reason:type_name -> soma.model.v1.FinishReason
+	39, // 17: soma.orchestrator.v1.Response.usage:type_name -> soma.model.v1.Usage
+	40, // 18: soma.orchestrator.v1.Response.error:type_name -> soma.mesh.v1.StreamError
+	41, // 19: soma.orchestrator.v1.Response.sources:type_name -> soma.model.v1.Source
+	2,  // 20: soma.orchestrator.v1.CreateResponseRequest.input:type_name -> soma.orchestrator.v1.ResponseInput
+	1,  // 21: soma.orchestrator.v1.CreateResponseRequest.settings:type_name -> soma.orchestrator.v1.ResponseSettings
+	4,  // 22: soma.orchestrator.v1.ResponseItemEvent.item:type_name -> soma.orchestrator.v1.ResponseItem
+	32, // 23: soma.orchestrator.v1.ResponseTextDelta.logprobs:type_name -> soma.model.v1.TokenLogprob
+	5,  // 24: soma.orchestrator.v1.CreateResponseResponse.created:type_name -> soma.orchestrator.v1.Response
+	7,  // 25: soma.orchestrator.v1.CreateResponseResponse.item_begun:type_name -> soma.orchestrator.v1.ResponseItemEvent
+	8,  // 26: soma.orchestrator.v1.CreateResponseResponse.delta:type_name -> soma.orchestrator.v1.ResponseTextDelta
+	9,  // 27: soma.orchestrator.v1.CreateResponseResponse.arguments:type_name -> soma.orchestrator.v1.ResponseArgumentsDelta
+	7,  // 28: soma.orchestrator.v1.CreateResponseResponse.item_done:type_name -> soma.orchestrator.v1.ResponseItemEvent
+	42, // 29: soma.orchestrator.v1.CreateResponseResponse.policy:type_name -> soma.orchestrator.v1.PolicyNotice
+	5,  // 30: soma.orchestrator.v1.CreateResponseResponse.finished:type_name -> soma.orchestrator.v1.Response
+	40, // 31: soma.orchestrator.v1.CreateResponseResponse.error:type_name -> soma.mesh.v1.StreamError
+	43, // 32: soma.orchestrator.v1.CreateResponseResponse.heartbeat:type_name -> soma.mesh.v1.Heartbeat
+	10, // 33: soma.orchestrator.v1.CreateResponseResponse.reasoning:type_name -> soma.orchestrator.v1.ResponseReasoningDelta
+	5,  // 34: soma.orchestrator.v1.WatchResponseResponse.created:type_name -> soma.orchestrator.v1.Response
+	7,  // 35: soma.orchestrator.v1.WatchResponseResponse.item_begun:type_name -> soma.orchestrator.v1.ResponseItemEvent
+	8,  // 36: soma.orchestrator.v1.WatchResponseResponse.delta:type_name -> soma.orchestrator.v1.ResponseTextDelta
+	9,  // 37: soma.orchestrator.v1.WatchResponseResponse.arguments:type_name -> soma.orchestrator.v1.ResponseArgumentsDelta
+	7,  // 38: soma.orchestrator.v1.WatchResponseResponse.item_done:type_name -> soma.orchestrator.v1.ResponseItemEvent
+	5,  // 39: soma.orchestrator.v1.WatchResponseResponse.finished:type_name -> soma.orchestrator.v1.Response
+	40, // 40: soma.orchestrator.v1.WatchResponseResponse.error:type_name -> soma.mesh.v1.StreamError
+	43, // 41: soma.orchestrator.v1.WatchResponseResponse.heartbeat:type_name -> soma.mesh.v1.Heartbeat
+	10, // 42: soma.orchestrator.v1.WatchResponseResponse.reasoning:type_name -> soma.orchestrator.v1.ResponseReasoningDelta
+	5,  // 43: soma.orchestrator.v1.GetResponseResponse.response:type_name -> soma.orchestrator.v1.Response
+	31, // 44: soma.orchestrator.v1.ResponseInputItem.message:type_name -> soma.model.v1.Message
+	19, // 45: soma.orchestrator.v1.ListResponseInputItemsResponse.items:type_name -> soma.orchestrator.v1.ResponseInputItem
+	5,  // 46: soma.orchestrator.v1.CancelResponseResponse.response:type_name -> soma.orchestrator.v1.Response
+	2,  // 47: soma.orchestrator.v1.CompactResponseRequest.input:type_name -> soma.orchestrator.v1.ResponseInput
+	37, // 48: soma.orchestrator.v1.CompactResponseResponse.create_time:type_name -> google.protobuf.Timestamp
+	19, // 49: soma.orchestrator.v1.CompactResponseResponse.items:type_name -> soma.orchestrator.v1.ResponseInputItem
+	24, // 50: soma.orchestrator.v1.CompactResponseResponse.compaction:type_name -> soma.orchestrator.v1.Compaction
+	39, // 51: soma.orchestrator.v1.CompactResponseResponse.usage:type_name -> soma.model.v1.Usage
+	2,  // 52: soma.orchestrator.v1.CountResponseTokensRequest.input:type_name -> soma.orchestrator.v1.ResponseInput
+	1,  // 53: soma.orchestrator.v1.CountResponseTokensRequest.settings:type_name -> soma.orchestrator.v1.ResponseSettings
+	6,  // 54: soma.orchestrator.v1.ResponseService.CreateResponse:input_type -> soma.orchestrator.v1.CreateResponseRequest
+	12, // 55: soma.orchestrator.v1.ResponseService.WatchResponse:input_type -> soma.orchestrator.v1.WatchResponseRequest
+	14, // 56: soma.orchestrator.v1.ResponseService.GetResponse:input_type -> soma.orchestrator.v1.GetResponseRequest
+	18, // 57: soma.orchestrator.v1.ResponseService.ListResponseInputItems:input_type -> soma.orchestrator.v1.ListResponseInputItemsRequest
+	16, // 58: soma.orchestrator.v1.ResponseService.DeleteResponse:input_type -> soma.orchestrator.v1.DeleteResponseRequest
+	21, // 59: soma.orchestrator.v1.ResponseService.CancelResponse:input_type -> soma.orchestrator.v1.CancelResponseRequest
+	23, // 60: soma.orchestrator.v1.ResponseService.CompactResponse:input_type -> soma.orchestrator.v1.CompactResponseRequest
+	26, // 61: soma.orchestrator.v1.ResponseService.CountResponseTokens:input_type -> soma.orchestrator.v1.CountResponseTokensRequest
+	11, // 62: soma.orchestrator.v1.ResponseService.CreateResponse:output_type -> soma.orchestrator.v1.CreateResponseResponse
+	13, // 63: soma.orchestrator.v1.ResponseService.WatchResponse:output_type -> soma.orchestrator.v1.WatchResponseResponse
+	15, // 64: soma.orchestrator.v1.ResponseService.GetResponse:output_type -> soma.orchestrator.v1.GetResponseResponse
+	20, // 65: soma.orchestrator.v1.ResponseService.ListResponseInputItems:output_type -> soma.orchestrator.v1.ListResponseInputItemsResponse
+	17, // 66: soma.orchestrator.v1.ResponseService.DeleteResponse:output_type -> soma.orchestrator.v1.DeleteResponseResponse
+	22, // 67: soma.orchestrator.v1.ResponseService.CancelResponse:output_type -> soma.orchestrator.v1.CancelResponseResponse
+	25, // 68: soma.orchestrator.v1.ResponseService.CompactResponse:output_type -> soma.orchestrator.v1.CompactResponseResponse
+	27, // 69: soma.orchestrator.v1.ResponseService.CountResponseTokens:output_type -> soma.orchestrator.v1.CountResponseTokensResponse
+	62, // [62:70] is the sub-list for method output_type
+	54, // [54:62] is the sub-list for method input_type
+	54, // [54:54] is the sub-list for extension type_name
+	54, // [54:54] is the sub-list for extension extendee
+	0,  // [0:54] is the sub-list for field type_name
 }
 
 func init() { file_soma_orchestrator_v1_response_service_proto_init() }
@@ -2194,6 +2730,8 @@ func file_soma_orchestrator_v1_response_service_proto_init() {
 	file_soma_orchestrator_v1_response_service_proto_msgTypes[1].OneofWrappers = []any{
 		(*ResponseInput_Message)(nil),
 		(*ResponseInput_ItemId)(nil),
+		(*ResponseInput_Compaction)(nil),
+		(*ResponseInput_Item)(nil),
 	}
 	file_soma_orchestrator_v1_response_service_proto_msgTypes[3].OneofWrappers = []any{
 		(*ResponseItem_Text)(nil),
@@ -2230,7 +2768,7 @@ func file_soma_orchestrator_v1_response_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_soma_orchestrator_v1_response_service_proto_rawDesc), len(file_soma_orchestrator_v1_response_service_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   23,
+			NumMessages:   28,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -27,6 +27,8 @@ const (
 	ResponseService_ListResponseInputItems_FullMethodName = "/soma.orchestrator.v1.ResponseService/ListResponseInputItems"
 	ResponseService_DeleteResponse_FullMethodName         = "/soma.orchestrator.v1.ResponseService/DeleteResponse"
 	ResponseService_CancelResponse_FullMethodName         = "/soma.orchestrator.v1.ResponseService/CancelResponse"
+	ResponseService_CompactResponse_FullMethodName        = "/soma.orchestrator.v1.ResponseService/CompactResponse"
+	ResponseService_CountResponseTokens_FullMethodName    = "/soma.orchestrator.v1.ResponseService/CountResponseTokens"
 )
 
 // ResponseServiceClient is the client API for ResponseService service.
@@ -48,6 +50,13 @@ type ResponseServiceClient interface {
 	DeleteResponse(ctx context.Context, in *DeleteResponseRequest, opts ...grpc.CallOption) (*DeleteResponseResponse, error)
 	// CancelResponse stops a response that is being made, wherever it is made.
 	CancelResponse(ctx context.Context, in *CancelResponseRequest, opts ...grpc.CallOption) (*CancelResponseResponse, error)
+	// CompactResponse makes a conversation shorter: a model sums up what the assistant and its tools said and did. The
+	// user's messages and the application's instructions stay as they are. Policy checks the conversation and the summary,
+	// and the summary is paid for like an answer.
+	CompactResponse(ctx context.Context, in *CompactResponseRequest, opts ...grpc.CallOption) (*CompactResponseResponse, error)
+	// CountResponseTokens returns how many tokens a model would read for a response. Policy checks the input, because the
+	// provider counts it if it can.
+	CountResponseTokens(ctx context.Context, in *CountResponseTokensRequest, opts ...grpc.CallOption) (*CountResponseTokensResponse, error)
 }
 
 type responseServiceClient struct {
@@ -136,6 +145,26 @@ func (c *responseServiceClient) CancelResponse(ctx context.Context, in *CancelRe
 	return out, nil
 }
 
+func (c *responseServiceClient) CompactResponse(ctx context.Context, in *CompactResponseRequest, opts ...grpc.CallOption) (*CompactResponseResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CompactResponseResponse)
+	err := c.cc.Invoke(ctx, ResponseService_CompactResponse_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *responseServiceClient) CountResponseTokens(ctx context.Context, in *CountResponseTokensRequest, opts ...grpc.CallOption) (*CountResponseTokensResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CountResponseTokensResponse)
+	err := c.cc.Invoke(ctx, ResponseService_CountResponseTokens_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // ResponseServiceServer is the server API for ResponseService service.
 // All implementations must embed UnimplementedResponseServiceServer
 // for forward compatibility.
@@ -155,6 +184,13 @@ type ResponseServiceServer interface {
 	DeleteResponse(context.Context, *DeleteResponseRequest) (*DeleteResponseResponse, error)
 	// CancelResponse stops a response that is being made, wherever it is made.
 	CancelResponse(context.Context, *CancelResponseRequest) (*CancelResponseResponse, error)
+	// CompactResponse makes a conversation shorter: a model sums up what the assistant and its tools said and did. The
+	// user's messages and the application's instructions stay as they are. Policy checks the conversation and the summary,
+	// and the summary is paid for like an answer.
+	CompactResponse(context.Context, *CompactResponseRequest) (*CompactResponseResponse, error)
+	// CountResponseTokens returns how many tokens a model would read for a response. Policy checks the input, because the
+	// provider counts it if it can.
+	CountResponseTokens(context.Context, *CountResponseTokensRequest) (*CountResponseTokensResponse, error)
 	mustEmbedUnimplementedResponseServiceServer()
 }
 
@@ -182,6 +218,12 @@ func (UnimplementedResponseServiceServer) DeleteResponse(context.Context, *Delet
 }
 func (UnimplementedResponseServiceServer) CancelResponse(context.Context, *CancelResponseRequest) (*CancelResponseResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method CancelResponse not implemented")
+}
+func (UnimplementedResponseServiceServer) CompactResponse(context.Context, *CompactResponseRequest) (*CompactResponseResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method CompactResponse not implemented")
+}
+func (UnimplementedResponseServiceServer) CountResponseTokens(context.Context, *CountResponseTokensRequest) (*CountResponseTokensResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method CountResponseTokens not implemented")
 }
 func (UnimplementedResponseServiceServer) mustEmbedUnimplementedResponseServiceServer() {}
 func (UnimplementedResponseServiceServer) testEmbeddedByValue()                         {}
@@ -298,6 +340,42 @@ func _ResponseService_CancelResponse_Handler(srv interface{}, ctx context.Contex
 	return interceptor(ctx, in, info, handler)
 }
 
+func _ResponseService_CompactResponse_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CompactResponseRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ResponseServiceServer).CompactResponse(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ResponseService_CompactResponse_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ResponseServiceServer).CompactResponse(ctx, req.(*CompactResponseRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ResponseService_CountResponseTokens_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CountResponseTokensRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ResponseServiceServer).CountResponseTokens(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ResponseService_CountResponseTokens_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ResponseServiceServer).CountResponseTokens(ctx, req.(*CountResponseTokensRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // ResponseService_ServiceDesc is the grpc.ServiceDesc for ResponseService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -320,6 +398,14 @@ var ResponseService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "CancelResponse",
 			Handler:    _ResponseService_CancelResponse_Handler,
+		},
+		{
+			MethodName: "CompactResponse",
+			Handler:    _ResponseService_CompactResponse_Handler,
+		},
+		{
+			MethodName: "CountResponseTokens",
+			Handler:    _ResponseService_CountResponseTokens_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{

@@ -252,6 +252,8 @@ METHOD_NOT_SUPPORTED: Final = "METHOD_NOT_SUPPORTED"
 """The path does not accept this HTTP method; `Allow` names the methods it accepts."""
 UPGRADE_REQUIRED: Final = "UPGRADE_REQUIRED"
 """The path is a WebSocket, but the request was plain HTTP."""
+WEBSOCKET_CONNECTION_LIMIT_REACHED: Final = "WEBSOCKET_CONNECTION_LIMIT_REACHED"
+"""A WebSocket for responses has been open for as long as it may be."""
 BODY_TOO_LARGE: Final = "BODY_TOO_LARGE"
 """The body is larger than allowed."""
 INVALID_TYPE: Final = "INVALID_TYPE"
@@ -348,6 +350,16 @@ MEDIA_UNREACHABLE: Final = "MEDIA_UNREACHABLE"
 """The address of a picture, a sound or a document cannot be read: it is in a private network, it leads elsewhere, or its server does not answer."""
 MEDIA_NOT_FOUND: Final = "MEDIA_NOT_FOUND"
 """The mesh does not have a picture, a sound or a document with this hash."""
+TOOL_NOT_ALLOWED: Final = "TOOL_NOT_ALLOWED"
+"""The model called a tool that `tool_choice.allowed` does not name."""
+MODEL_TOO_LARGE: Final = "MODEL_TOO_LARGE"
+"""There is not enough free memory for a model of the part `llm`; the message says how much it needs."""
+MODEL_FILE_INVALID: Final = "MODEL_FILE_INVALID"
+"""A file of the part `llm` is no GGUF file, is damaged, or has an architecture that llama.cpp does not know."""
+TRITON_SETTINGS_INVALID: Final = "TRITON_SETTINGS_INVALID"
+"""The settings of NVIDIA Triton cannot be used; the message says why."""
+MODEL_LOAD_FAILED: Final = "MODEL_LOAD_FAILED"
+"""A server of models could not load a model; the message quotes the server."""
 
 # soma.orchestrator.v1
 POLICY_DENIED: Final = "POLICY_DENIED"
@@ -392,6 +404,8 @@ REQUEST_IN_PROGRESS: Final = "REQUEST_IN_PROGRESS"
 """A call with the same request id is still being answered."""
 TOOL_CALL_NOT_FOUND: Final = "TOOL_CALL_NOT_FOUND"
 """The result of a tool answers no call of the conversation; the message names the call's id."""
+COMPACTION_INVALID: Final = "COMPACTION_INVALID"
+"""The compaction cannot be read: it was changed, or CompactResponse did not make it for this tenant."""
 
 # soma.policy.v1
 TENANT_MISMATCH: Final = "TENANT_MISMATCH"
@@ -510,6 +524,7 @@ DECLARED: Final[dict[str, Declared]] = {
     UNKNOWN_URL: Declared("NOT_FOUND", 404, "NO"),
     METHOD_NOT_SUPPORTED: Declared("UNIMPLEMENTED", 405, "NO"),
     UPGRADE_REQUIRED: Declared("FAILED_PRECONDITION", 426, "NO"),
+    WEBSOCKET_CONNECTION_LIMIT_REACHED: Declared("FAILED_PRECONDITION", 400, "AFTER_CHANGE"),
     BODY_TOO_LARGE: Declared("RESOURCE_EXHAUSTED", 413, "NO"),
     INVALID_TYPE: Declared("INVALID_ARGUMENT", 400, "NO"),
     INVALID_VALUE: Declared("INVALID_ARGUMENT", 400, "NO"),
@@ -557,6 +572,11 @@ DECLARED: Final[dict[str, Declared]] = {
     MEDIA_TOO_LARGE: Declared("INVALID_ARGUMENT", 400, "NO"),
     MEDIA_UNREACHABLE: Declared("INVALID_ARGUMENT", 400, "NO"),
     MEDIA_NOT_FOUND: Declared("NOT_FOUND", 404, "NO"),
+    TOOL_NOT_ALLOWED: Declared("INTERNAL", 500, "NO"),
+    MODEL_TOO_LARGE: Declared("FAILED_PRECONDITION", 400, "AFTER_CHANGE"),
+    MODEL_FILE_INVALID: Declared("FAILED_PRECONDITION", 400, "AFTER_CHANGE"),
+    TRITON_SETTINGS_INVALID: Declared("FAILED_PRECONDITION", 400, "AFTER_CHANGE"),
+    MODEL_LOAD_FAILED: Declared("FAILED_PRECONDITION", 400, "AFTER_CHANGE"),
     POLICY_DENIED: Declared("PERMISSION_DENIED", 403, "NO"),
     APPROVAL_REQUIRED: Declared("FAILED_PRECONDITION", 400, "AFTER_CHANGE"),
     MESSAGE_TOO_LONG: Declared("INVALID_ARGUMENT", 400, "NO"),
@@ -578,6 +598,7 @@ DECLARED: Final[dict[str, Declared]] = {
     STATUS_UNREACHABLE: Declared("FAILED_PRECONDITION", 400, "AFTER_CHANGE"),
     REQUEST_IN_PROGRESS: Declared("ABORTED", 409, "LATER"),
     TOOL_CALL_NOT_FOUND: Declared("INVALID_ARGUMENT", 400, "NO"),
+    COMPACTION_INVALID: Declared("INVALID_ARGUMENT", 400, "NO"),
     TENANT_MISMATCH: Declared("PERMISSION_DENIED", 403, "NO"),
     RULES_INVALID: Declared("FAILED_PRECONDITION", 400, "AFTER_CHANGE"),
     NOTE_NOT_FOUND: Declared("NOT_FOUND", 404, "NO"),

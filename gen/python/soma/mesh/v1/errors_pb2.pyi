@@ -258,6 +258,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """The path does not accept this HTTP method; `Allow` names the methods it accepts."""
     ERROR_REASON_UPGRADE_REQUIRED: _ErrorReason.ValueType  # 101
     """The path is a WebSocket, but the request was plain HTTP."""
+    ERROR_REASON_WEBSOCKET_CONNECTION_LIMIT_REACHED: _ErrorReason.ValueType  # 129
+    """A WebSocket for responses has been open for as long as it may be."""
     ERROR_REASON_BODY_TOO_LARGE: _ErrorReason.ValueType  # 102
     """The body is larger than allowed."""
     ERROR_REASON_INVALID_TYPE: _ErrorReason.ValueType  # 103
@@ -562,6 +564,8 @@ ERROR_REASON_METHOD_NOT_SUPPORTED: ErrorReason.ValueType  # 100
 """The path does not accept this HTTP method; `Allow` names the methods it accepts."""
 ERROR_REASON_UPGRADE_REQUIRED: ErrorReason.ValueType  # 101
 """The path is a WebSocket, but the request was plain HTTP."""
+ERROR_REASON_WEBSOCKET_CONNECTION_LIMIT_REACHED: ErrorReason.ValueType  # 129
+"""A WebSocket for responses has been open for as long as it may be."""
 ERROR_REASON_BODY_TOO_LARGE: ErrorReason.ValueType  # 102
 """The body is larger than allowed."""
 ERROR_REASON_INVALID_TYPE: ErrorReason.ValueType  # 103

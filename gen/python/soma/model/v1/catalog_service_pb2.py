@@ -22,38 +22,71 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from soma.authz.v1 import authz_pb2 as soma_dot_authz_dot_v1_dot_authz__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#soma/model/v1/catalog_service.proto\x12\rsoma.model.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19soma/authz/v1/authz.proto\"\x98\x06\n\x05Model\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08provider\x18\x02 \x01(\t\x12\x35\n\x0c\x63\x61pabilities\x18\x03 \x03(\x0e\x32\x1f.soma.model.v1.Model.Capability\x12\x11\n\tavailable\x18\x04 \x01(\x08\x12\x1a\n\x12unavailable_reason\x18\x05 \x01(\t\x12\x0f\n\x07\x64\x65\x66\x61ult\x18\x06 \x01(\x08\x12/\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08owned_by\x18\x08 \x01(\t\x12\x16\n\x0e\x63ontext_window\x18\t \x01(\x05\x12#\n\x05price\x18\n \x01(\x0b\x32\x14.soma.model.v1.Price\x12\x37\n\x10input_modalities\x18\x0b \x03(\x0e\x32\x1d.soma.model.v1.Model.Modality\"\xb5\x02\n\nCapability\x12\x1a\n\x16\x43\x41PABILITY_UNSPECIFIED\x10\x00\x12\x13\n\x0f\x43\x41PABILITY_CHAT\x10\x01\x12\x19\n\x15\x43\x41PABILITY_COMPLETION\x10\x02\x12\x18\n\x14\x43\x41PABILITY_EMBEDDING\x10\x03\x12\x14\n\x10\x43\x41PABILITY_TOOLS\x10\x04\x12\x15\n\x11\x43\x41PABILITY_RERANK\x10\x05\x12\x14\n\x10\x43\x41PABILITY_IMAGE\x10\x06\x12\x14\n\x10\x43\x41PABILITY_VIDEO\x10\x07\x12\x15\n\x11\x43\x41PABILITY_SPEECH\x10\x08\x12\x1c\n\x18\x43\x41PABILITY_TRANSCRIPTION\x10\t\x12\x19\n\x15\x43\x41PABILITY_MODERATION\x10\n\x12\x18\n\x14\x43\x41PABILITY_REASONING\x10\x0b\"\x86\x01\n\x08Modality\x12\x18\n\x14MODALITY_UNSPECIFIED\x10\x00\x12\x11\n\rMODALITY_TEXT\x10\x01\x12\x12\n\x0eMODALITY_IMAGE\x10\x02\x12\x12\n\x0eMODALITY_AUDIO\x10\x03\x12\x11\n\rMODALITY_FILE\x10\x04\x12\x12\n\x0eMODALITY_VIDEO\x10\x05\"\x93\x04\n\x05Price\x12\x12\n\x05input\x18\x01 \x01(\x01H\x00\x88\x01\x01\x12\x13\n\x06output\x18\x02 \x01(\x01H\x01\x88\x01\x01\x12\x18\n\x0b\x63\x61\x63hed_read\x18\x03 \x01(\x01H\x02\x88\x01\x01\x12\x18\n\x0b\x63\x61\x63he_write\x18\x04 \x01(\x01H\x03\x88\x01\x01\x12\x16\n\treasoning\x18\x05 \x01(\x01H\x04\x88\x01\x01\x12\x12\n\x05image\x18\x06 \x01(\x01H\x05\x88\x01\x01\x12\x13\n\x06minute\x18\x07 \x01(\x01H\x06\x88\x01\x01\x12\x14\n\x07request\x18\x08 \x01(\x01H\x07\x88\x01\x01\x12-\n\x05tiers\x18\t \x03(\x0b\x32\x1e.soma.model.v1.Price.PriceTier\x12\r\n\x05\x61s_of\x18\n \x01(\t\x1a\xb3\x01\n\tPriceTier\x12\x14\n\x0c\x61\x62ove_tokens\x18\x01 \x01(\x05\x12\x12\n\x05input\x18\x02 \x01(\x01H\x00\x88\x01\x01\x12\x13\n\x06output\x18\x03 \x01(\x01H\x01\x88\x01\x01\x12\x18\n\x0b\x63\x61\x63hed_read\x18\x04 \x01(\x01H\x02\x88\x01\x01\x12\x18\n\x0b\x63\x61\x63he_write\x18\x05 \x01(\x01H\x03\x88\x01\x01\x42\x08\n\x06_inputB\t\n\x07_outputB\x0e\n\x0c_cached_readB\x0e\n\x0c_cache_writeB\x08\n\x06_inputB\t\n\x07_outputB\x0e\n\x0c_cached_readB\x0e\n\x0c_cache_writeB\x0c\n\n_reasoningB\x08\n\x06_imageB\t\n\x07_minuteB\n\n\x08_request\"\x8f\x02\n\x08Provider\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05title\x18\x02 \x01(\t\x12,\n\x05state\x18\x03 \x01(\x0e\x32\x1d.soma.model.v1.Provider.State\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\x0e\n\x06models\x18\x05 \x01(\x05\"\x97\x01\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x0f\n\x0bSTATE_READY\x10\x01\x12\x11\n\rSTATE_NOT_SET\x10\x02\x12\x15\n\x11STATE_UNREACHABLE\x10\x03\x12\x15\n\x11STATE_KEY_REFUSED\x10\x04\x12\x10\n\x0cSTATE_FAILED\x10\x05\x12\x13\n\x0fSTATE_NOT_ASKED\x10\x06\"\x13\n\x11ListModelsRequest\"f\n\x12ListModelsResponse\x12$\n\x06models\x18\x01 \x03(\x0b\x32\x14.soma.model.v1.Model\x12*\n\tproviders\x18\x02 \x03(\x0b\x32\x17.soma.model.v1.Provider2\x97\x01\n\x0e\x43\x61talogService\x12\x84\x01\n\nListModels\x12 .soma.model.v1.ListModelsRequest\x1a!.soma.model.v1.ListModelsResponse\"1\x8a\xe7\x18\r\n\x0bread:models\x82\xd3\xe4\x93\x02\x1a\x12\x18/api/v1/models/availableb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#soma/model/v1/catalog_service.proto\x12\rsoma.model.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19soma/authz/v1/authz.proto\"\x98\x06\n\x05Model\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08provider\x18\x02 \x01(\t\x12\x35\n\x0c\x63\x61pabilities\x18\x03 \x03(\x0e\x32\x1f.soma.model.v1.Model.Capability\x12\x11\n\tavailable\x18\x04 \x01(\x08\x12\x1a\n\x12unavailable_reason\x18\x05 \x01(\t\x12\x0f\n\x07\x64\x65\x66\x61ult\x18\x06 \x01(\x08\x12/\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08owned_by\x18\x08 \x01(\t\x12\x16\n\x0e\x63ontext_window\x18\t \x01(\x05\x12#\n\x05price\x18\n \x01(\x0b\x32\x14.soma.model.v1.Price\x12\x37\n\x10input_modalities\x18\x0b \x03(\x0e\x32\x1d.soma.model.v1.Model.Modality\"\xb5\x02\n\nCapability\x12\x1a\n\x16\x43\x41PABILITY_UNSPECIFIED\x10\x00\x12\x13\n\x0f\x43\x41PABILITY_CHAT\x10\x01\x12\x19\n\x15\x43\x41PABILITY_COMPLETION\x10\x02\x12\x18\n\x14\x43\x41PABILITY_EMBEDDING\x10\x03\x12\x14\n\x10\x43\x41PABILITY_TOOLS\x10\x04\x12\x15\n\x11\x43\x41PABILITY_RERANK\x10\x05\x12\x14\n\x10\x43\x41PABILITY_IMAGE\x10\x06\x12\x14\n\x10\x43\x41PABILITY_VIDEO\x10\x07\x12\x15\n\x11\x43\x41PABILITY_SPEECH\x10\x08\x12\x1c\n\x18\x43\x41PABILITY_TRANSCRIPTION\x10\t\x12\x19\n\x15\x43\x41PABILITY_MODERATION\x10\n\x12\x18\n\x14\x43\x41PABILITY_REASONING\x10\x0b\"\x86\x01\n\x08Modality\x12\x18\n\x14MODALITY_UNSPECIFIED\x10\x00\x12\x11\n\rMODALITY_TEXT\x10\x01\x12\x12\n\x0eMODALITY_IMAGE\x10\x02\x12\x12\n\x0eMODALITY_AUDIO\x10\x03\x12\x11\n\rMODALITY_FILE\x10\x04\x12\x12\n\x0eMODALITY_VIDEO\x10\x05\"\xdb\x04\n\x05Price\x12\x12\n\x05input\x18\x01 \x01(\x01H\x00\x88\x01\x01\x12\x13\n\x06output\x18\x02 \x01(\x01H\x01\x88\x01\x01\x12\x18\n\x0b\x63\x61\x63hed_read\x18\x03 \x01(\x01H\x02\x88\x01\x01\x12\x18\n\x0b\x63\x61\x63he_write\x18\x04 \x01(\x01H\x03\x88\x01\x01\x12\x16\n\treasoning\x18\x05 \x01(\x01H\x04\x88\x01\x01\x12\x12\n\x05image\x18\x06 \x01(\x01H\x05\x88\x01\x01\x12\x13\n\x06minute\x18\x07 \x01(\x01H\x06\x88\x01\x01\x12\x14\n\x07request\x18\x08 \x01(\x01H\x07\x88\x01\x01\x12\x17\n\ncharacters\x18\x0b \x01(\x01H\x08\x88\x01\x01\x12\x13\n\x06search\x18\x0c \x01(\x01H\t\x88\x01\x01\x12-\n\x05tiers\x18\t \x03(\x0b\x32\x1e.soma.model.v1.Price.PriceTier\x12\r\n\x05\x61s_of\x18\n \x01(\t\x1a\xb3\x01\n\tPriceTier\x12\x14\n\x0c\x61\x62ove_tokens\x18\x01 \x01(\x05\x12\x12\n\x05input\x18\x02 \x01(\x01H\x00\x88\x01\x01\x12\x13\n\x06output\x18\x03 \x01(\x01H\x01\x88\x01\x01\x12\x18\n\x0b\x63\x61\x63hed_read\x18\x04 \x01(\x01H\x02\x88\x01\x01\x12\x18\n\x0b\x63\x61\x63he_write\x18\x05 \x01(\x01H\x03\x88\x01\x01\x42\x08\n\x06_inputB\t\n\x07_outputB\x0e\n\x0c_cached_readB\x0e\n\x0c_cache_writeB\x08\n\x06_inputB\t\n\x07_outputB\x0e\n\x0c_cached_readB\x0e\n\x0c_cache_writeB\x0c\n\n_reasoningB\x08\n\x06_imageB\t\n\x07_minuteB\n\n\x08_requestB\r\n\x0b_charactersB\t\n\x07_search\"\x8f\x02\n\x08Provider\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05title\x18\x02 \x01(\t\x12,\n\x05state\x18\x03 \x01(\x0e\x32\x1d.soma.model.v1.Provider.State\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\x0e\n\x06models\x18\x05 \x01(\x05\"\x97\x01\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x0f\n\x0bSTATE_READY\x10\x01\x12\x11\n\rSTATE_NOT_SET\x10\x02\x12\x15\n\x11STATE_UNREACHABLE\x10\x03\x12\x15\n\x11STATE_KEY_REFUSED\x10\x04\x12\x10\n\x0cSTATE_FAILED\x10\x05\x12\x13\n\x0fSTATE_NOT_ASKED\x10\x06\"\x13\n\x11ListModelsRequest\"f\n\x12ListModelsResponse\x12$\n\x06models\x18\x01 \x03(\x0b\x32\x14.soma.model.v1.Model\x12*\n\tproviders\x18\x02 \x03(\x0b\x32\x17.soma.model.v1.Provider\"N\n\x0fRepositoryModel\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x0e\n\x06loaded\x18\x03 \x01(\x08\x12\x0e\n\x06reason\x18\x04 \x01(\t\"9\n\x1bListRepositoryModelsRequest\x12\x1a\n\x08provider\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\"`\n\x1cListRepositoryModelsResponse\x12\x10\n\x08provider\x18\x01 \x01(\t\x12.\n\x06models\x18\x02 \x03(\x0b\x32\x1e.soma.model.v1.RepositoryModel\"\x87\x01\n\x10LoadModelRequest\x12\x35\n\x04name\x18\x01 \x01(\tB\'\xbaH$r\"\x18\x80\x02\x32\x1d^[A-Za-z0-9_][A-Za-z0-9_.-]*$\x12\x1a\n\x08provider\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\x12 \n\rconfiguration\x18\x03 \x01(\tB\t\xbaH\x06r\x04(\x80\x80\x10\"B\n\x11LoadModelResponse\x12-\n\x05model\x18\x01 \x01(\x0b\x32\x1e.soma.model.v1.RepositoryModel\"g\n\x12UnloadModelRequest\x12\x35\n\x04name\x18\x01 \x01(\tB\'\xbaH$r\"\x18\x80\x02\x32\x1d^[A-Za-z0-9_][A-Za-z0-9_.-]*$\x12\x1a\n\x08provider\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\"\x15\n\x13UnloadModelResponse2\xd4\x04\n\x0e\x43\x61talogService\x12\x84\x01\n\nListModels\x12 .soma.model.v1.ListModelsRequest\x1a!.soma.model.v1.ListModelsResponse\"1\x8a\xe7\x18\r\n\x0bread:models\x82\xd3\xe4\x93\x02\x1a\x12\x18/api/v1/models/available\x12\xa6\x01\n\x14ListRepositoryModels\x12*.soma.model.v1.ListRepositoryModelsRequest\x1a+.soma.model.v1.ListRepositoryModelsResponse\"5\x90\x02\x01\x8a\xe7\x18\r\n\x0bread:models\x82\xd3\xe4\x93\x02\x1b\x12\x19/api/v1/models/repository\x12\x83\x01\n\tLoadModel\x12\x1f.soma.model.v1.LoadModelRequest\x1a .soma.model.v1.LoadModelResponse\"3\x90\x02\x02\x8a\xe7\x18\x0e\n\x0cwrite:models\x82\xd3\xe4\x93\x02\x18\"\x13/api/v1/models/load:\x01*\x12\x8b\x01\n\x0bUnloadModel\x12!.soma.model.v1.UnloadModelRequest\x1a\".soma.model.v1.UnloadModelResponse\"5\x90\x02\x02\x8a\xe7\x18\x0e\n\x0cwrite:models\x82\xd3\xe4\x93\x02\x1a\"\x15/api/v1/models/unload:\x01*b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'soma.model.v1.catalog_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_LISTREPOSITORYMODELSREQUEST'].fields_by_name['provider']._loaded_options = None
+  _globals['_LISTREPOSITORYMODELSREQUEST'].fields_by_name['provider']._serialized_options = b'\272H\005r\003\030\200\001'
+  _globals['_LOADMODELREQUEST'].fields_by_name['name']._loaded_options = None
+  _globals['_LOADMODELREQUEST'].fields_by_name['name']._serialized_options = b'\272H$r\"\030\200\0022\035^[A-Za-z0-9_][A-Za-z0-9_.-]*$'
+  _globals['_LOADMODELREQUEST'].fields_by_name['provider']._loaded_options = None
+  _globals['_LOADMODELREQUEST'].fields_by_name['provider']._serialized_options = b'\272H\005r\003\030\200\001'
+  _globals['_LOADMODELREQUEST'].fields_by_name['configuration']._loaded_options = None
+  _globals['_LOADMODELREQUEST'].fields_by_name['configuration']._serialized_options = b'\272H\006r\004(\200\200\020'
+  _globals['_UNLOADMODELREQUEST'].fields_by_name['name']._loaded_options = None
+  _globals['_UNLOADMODELREQUEST'].fields_by_name['name']._serialized_options = b'\272H$r\"\030\200\0022\035^[A-Za-z0-9_][A-Za-z0-9_.-]*$'
+  _globals['_UNLOADMODELREQUEST'].fields_by_name['provider']._loaded_options = None
+  _globals['_UNLOADMODELREQUEST'].fields_by_name['provider']._serialized_options = b'\272H\005r\003\030\200\001'
   _globals['_CATALOGSERVICE'].methods_by_name['ListModels']._loaded_options = None
   _globals['_CATALOGSERVICE'].methods_by_name['ListModels']._serialized_options = b'\212\347\030\r\n\013read:models\202\323\344\223\002\032\022\030/api/v1/models/available'
-  _globals['_MODEL']._serialized_start=145
-  _globals['_MODEL']._serialized_end=937
-  _globals['_MODEL_CAPABILITY']._serialized_start=491
-  _globals['_MODEL_CAPABILITY']._serialized_end=800
-  _globals['_MODEL_MODALITY']._serialized_start=803
-  _globals['_MODEL_MODALITY']._serialized_end=937
-  _globals['_PRICE']._serialized_start=940
-  _globals['_PRICE']._serialized_end=1471
-  _globals['_PRICE_PRICETIER']._serialized_start=1192
-  _globals['_PRICE_PRICETIER']._serialized_end=1371
-  _globals['_PROVIDER']._serialized_start=1474
-  _globals['_PROVIDER']._serialized_end=1745
-  _globals['_PROVIDER_STATE']._serialized_start=1594
-  _globals['_PROVIDER_STATE']._serialized_end=1745
-  _globals['_LISTMODELSREQUEST']._serialized_start=1747
-  _globals['_LISTMODELSREQUEST']._serialized_end=1766
-  _globals['_LISTMODELSRESPONSE']._serialized_start=1768
-  _globals['_LISTMODELSRESPONSE']._serialized_end=1870
-  _globals['_CATALOGSERVICE']._serialized_start=1873
-  _globals['_CATALOGSERVICE']._serialized_end=2024
+  _globals['_CATALOGSERVICE'].methods_by_name['ListRepositoryModels']._loaded_options = None
+  _globals['_CATALOGSERVICE'].methods_by_name['ListRepositoryModels']._serialized_options = b'\220\002\001\212\347\030\r\n\013read:models\202\323\344\223\002\033\022\031/api/v1/models/repository'
+  _globals['_CATALOGSERVICE'].methods_by_name['LoadModel']._loaded_options = None
+  _globals['_CATALOGSERVICE'].methods_by_name['LoadModel']._serialized_options = b'\220\002\002\212\347\030\016\n\014write:models\202\323\344\223\002\030\"\023/api/v1/models/load:\001*'
+  _globals['_CATALOGSERVICE'].methods_by_name['UnloadModel']._loaded_options = None
+  _globals['_CATALOGSERVICE'].methods_by_name['UnloadModel']._serialized_options = b'\220\002\002\212\347\030\016\n\014write:models\202\323\344\223\002\032\"\025/api/v1/models/unload:\001*'
+  _globals['_MODEL']._serialized_start=174
+  _globals['_MODEL']._serialized_end=966
+  _globals['_MODEL_CAPABILITY']._serialized_start=520
+  _globals['_MODEL_CAPABILITY']._serialized_end=829
+  _globals['_MODEL_MODALITY']._serialized_start=832
+  _globals['_MODEL_MODALITY']._serialized_end=966
+  _globals['_PRICE']._serialized_start=969
+  _globals['_PRICE']._serialized_end=1572
+  _globals['_PRICE_PRICETIER']._serialized_start=1267
+  _globals['_PRICE_PRICETIER']._serialized_end=1446
+  _globals['_PROVIDER']._serialized_start=1575
+  _globals['_PROVIDER']._serialized_end=1846
+  _globals['_PROVIDER_STATE']._serialized_start=1695
+  _globals['_PROVIDER_STATE']._serialized_end=1846
+  _globals['_LISTMODELSREQUEST']._serialized_start=1848
+  _globals['_LISTMODELSREQUEST']._serialized_end=1867
+  _globals['_LISTMODELSRESPONSE']._serialized_start=1869
+  _globals['_LISTMODELSRESPONSE']._serialized_end=1971
+  _globals['_REPOSITORYMODEL']._serialized_start=1973
+  _globals['_REPOSITORYMODEL']._serialized_end=2051
+  _globals['_LISTREPOSITORYMODELSREQUEST']._serialized_start=2053
+  _globals['_LISTREPOSITORYMODELSREQUEST']._serialized_end=2110
+  _globals['_LISTREPOSITORYMODELSRESPONSE']._serialized_start=2112
+  _globals['_LISTREPOSITORYMODELSRESPONSE']._serialized_end=2208
+  _globals['_LOADMODELREQUEST']._serialized_start=2211
+  _globals['_LOADMODELREQUEST']._serialized_end=2346
+  _globals['_LOADMODELRESPONSE']._serialized_start=2348
+  _globals['_LOADMODELRESPONSE']._serialized_end=2414
+  _globals['_UNLOADMODELREQUEST']._serialized_start=2416
+  _globals['_UNLOADMODELREQUEST']._serialized_end=2519
+  _globals['_UNLOADMODELRESPONSE']._serialized_start=2521
+  _globals['_UNLOADMODELRESPONSE']._serialized_end=2542
+  _globals['_CATALOGSERVICE']._serialized_start=2545
+  _globals['_CATALOGSERVICE']._serialized_end=3141
 # @@protoc_insertion_point(module_scope)

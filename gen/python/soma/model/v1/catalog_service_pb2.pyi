@@ -37,17 +37,17 @@ class Model(_message.Message):
         CAPABILITY_CHAT: Model._Capability.ValueType  # 1
         """Generates text in a conversation."""
         CAPABILITY_COMPLETION: Model._Capability.ValueType  # 2
-        """Completes a prompt through Infer."""
+        """Continues a prompt: `GenerationOptions.completion`, and Infer."""
         CAPABILITY_EMBEDDING: Model._Capability.ValueType  # 3
         """Embeds texts."""
         CAPABILITY_TOOLS: Model._Capability.ValueType  # 4
         """Asks for tool calls."""
         CAPABILITY_RERANK: Model._Capability.ValueType  # 5
-        """Sorts texts by how well they fit a question. No method of the mesh asks for it, as for all that follow."""
+        """Sorts texts by how well they fit a question."""
         CAPABILITY_IMAGE: Model._Capability.ValueType  # 6
         """Makes images."""
         CAPABILITY_VIDEO: Model._Capability.ValueType  # 7
-        """Makes videos."""
+        """Makes videos. No method of the mesh asks for it."""
         CAPABILITY_SPEECH: Model._Capability.ValueType  # 8
         """Speaks a text."""
         CAPABILITY_TRANSCRIPTION: Model._Capability.ValueType  # 9
@@ -65,17 +65,17 @@ class Model(_message.Message):
     CAPABILITY_CHAT: Model.Capability.ValueType  # 1
     """Generates text in a conversation."""
     CAPABILITY_COMPLETION: Model.Capability.ValueType  # 2
-    """Completes a prompt through Infer."""
+    """Continues a prompt: `GenerationOptions.completion`, and Infer."""
     CAPABILITY_EMBEDDING: Model.Capability.ValueType  # 3
     """Embeds texts."""
     CAPABILITY_TOOLS: Model.Capability.ValueType  # 4
     """Asks for tool calls."""
     CAPABILITY_RERANK: Model.Capability.ValueType  # 5
-    """Sorts texts by how well they fit a question. No method of the mesh asks for it, as for all that follow."""
+    """Sorts texts by how well they fit a question."""
     CAPABILITY_IMAGE: Model.Capability.ValueType  # 6
     """Makes images."""
     CAPABILITY_VIDEO: Model.Capability.ValueType  # 7
-    """Makes videos."""
+    """Makes videos. No method of the mesh asks for it."""
     CAPABILITY_SPEECH: Model.Capability.ValueType  # 8
     """Speaks a text."""
     CAPABILITY_TRANSCRIPTION: Model.Capability.ValueType  # 9
@@ -249,6 +249,8 @@ class Price(_message.Message):
     IMAGE_FIELD_NUMBER: _builtins.int
     MINUTE_FIELD_NUMBER: _builtins.int
     REQUEST_FIELD_NUMBER: _builtins.int
+    CHARACTERS_FIELD_NUMBER: _builtins.int
+    SEARCH_FIELD_NUMBER: _builtins.int
     TIERS_FIELD_NUMBER: _builtins.int
     AS_OF_FIELD_NUMBER: _builtins.int
     input: _builtins.float
@@ -267,6 +269,10 @@ class Price(_message.Message):
     """One minute of sound."""
     request: _builtins.float
     """One request, beside its tokens."""
+    characters: _builtins.float
+    """A million characters of text that are spoken."""
+    search: _builtins.float
+    """One search of a model that sorts."""
     as_of: _builtins.str
     """The day (YYYY-MM-DD) of the price list; empty when the provider's own list of models says the price."""
     @_builtins.property
@@ -284,17 +290,21 @@ class Price(_message.Message):
         image: _builtins.float | None = ...,
         minute: _builtins.float | None = ...,
         request: _builtins.float | None = ...,
+        characters: _builtins.float | None = ...,
+        search: _builtins.float | None = ...,
         tiers: _abc.Iterable[Global___Price.PriceTier] | None = ...,
         as_of: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_cache_write", b"_cache_write", "_cached_read", b"_cached_read", "_image", b"_image", "_input", b"_input", "_minute", b"_minute", "_output", b"_output", "_reasoning", b"_reasoning", "_request", b"_request", "cache_write", b"cache_write", "cached_read", b"cached_read", "image", b"image", "input", b"input", "minute", b"minute", "output", b"output", "reasoning", b"reasoning", "request", b"request"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_cache_write", b"_cache_write", "_cached_read", b"_cached_read", "_characters", b"_characters", "_image", b"_image", "_input", b"_input", "_minute", b"_minute", "_output", b"_output", "_reasoning", b"_reasoning", "_request", b"_request", "_search", b"_search", "cache_write", b"cache_write", "cached_read", b"cached_read", "characters", b"characters", "image", b"image", "input", b"input", "minute", b"minute", "output", b"output", "reasoning", b"reasoning", "request", b"request", "search", b"search"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cache_write", b"_cache_write", "_cached_read", b"_cached_read", "_image", b"_image", "_input", b"_input", "_minute", b"_minute", "_output", b"_output", "_reasoning", b"_reasoning", "_request", b"_request", "as_of", b"as_of", "cache_write", b"cache_write", "cached_read", b"cached_read", "image", b"image", "input", b"input", "minute", b"minute", "output", b"output", "reasoning", b"reasoning", "request", b"request", "tiers", b"tiers"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cache_write", b"_cache_write", "_cached_read", b"_cached_read", "_characters", b"_characters", "_image", b"_image", "_input", b"_input", "_minute", b"_minute", "_output", b"_output", "_reasoning", b"_reasoning", "_request", b"_request", "_search", b"_search", "as_of", b"as_of", "cache_write", b"cache_write", "cached_read", b"cached_read", "characters", b"characters", "image", b"image", "input", b"input", "minute", b"minute", "output", b"output", "reasoning", b"reasoning", "request", b"request", "search", b"search", "tiers", b"tiers"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__cache_write: _TypeAlias = _typing.Literal["cache_write"]  # noqa: Y015
     _WhichOneofArgType__cache_write: _TypeAlias = _typing.Literal["_cache_write", b"_cache_write"]  # noqa: Y015
     _WhichOneofReturnType__cached_read: _TypeAlias = _typing.Literal["cached_read"]  # noqa: Y015
     _WhichOneofArgType__cached_read: _TypeAlias = _typing.Literal["_cached_read", b"_cached_read"]  # noqa: Y015
+    _WhichOneofReturnType__characters: _TypeAlias = _typing.Literal["characters"]  # noqa: Y015
+    _WhichOneofArgType__characters: _TypeAlias = _typing.Literal["_characters", b"_characters"]  # noqa: Y015
     _WhichOneofReturnType__image: _TypeAlias = _typing.Literal["image"]  # noqa: Y015
     _WhichOneofArgType__image: _TypeAlias = _typing.Literal["_image", b"_image"]  # noqa: Y015
     _WhichOneofReturnType__input: _TypeAlias = _typing.Literal["input"]  # noqa: Y015
@@ -307,10 +317,14 @@ class Price(_message.Message):
     _WhichOneofArgType__reasoning: _TypeAlias = _typing.Literal["_reasoning", b"_reasoning"]  # noqa: Y015
     _WhichOneofReturnType__request: _TypeAlias = _typing.Literal["request"]  # noqa: Y015
     _WhichOneofArgType__request: _TypeAlias = _typing.Literal["_request", b"_request"]  # noqa: Y015
+    _WhichOneofReturnType__search: _TypeAlias = _typing.Literal["search"]  # noqa: Y015
+    _WhichOneofArgType__search: _TypeAlias = _typing.Literal["_search", b"_search"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__cache_write) -> _WhichOneofReturnType__cache_write | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__cached_read) -> _WhichOneofReturnType__cached_read | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__characters) -> _WhichOneofReturnType__characters | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__image) -> _WhichOneofReturnType__image | None: ...
     @_typing.overload
@@ -323,6 +337,8 @@ class Price(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__reasoning) -> _WhichOneofReturnType__reasoning | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__request) -> _WhichOneofReturnType__request | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__search) -> _WhichOneofReturnType__search | None: ...
 
 Global___Price: _TypeAlias = Price  # noqa: Y015
 
@@ -449,3 +465,186 @@ class ListModelsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListModelsResponse: _TypeAlias = ListModelsResponse  # noqa: Y015
+
+@_typing.final
+class RepositoryModel(_message.Message):
+    """RepositoryModel is a model in the repository of a server that loads models when it is told to, such as NVIDIA Triton."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    LOADED_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Its name in the repository."""
+    model: _builtins.str
+    """Its name in requests; empty while it is not loaded, and of a model that the mesh cannot use."""
+    loaded: _builtins.bool
+    """Whether it is loaded."""
+    reason: _builtins.str
+    """Why it could not be loaded, as the server says; empty otherwise."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        model: _builtins.str = ...,
+        loaded: _builtins.bool = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["loaded", b"loaded", "model", b"model", "name", b"name", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RepositoryModel: _TypeAlias = RepositoryModel  # noqa: Y015
+
+@_typing.final
+class ListRepositoryModelsRequest(_message.Message):
+    """ListRepositoryModelsRequest asks what is in the repository of a server."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROVIDER_FIELD_NUMBER: _builtins.int
+    provider: _builtins.str
+    """The provider, such as `triton`; may be empty while only one has a repository."""
+    def __init__(
+        self,
+        *,
+        provider: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["provider", b"provider"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListRepositoryModelsRequest: _TypeAlias = ListRepositoryModelsRequest  # noqa: Y015
+
+@_typing.final
+class ListRepositoryModelsResponse(_message.Message):
+    """ListRepositoryModelsResponse has the models of the repository, loaded or not."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROVIDER_FIELD_NUMBER: _builtins.int
+    MODELS_FIELD_NUMBER: _builtins.int
+    provider: _builtins.str
+    """The provider."""
+    @_builtins.property
+    def models(self) -> _containers.RepeatedCompositeFieldContainer[Global___RepositoryModel]:
+        """The models, by name."""
+
+    def __init__(
+        self,
+        *,
+        provider: _builtins.str = ...,
+        models: _abc.Iterable[Global___RepositoryModel] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["models", b"models", "provider", b"provider"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListRepositoryModelsResponse: _TypeAlias = ListRepositoryModelsResponse  # noqa: Y015
+
+@_typing.final
+class LoadModelRequest(_message.Message):
+    """LoadModelRequest loads a model of the repository of a server, or loads it again."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    PROVIDER_FIELD_NUMBER: _builtins.int
+    CONFIGURATION_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Its name in the repository."""
+    provider: _builtins.str
+    """The provider, such as `triton`; may be empty while only one has a repository."""
+    configuration: _builtins.str
+    """A configuration, as a JSON object, that replaces the one in the repository until the model is unloaded; in Triton a
+    `ModelConfig`. Empty to use the one in the repository.
+    """
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        provider: _builtins.str = ...,
+        configuration: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["configuration", b"configuration", "name", b"name", "provider", b"provider"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LoadModelRequest: _TypeAlias = LoadModelRequest  # noqa: Y015
+
+@_typing.final
+class LoadModelResponse(_message.Message):
+    """LoadModelResponse has the model as it is now."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODEL_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def model(self) -> Global___RepositoryModel:
+        """The model."""
+
+    def __init__(
+        self,
+        *,
+        model: Global___RepositoryModel | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["model", b"model"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["model", b"model"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LoadModelResponse: _TypeAlias = LoadModelResponse  # noqa: Y015
+
+@_typing.final
+class UnloadModelRequest(_message.Message):
+    """UnloadModelRequest unloads a model of the repository of a server."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    PROVIDER_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Its name in the repository."""
+    provider: _builtins.str
+    """The provider, such as `triton`; may be empty while only one has a repository."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        provider: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "provider", b"provider"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UnloadModelRequest: _TypeAlias = UnloadModelRequest  # noqa: Y015
+
+@_typing.final
+class UnloadModelResponse(_message.Message):
+    """UnloadModelResponse is empty: the server has taken the order. It answers the requests that the model has before."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UnloadModelResponse: _TypeAlias = UnloadModelResponse  # noqa: Y015

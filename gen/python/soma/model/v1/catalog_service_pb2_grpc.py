@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class CatalogServiceStub:
-    """CatalogService lists the models that requests can name.
+    """CatalogService lists the models that requests can name, and loads those of servers that wait to be told.
     """
 
     def __init__(self, channel):
@@ -40,14 +40,51 @@ class CatalogServiceStub:
                 request_serializer=soma_dot_model_dot_v1_dot_catalog__service__pb2.ListModelsRequest.SerializeToString,
                 response_deserializer=soma_dot_model_dot_v1_dot_catalog__service__pb2.ListModelsResponse.FromString,
                 _registered_method=True)
+        self.ListRepositoryModels = channel.unary_unary(
+                '/soma.model.v1.CatalogService/ListRepositoryModels',
+                request_serializer=soma_dot_model_dot_v1_dot_catalog__service__pb2.ListRepositoryModelsRequest.SerializeToString,
+                response_deserializer=soma_dot_model_dot_v1_dot_catalog__service__pb2.ListRepositoryModelsResponse.FromString,
+                _registered_method=True)
+        self.LoadModel = channel.unary_unary(
+                '/soma.model.v1.CatalogService/LoadModel',
+                request_serializer=soma_dot_model_dot_v1_dot_catalog__service__pb2.LoadModelRequest.SerializeToString,
+                response_deserializer=soma_dot_model_dot_v1_dot_catalog__service__pb2.LoadModelResponse.FromString,
+                _registered_method=True)
+        self.UnloadModel = channel.unary_unary(
+                '/soma.model.v1.CatalogService/UnloadModel',
+                request_serializer=soma_dot_model_dot_v1_dot_catalog__service__pb2.UnloadModelRequest.SerializeToString,
+                response_deserializer=soma_dot_model_dot_v1_dot_catalog__service__pb2.UnloadModelResponse.FromString,
+                _registered_method=True)
 
 
 class CatalogServiceServicer:
-    """CatalogService lists the models that requests can name.
+    """CatalogService lists the models that requests can name, and loads those of servers that wait to be told.
     """
 
     def ListModels(self, request, context):
         """ListModels lists every model of every provider.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListRepositoryModels(self, request, context):
+        """ListRepositoryModels lists the models in the repository of a server, loaded or not.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def LoadModel(self, request, context):
+        """LoadModel loads a model, and returns when requests can name it. It fails with FAILED_PRECONDITION and the words of the
+        server when the server cannot load it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UnloadModel(self, request, context):
+        """UnloadModel unloads a model. Requests that name it fail from then on.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -61,6 +98,21 @@ def add_CatalogServiceServicer_to_server(servicer, server):
                     request_deserializer=soma_dot_model_dot_v1_dot_catalog__service__pb2.ListModelsRequest.FromString,
                     response_serializer=soma_dot_model_dot_v1_dot_catalog__service__pb2.ListModelsResponse.SerializeToString,
             ),
+            'ListRepositoryModels': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListRepositoryModels,
+                    request_deserializer=soma_dot_model_dot_v1_dot_catalog__service__pb2.ListRepositoryModelsRequest.FromString,
+                    response_serializer=soma_dot_model_dot_v1_dot_catalog__service__pb2.ListRepositoryModelsResponse.SerializeToString,
+            ),
+            'LoadModel': grpc.unary_unary_rpc_method_handler(
+                    servicer.LoadModel,
+                    request_deserializer=soma_dot_model_dot_v1_dot_catalog__service__pb2.LoadModelRequest.FromString,
+                    response_serializer=soma_dot_model_dot_v1_dot_catalog__service__pb2.LoadModelResponse.SerializeToString,
+            ),
+            'UnloadModel': grpc.unary_unary_rpc_method_handler(
+                    servicer.UnloadModel,
+                    request_deserializer=soma_dot_model_dot_v1_dot_catalog__service__pb2.UnloadModelRequest.FromString,
+                    response_serializer=soma_dot_model_dot_v1_dot_catalog__service__pb2.UnloadModelResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'soma.model.v1.CatalogService', rpc_method_handlers)
@@ -70,7 +122,7 @@ def add_CatalogServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class CatalogService:
-    """CatalogService lists the models that requests can name.
+    """CatalogService lists the models that requests can name, and loads those of servers that wait to be told.
     """
 
     @staticmethod
@@ -90,6 +142,87 @@ class CatalogService:
             '/soma.model.v1.CatalogService/ListModels',
             soma_dot_model_dot_v1_dot_catalog__service__pb2.ListModelsRequest.SerializeToString,
             soma_dot_model_dot_v1_dot_catalog__service__pb2.ListModelsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListRepositoryModels(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/soma.model.v1.CatalogService/ListRepositoryModels',
+            soma_dot_model_dot_v1_dot_catalog__service__pb2.ListRepositoryModelsRequest.SerializeToString,
+            soma_dot_model_dot_v1_dot_catalog__service__pb2.ListRepositoryModelsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def LoadModel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/soma.model.v1.CatalogService/LoadModel',
+            soma_dot_model_dot_v1_dot_catalog__service__pb2.LoadModelRequest.SerializeToString,
+            soma_dot_model_dot_v1_dot_catalog__service__pb2.LoadModelResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UnloadModel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/soma.model.v1.CatalogService/UnloadModel',
+            soma_dot_model_dot_v1_dot_catalog__service__pb2.UnloadModelRequest.SerializeToString,
+            soma_dot_model_dot_v1_dot_catalog__service__pb2.UnloadModelResponse.FromString,
             options,
             channel_credentials,
             insecure,

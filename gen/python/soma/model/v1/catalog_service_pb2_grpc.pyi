@@ -27,7 +27,7 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class CatalogServiceStub:
-    """CatalogService lists the models that requests can name."""
+    """CatalogService lists the models that requests can name, and loads those of servers that wait to be told."""
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
@@ -35,17 +35,33 @@ class CatalogServiceStub:
     def __new__(cls, channel: _aio.Channel) -> CatalogServiceAsyncStub: ...
     ListModels: _grpc.UnaryUnaryMultiCallable[_catalog_service_pb2.ListModelsRequest, _catalog_service_pb2.ListModelsResponse]
     """ListModels lists every model of every provider."""
+    ListRepositoryModels: _grpc.UnaryUnaryMultiCallable[_catalog_service_pb2.ListRepositoryModelsRequest, _catalog_service_pb2.ListRepositoryModelsResponse]
+    """ListRepositoryModels lists the models in the repository of a server, loaded or not."""
+    LoadModel: _grpc.UnaryUnaryMultiCallable[_catalog_service_pb2.LoadModelRequest, _catalog_service_pb2.LoadModelResponse]
+    """LoadModel loads a model, and returns when requests can name it. It fails with FAILED_PRECONDITION and the words of the
+    server when the server cannot load it.
+    """
+    UnloadModel: _grpc.UnaryUnaryMultiCallable[_catalog_service_pb2.UnloadModelRequest, _catalog_service_pb2.UnloadModelResponse]
+    """UnloadModel unloads a model. Requests that name it fail from then on."""
 
 @_typing.type_check_only
 class CatalogServiceAsyncStub(CatalogServiceStub):
-    """CatalogService lists the models that requests can name."""
+    """CatalogService lists the models that requests can name, and loads those of servers that wait to be told."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     ListModels: _aio.UnaryUnaryMultiCallable[_catalog_service_pb2.ListModelsRequest, _catalog_service_pb2.ListModelsResponse]  # type: ignore[assignment]
     """ListModels lists every model of every provider."""
+    ListRepositoryModels: _aio.UnaryUnaryMultiCallable[_catalog_service_pb2.ListRepositoryModelsRequest, _catalog_service_pb2.ListRepositoryModelsResponse]  # type: ignore[assignment]
+    """ListRepositoryModels lists the models in the repository of a server, loaded or not."""
+    LoadModel: _aio.UnaryUnaryMultiCallable[_catalog_service_pb2.LoadModelRequest, _catalog_service_pb2.LoadModelResponse]  # type: ignore[assignment]
+    """LoadModel loads a model, and returns when requests can name it. It fails with FAILED_PRECONDITION and the words of the
+    server when the server cannot load it.
+    """
+    UnloadModel: _aio.UnaryUnaryMultiCallable[_catalog_service_pb2.UnloadModelRequest, _catalog_service_pb2.UnloadModelResponse]  # type: ignore[assignment]
+    """UnloadModel unloads a model. Requests that name it fail from then on."""
 
 class CatalogServiceServicer(metaclass=_abc_1.ABCMeta):
-    """CatalogService lists the models that requests can name."""
+    """CatalogService lists the models that requests can name, and loads those of servers that wait to be told."""
 
     @_abc_1.abstractmethod
     def ListModels(
@@ -54,5 +70,31 @@ class CatalogServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_catalog_service_pb2.ListModelsResponse, _abc.Awaitable[_catalog_service_pb2.ListModelsResponse]]:
         """ListModels lists every model of every provider."""
+
+    @_abc_1.abstractmethod
+    def ListRepositoryModels(
+        self,
+        request: _catalog_service_pb2.ListRepositoryModelsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_catalog_service_pb2.ListRepositoryModelsResponse, _abc.Awaitable[_catalog_service_pb2.ListRepositoryModelsResponse]]:
+        """ListRepositoryModels lists the models in the repository of a server, loaded or not."""
+
+    @_abc_1.abstractmethod
+    def LoadModel(
+        self,
+        request: _catalog_service_pb2.LoadModelRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_catalog_service_pb2.LoadModelResponse, _abc.Awaitable[_catalog_service_pb2.LoadModelResponse]]:
+        """LoadModel loads a model, and returns when requests can name it. It fails with FAILED_PRECONDITION and the words of the
+        server when the server cannot load it.
+        """
+
+    @_abc_1.abstractmethod
+    def UnloadModel(
+        self,
+        request: _catalog_service_pb2.UnloadModelRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_catalog_service_pb2.UnloadModelResponse, _abc.Awaitable[_catalog_service_pb2.UnloadModelResponse]]:
+        """UnloadModel unloads a model. Requests that name it fail from then on."""
 
 def add_CatalogServiceServicer_to_server(servicer: CatalogServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

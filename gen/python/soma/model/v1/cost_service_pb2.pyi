@@ -23,8 +23,8 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class UsageRecord(_message.Message):
-    """UsageRecord is one generation in the ledger, or one call for vectors to a provider. Each has exactly one record,
-    however it ended.
+    """UsageRecord is one generation in the ledger, or one call to a provider for vectors, sound, pictures, judgements or
+    an order of texts. Each has exactly one record, however it ended.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -90,7 +90,7 @@ class UsageRecord(_message.Message):
     """Seconds to its first token; 0 when there was no token."""
     @_builtins.property
     def usage(self) -> _message_pb2.Usage:
-        """Tokens read and written until it ended."""
+        """What it took until it ended: tokens, seconds of sound, pictures, characters or searches."""
 
     @_builtins.property
     def start_time(self) -> _timestamp_pb2.Timestamp:

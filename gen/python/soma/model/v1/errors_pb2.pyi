@@ -68,6 +68,16 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """
     ERROR_REASON_MEDIA_NOT_FOUND: _ErrorReason.ValueType  # 21
     """The mesh does not have a picture, a sound or a document with this hash."""
+    ERROR_REASON_TOOL_NOT_ALLOWED: _ErrorReason.ValueType  # 22
+    """The model called a tool that `tool_choice.allowed` does not name."""
+    ERROR_REASON_MODEL_TOO_LARGE: _ErrorReason.ValueType  # 23
+    """There is not enough free memory for a model of the part `llm`; the message says how much it needs."""
+    ERROR_REASON_MODEL_FILE_INVALID: _ErrorReason.ValueType  # 24
+    """A file of the part `llm` is no GGUF file, is damaged, or has an architecture that llama.cpp does not know."""
+    ERROR_REASON_TRITON_SETTINGS_INVALID: _ErrorReason.ValueType  # 40
+    """The settings of NVIDIA Triton cannot be used; the message says why."""
+    ERROR_REASON_MODEL_LOAD_FAILED: _ErrorReason.ValueType  # 41
+    """A server of models could not load a model; the message quotes the server."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """ErrorReason is why a call failed. The reason in `google.rpc.ErrorInfo` is the name of the value without
@@ -120,4 +130,14 @@ its server does not answer.
 """
 ERROR_REASON_MEDIA_NOT_FOUND: ErrorReason.ValueType  # 21
 """The mesh does not have a picture, a sound or a document with this hash."""
+ERROR_REASON_TOOL_NOT_ALLOWED: ErrorReason.ValueType  # 22
+"""The model called a tool that `tool_choice.allowed` does not name."""
+ERROR_REASON_MODEL_TOO_LARGE: ErrorReason.ValueType  # 23
+"""There is not enough free memory for a model of the part `llm`; the message says how much it needs."""
+ERROR_REASON_MODEL_FILE_INVALID: ErrorReason.ValueType  # 24
+"""A file of the part `llm` is no GGUF file, is damaged, or has an architecture that llama.cpp does not know."""
+ERROR_REASON_TRITON_SETTINGS_INVALID: ErrorReason.ValueType  # 40
+"""The settings of NVIDIA Triton cannot be used; the message says why."""
+ERROR_REASON_MODEL_LOAD_FAILED: ErrorReason.ValueType  # 41
+"""A server of models could not load a model; the message quotes the server."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -52,6 +52,30 @@ ROLE_TOOL: Role.ValueType  # 4
 """The result of a tool call."""
 Global___Role: _TypeAlias = Role  # noqa: Y015
 
+class _Phase:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _PhaseEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Phase.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    PHASE_UNSPECIFIED: _Phase.ValueType  # 0
+    """It is not known."""
+    PHASE_COMMENTARY: _Phase.ValueType  # 1
+    """What the assistant says on its way, such as before it calls a tool."""
+    PHASE_FINAL_ANSWER: _Phase.ValueType  # 2
+    """The answer itself."""
+
+class Phase(_Phase, metaclass=_PhaseEnumTypeWrapper):
+    """Phase says what a message of the assistant is in its answer."""
+
+PHASE_UNSPECIFIED: Phase.ValueType  # 0
+"""It is not known."""
+PHASE_COMMENTARY: Phase.ValueType  # 1
+"""What the assistant says on its way, such as before it calls a tool."""
+PHASE_FINAL_ANSWER: Phase.ValueType  # 2
+"""The answer itself."""
+Global___Phase: _TypeAlias = Phase  # noqa: Y015
+
 class _FinishReason:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -346,6 +370,7 @@ class Message(_message.Message):
     METADATA_FIELD_NUMBER: _builtins.int
     PARTS_FIELD_NUMBER: _builtins.int
     PROVIDER_PARAMS_FIELD_NUMBER: _builtins.int
+    PHASE_FIELD_NUMBER: _builtins.int
     role: Global___Role.ValueType
     """Who speaks."""
     content: _builtins.str
@@ -356,6 +381,8 @@ class Message(_message.Message):
     """The call this message answers; only with ROLE_TOOL."""
     provider_params: _builtins.str
     """Further members of the message as a JSON object, sent to the provider as they are, such as `cache_control`."""
+    phase: Global___Phase.ValueType
+    """What the message is in its answer; only with ROLE_ASSISTANT. It is kept with the message; providers do not get it."""
     @_builtins.property
     def tool_calls(self) -> _containers.RepeatedCompositeFieldContainer[Global___ToolCall]:
         """Calls the assistant asked for, after its text."""
@@ -379,10 +406,11 @@ class Message(_message.Message):
         metadata: _struct_pb2.Struct | None = ...,
         parts: _abc.Iterable[Global___Part] | None = ...,
         provider_params: _builtins.str = ...,
+        phase: Global___Phase.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["metadata", b"metadata"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "metadata", b"metadata", "name", b"name", "parts", b"parts", "provider_params", b"provider_params", "role", b"role", "tool_call_id", b"tool_call_id", "tool_calls", b"tool_calls"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "metadata", b"metadata", "name", b"name", "parts", b"parts", "phase", b"phase", "provider_params", b"provider_params", "role", b"role", "tool_call_id", b"tool_call_id", "tool_calls", b"tool_calls"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -456,7 +484,7 @@ Global___TokenLogprob: _TypeAlias = TokenLogprob  # noqa: Y015
 
 @_typing.final
 class Usage(_message.Message):
-    """Usage counts the tokens of a generation."""
+    """Usage counts what a generation took: tokens, or what else the provider is paid for."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -467,6 +495,10 @@ class Usage(_message.Message):
     REASONING_TOKENS_FIELD_NUMBER: _builtins.int
     CACHE_WRITE_PROMPT_TOKENS_FIELD_NUMBER: _builtins.int
     ESTIMATED_FIELD_NUMBER: _builtins.int
+    AUDIO_SECONDS_FIELD_NUMBER: _builtins.int
+    IMAGES_FIELD_NUMBER: _builtins.int
+    CHARACTERS_FIELD_NUMBER: _builtins.int
+    SEARCH_UNITS_FIELD_NUMBER: _builtins.int
     prompt_tokens: _builtins.int
     """Tokens read."""
     completion_tokens: _builtins.int
@@ -481,6 +513,14 @@ class Usage(_message.Message):
     """How many of the tokens read were written to the provider's cache; 0 when the provider does not report it."""
     estimated: _builtins.bool
     """Whether a number is estimated, because the provider did not report it."""
+    audio_seconds: _builtins.float
+    """Seconds of sound that were read."""
+    images: _builtins.int
+    """Pictures made."""
+    characters: _builtins.int
+    """Characters spoken."""
+    search_units: _builtins.int
+    """Searches, as providers of sorting count them."""
     def __init__(
         self,
         *,
@@ -491,10 +531,14 @@ class Usage(_message.Message):
         reasoning_tokens: _builtins.int = ...,
         cache_write_prompt_tokens: _builtins.int = ...,
         estimated: _builtins.bool = ...,
+        audio_seconds: _builtins.float = ...,
+        images: _builtins.int = ...,
+        characters: _builtins.int = ...,
+        search_units: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cache_write_prompt_tokens", b"cache_write_prompt_tokens", "cached_prompt_tokens", b"cached_prompt_tokens", "completion_tokens", b"completion_tokens", "estimated", b"estimated", "prompt_tokens", b"prompt_tokens", "reasoning_tokens", b"reasoning_tokens", "total_tokens", b"total_tokens"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["audio_seconds", b"audio_seconds", "cache_write_prompt_tokens", b"cache_write_prompt_tokens", "cached_prompt_tokens", b"cached_prompt_tokens", "characters", b"characters", "completion_tokens", b"completion_tokens", "estimated", b"estimated", "images", b"images", "prompt_tokens", b"prompt_tokens", "reasoning_tokens", b"reasoning_tokens", "search_units", b"search_units", "total_tokens", b"total_tokens"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class ModelServiceStub:
-    """ModelService generates text and makes vectors.
+    """ModelService generates text, makes vectors, counts tokens, and judges and sorts texts.
     """
 
     def __init__(self, channel):
@@ -50,10 +50,25 @@ class ModelServiceStub:
                 request_serializer=soma_dot_model_dot_v1_dot_model__service__pb2.EmbedRequest.SerializeToString,
                 response_deserializer=soma_dot_model_dot_v1_dot_model__service__pb2.EmbedResponse.FromString,
                 _registered_method=True)
+        self.CountTokens = channel.unary_unary(
+                '/soma.model.v1.ModelService/CountTokens',
+                request_serializer=soma_dot_model_dot_v1_dot_model__service__pb2.CountTokensRequest.SerializeToString,
+                response_deserializer=soma_dot_model_dot_v1_dot_model__service__pb2.CountTokensResponse.FromString,
+                _registered_method=True)
+        self.Moderate = channel.unary_unary(
+                '/soma.model.v1.ModelService/Moderate',
+                request_serializer=soma_dot_model_dot_v1_dot_model__service__pb2.ModerateRequest.SerializeToString,
+                response_deserializer=soma_dot_model_dot_v1_dot_model__service__pb2.ModerateResponse.FromString,
+                _registered_method=True)
+        self.Rerank = channel.unary_unary(
+                '/soma.model.v1.ModelService/Rerank',
+                request_serializer=soma_dot_model_dot_v1_dot_model__service__pb2.RerankRequest.SerializeToString,
+                response_deserializer=soma_dot_model_dot_v1_dot_model__service__pb2.RerankResponse.FromString,
+                _registered_method=True)
 
 
 class ModelServiceServicer:
-    """ModelService generates text and makes vectors.
+    """ModelService generates text, makes vectors, counts tokens, and judges and sorts texts.
     """
 
     def Generate(self, request, context):
@@ -77,6 +92,28 @@ class ModelServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CountTokens(self, request, context):
+        """CountTokens returns how many tokens a model would read of a conversation. It asks the provider, or estimates the
+        number if the provider does not count.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Moderate(self, request, context):
+        """Moderate says whether texts and pictures may be shown.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Rerank(self, request, context):
+        """Rerank sorts documents by how well they fit a question.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ModelServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -95,6 +132,21 @@ def add_ModelServiceServicer_to_server(servicer, server):
                     request_deserializer=soma_dot_model_dot_v1_dot_model__service__pb2.EmbedRequest.FromString,
                     response_serializer=soma_dot_model_dot_v1_dot_model__service__pb2.EmbedResponse.SerializeToString,
             ),
+            'CountTokens': grpc.unary_unary_rpc_method_handler(
+                    servicer.CountTokens,
+                    request_deserializer=soma_dot_model_dot_v1_dot_model__service__pb2.CountTokensRequest.FromString,
+                    response_serializer=soma_dot_model_dot_v1_dot_model__service__pb2.CountTokensResponse.SerializeToString,
+            ),
+            'Moderate': grpc.unary_unary_rpc_method_handler(
+                    servicer.Moderate,
+                    request_deserializer=soma_dot_model_dot_v1_dot_model__service__pb2.ModerateRequest.FromString,
+                    response_serializer=soma_dot_model_dot_v1_dot_model__service__pb2.ModerateResponse.SerializeToString,
+            ),
+            'Rerank': grpc.unary_unary_rpc_method_handler(
+                    servicer.Rerank,
+                    request_deserializer=soma_dot_model_dot_v1_dot_model__service__pb2.RerankRequest.FromString,
+                    response_serializer=soma_dot_model_dot_v1_dot_model__service__pb2.RerankResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'soma.model.v1.ModelService', rpc_method_handlers)
@@ -104,7 +156,7 @@ def add_ModelServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class ModelService:
-    """ModelService generates text and makes vectors.
+    """ModelService generates text, makes vectors, counts tokens, and judges and sorts texts.
     """
 
     @staticmethod
@@ -178,6 +230,87 @@ class ModelService:
             '/soma.model.v1.ModelService/Embed',
             soma_dot_model_dot_v1_dot_model__service__pb2.EmbedRequest.SerializeToString,
             soma_dot_model_dot_v1_dot_model__service__pb2.EmbedResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CountTokens(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/soma.model.v1.ModelService/CountTokens',
+            soma_dot_model_dot_v1_dot_model__service__pb2.CountTokensRequest.SerializeToString,
+            soma_dot_model_dot_v1_dot_model__service__pb2.CountTokensResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Moderate(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/soma.model.v1.ModelService/Moderate',
+            soma_dot_model_dot_v1_dot_model__service__pb2.ModerateRequest.SerializeToString,
+            soma_dot_model_dot_v1_dot_model__service__pb2.ModerateResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Rerank(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/soma.model.v1.ModelService/Rerank',
+            soma_dot_model_dot_v1_dot_model__service__pb2.RerankRequest.SerializeToString,
+            soma_dot_model_dot_v1_dot_model__service__pb2.RerankResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bsoma/model/v1/options.proto\x12\rsoma.model.v1\x1a\x1b\x62uf/validate/validate.proto\"\xa2\x01\n\x04Tool\x12\x18\n\x04name\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x01\x12\x1d\n\x0b\x64\x65scription\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80@\x12\x1d\n\nparameters\x18\x03 \x01(\tB\t\xbaH\x06r\x04(\x80\x80\x10\x12\x13\n\x06strict\x18\x04 \x01(\x08H\x00\x88\x01\x01\x12\"\n\x0fprovider_params\x18\x05 \x01(\tB\t\xbaH\x06r\x04(\x80\x80\x04\x42\t\n\x07_strict\"\xb1\x01\n\nToolChoice\x12,\n\x04mode\x18\x01 \x01(\x0e\x32\x1e.soma.model.v1.ToolChoice.Mode\x12\x16\n\x04name\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\"]\n\x04Mode\x12\x14\n\x10MODE_UNSPECIFIED\x10\x00\x12\r\n\tMODE_AUTO\x10\x01\x12\r\n\tMODE_NONE\x10\x02\x12\x11\n\rMODE_REQUIRED\x10\x03\x12\x0e\n\nMODE_NAMED\x10\x04\"\xa6\x04\n\x08Sampling\x12$\n\nmax_tokens\x18\x01 \x01(\x05\x42\x0b\xbaH\x08\x1a\x06\x18\xc0\x84=(\x01H\x00\x88\x01\x01\x12)\n\x0btemperature\x18\x02 \x01(\x02\x42\x0f\xbaH\x0c\n\n\x1d\x00\x00\x00@-\x00\x00\x00\x00H\x01\x88\x01\x01\x12#\n\x05top_p\x18\x03 \x01(\x02\x42\x0f\xbaH\x0c\n\n\x1d\x00\x00\x80?-\x00\x00\x00\x00H\x02\x88\x01\x01\x12\x1e\n\x05top_k\x18\x04 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x01H\x03\x88\x01\x01\x12\x30\n\x12repetition_penalty\x18\x05 \x01(\x02\x42\x0f\xbaH\x0c\n\n\x1d\x00\x00\x00@-\x00\x00\x00\x00H\x04\x88\x01\x01\x12/\n\x11\x66requency_penalty\x18\x06 \x01(\x02\x42\x0f\xbaH\x0c\n\n\x1d\x00\x00\x00@-\x00\x00\x00\xc0H\x05\x88\x01\x01\x12.\n\x10presence_penalty\x18\x07 \x01(\x02\x42\x0f\xbaH\x0c\n\n\x1d\x00\x00\x00@-\x00\x00\x00\xc0H\x06\x88\x01\x01\x12)\n\x0estop_sequences\x18\x08 \x03(\tB\x11\xbaH\x0e\x92\x01\x0b\x10\x10\"\x07r\x05\x10\x01\x18\x80\x02\x12\x11\n\x04seed\x18\t \x01(\x05H\x07\x88\x01\x01\x12$\n\x0ctop_logprobs\x18\n \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18\x14(\x00H\x08\x88\x01\x01\x42\r\n\x0b_max_tokensB\x0e\n\x0c_temperatureB\x08\n\x06_top_pB\x08\n\x06_top_kB\x15\n\x13_repetition_penaltyB\x14\n\x12_frequency_penaltyB\x13\n\x11_presence_penaltyB\x07\n\x05_seedB\x0f\n\r_top_logprobs\"\xa2\x01\n\x10ReasoningOptions\x12H\n\x06\x65\x66\x66ort\x18\x01 \x01(\tB3\xbaH0r.R\x04noneR\x07minimalR\x03lowR\x06mediumR\x04highR\x05xhighR\x03maxH\x00\x88\x01\x01\x12\'\n\rbudget_tokens\x18\x02 \x01(\x05\x42\x0b\xbaH\x08\x1a\x06\x18\xc0\x84=(\x01H\x01\x88\x01\x01\x42\t\n\x07_effortB\x10\n\x0e_budget_tokens\"\xee\x01\n\x0eResponseFormat\x12\x30\n\x04type\x18\x01 \x01(\x0e\x32\".soma.model.v1.ResponseFormat.Type\x12\x16\n\x04name\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\x12\x19\n\x06schema\x18\x03 \x01(\tB\t\xbaH\x06r\x04(\x80\x80\x10\x12\x13\n\x06strict\x18\x04 \x01(\x08H\x00\x88\x01\x01\"W\n\x04Type\x12\x14\n\x10TYPE_UNSPECIFIED\x10\x00\x12\r\n\tTYPE_TEXT\x10\x01\x12\x14\n\x10TYPE_JSON_OBJECT\x10\x02\x12\x14\n\x10TYPE_JSON_SCHEMA\x10\x03\x42\t\n\x07_strict\"\xa3\x03\n\x11GenerationOptions\x12)\n\x08sampling\x18\x01 \x01(\x0b\x32\x17.soma.model.v1.Sampling\x12-\n\x05tools\x18\x02 \x03(\x0b\x32\x13.soma.model.v1.ToolB\t\xbaH\x06\x92\x01\x03\x10\x80\x01\x12.\n\x0btool_choice\x18\x03 \x01(\x0b\x32\x19.soma.model.v1.ToolChoice\x12 \n\x13parallel_tool_calls\x18\x04 \x01(\x08H\x00\x88\x01\x01\x12\x36\n\x0fresponse_format\x18\x05 \x01(\x0b\x32\x1d.soma.model.v1.ResponseFormat\x12\x32\n\treasoning\x18\x06 \x01(\x0b\x32\x1f.soma.model.v1.ReasoningOptions\x12\"\n\x0fprovider_params\x18\x07 \x01(\tB\t\xbaH\x06r\x04(\x80\x80@\x12\x16\n\x04user\x18\x08 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02\x12\x13\n\x0b\x64rop_params\x18\t \x01(\x08\x12\r\n\x05whole\x18\n \x01(\x08\x42\x16\n\x14_parallel_tool_callsb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bsoma/model/v1/options.proto\x12\rsoma.model.v1\x1a\x1b\x62uf/validate/validate.proto\"\xa3\x01\n\x04Tool\x12\x18\n\x04name\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x01\x12\x1e\n\x0b\x64\x65scription\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x18\x80\x80\x08\x12\x1d\n\nparameters\x18\x03 \x01(\tB\t\xbaH\x06r\x04(\x80\x80\x10\x12\x13\n\x06strict\x18\x04 \x01(\x08H\x00\x88\x01\x01\x12\"\n\x0fprovider_params\x18\x05 \x01(\tB\t\xbaH\x06r\x04(\x80\x80\x04\x42\t\n\x07_strict\"\xd6\x01\n\nToolChoice\x12,\n\x04mode\x18\x01 \x01(\x0e\x32\x1e.soma.model.v1.ToolChoice.Mode\x12\x16\n\x04name\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\x12#\n\x07\x61llowed\x18\x03 \x03(\tB\x12\xbaH\x0f\x92\x01\x0c\x10\x80\x01\"\x07r\x05\x10\x01\x18\x80\x01\"]\n\x04Mode\x12\x14\n\x10MODE_UNSPECIFIED\x10\x00\x12\r\n\tMODE_AUTO\x10\x01\x12\r\n\tMODE_NONE\x10\x02\x12\x11\n\rMODE_REQUIRED\x10\x03\x12\x0e\n\nMODE_NAMED\x10\x04\"\xa6\x04\n\x08Sampling\x12$\n\nmax_tokens\x18\x01 \x01(\x05\x42\x0b\xbaH\x08\x1a\x06\x18\xc0\x84=(\x01H\x00\x88\x01\x01\x12)\n\x0btemperature\x18\x02 \x01(\x02\x42\x0f\xbaH\x0c\n\n\x1d\x00\x00\x00@-\x00\x00\x00\x00H\x01\x88\x01\x01\x12#\n\x05top_p\x18\x03 \x01(\x02\x42\x0f\xbaH\x0c\n\n\x1d\x00\x00\x80?-\x00\x00\x00\x00H\x02\x88\x01\x01\x12\x1e\n\x05top_k\x18\x04 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x01H\x03\x88\x01\x01\x12\x30\n\x12repetition_penalty\x18\x05 \x01(\x02\x42\x0f\xbaH\x0c\n\n\x1d\x00\x00\x00@-\x00\x00\x00\x00H\x04\x88\x01\x01\x12/\n\x11\x66requency_penalty\x18\x06 \x01(\x02\x42\x0f\xbaH\x0c\n\n\x1d\x00\x00\x00@-\x00\x00\x00\xc0H\x05\x88\x01\x01\x12.\n\x10presence_penalty\x18\x07 \x01(\x02\x42\x0f\xbaH\x0c\n\n\x1d\x00\x00\x00@-\x00\x00\x00\xc0H\x06\x88\x01\x01\x12)\n\x0estop_sequences\x18\x08 \x03(\tB\x11\xbaH\x0e\x92\x01\x0b\x10\x10\"\x07r\x05\x10\x01\x18\x80\x02\x12\x11\n\x04seed\x18\t \x01(\x05H\x07\x88\x01\x01\x12$\n\x0ctop_logprobs\x18\n \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18\x14(\x00H\x08\x88\x01\x01\x42\r\n\x0b_max_tokensB\x0e\n\x0c_temperatureB\x08\n\x06_top_pB\x08\n\x06_top_kB\x15\n\x13_repetition_penaltyB\x14\n\x12_frequency_penaltyB\x13\n\x11_presence_penaltyB\x07\n\x05_seedB\x0f\n\r_top_logprobs\"\xa2\x01\n\x10ReasoningOptions\x12H\n\x06\x65\x66\x66ort\x18\x01 \x01(\tB3\xbaH0r.R\x04noneR\x07minimalR\x03lowR\x06mediumR\x04highR\x05xhighR\x03maxH\x00\x88\x01\x01\x12\'\n\rbudget_tokens\x18\x02 \x01(\x05\x42\x0b\xbaH\x08\x1a\x06\x18\xc0\x84=(\x01H\x01\x88\x01\x01\x42\t\n\x07_effortB\x10\n\x0e_budget_tokens\"\x8d\x02\n\x0eResponseFormat\x12\x30\n\x04type\x18\x01 \x01(\x0e\x32\".soma.model.v1.ResponseFormat.Type\x12\x16\n\x04name\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\x12\x19\n\x06schema\x18\x03 \x01(\tB\t\xbaH\x06r\x04(\x80\x80\x10\x12\x13\n\x06strict\x18\x04 \x01(\x08H\x00\x88\x01\x01\x12\x1d\n\x0b\x64\x65scription\x18\x05 \x01(\tB\x08\xbaH\x05r\x03\x18\x80@\"W\n\x04Type\x12\x14\n\x10TYPE_UNSPECIFIED\x10\x00\x12\r\n\tTYPE_TEXT\x10\x01\x12\x14\n\x10TYPE_JSON_OBJECT\x10\x02\x12\x14\n\x10TYPE_JSON_SCHEMA\x10\x03\x42\t\n\x07_strict\"5\n\nCompletion\x12\x19\n\x06suffix\x18\x01 \x01(\tB\t\xbaH\x06r\x04(\x80\x80@\x12\x0c\n\x04\x65\x63ho\x18\x02 \x01(\x08\"O\n\x0cNativeParams\x12\"\n\x08protocol\x18\x01 \x01(\tB\x10\xbaH\rr\x0bR\tanthropic\x12\x1b\n\x06params\x18\x02 \x01(\tB\x0b\xbaH\x08r\x06\x10\x02(\x80\x80@\"\xff\x03\n\x11GenerationOptions\x12)\n\x08sampling\x18\x01 \x01(\x0b\x32\x17.soma.model.v1.Sampling\x12-\n\x05tools\x18\x02 \x03(\x0b\x32\x13.soma.model.v1.ToolB\t\xbaH\x06\x92\x01\x03\x10\x80\x08\x12.\n\x0btool_choice\x18\x03 \x01(\x0b\x32\x19.soma.model.v1.ToolChoice\x12 \n\x13parallel_tool_calls\x18\x04 \x01(\x08H\x00\x88\x01\x01\x12\x36\n\x0fresponse_format\x18\x05 \x01(\x0b\x32\x1d.soma.model.v1.ResponseFormat\x12\x32\n\treasoning\x18\x06 \x01(\x0b\x32\x1f.soma.model.v1.ReasoningOptions\x12\"\n\x0fprovider_params\x18\x07 \x01(\tB\t\xbaH\x06r\x04(\x80\x80@\x12\x16\n\x04user\x18\x08 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02\x12\x13\n\x0b\x64rop_params\x18\t \x01(\x08\x12\r\n\x05whole\x18\n \x01(\x08\x12-\n\ncompletion\x18\x0b \x01(\x0b\x32\x19.soma.model.v1.Completion\x12+\n\x06native\x18\x0c \x01(\x0b\x32\x1b.soma.model.v1.NativeParamsB\x16\n\x14_parallel_tool_callsb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,13 +35,15 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_TOOL'].fields_by_name['name']._loaded_options = None
   _globals['_TOOL'].fields_by_name['name']._serialized_options = b'\272H\007r\005\020\001\030\200\001'
   _globals['_TOOL'].fields_by_name['description']._loaded_options = None
-  _globals['_TOOL'].fields_by_name['description']._serialized_options = b'\272H\005r\003\030\200@'
+  _globals['_TOOL'].fields_by_name['description']._serialized_options = b'\272H\006r\004\030\200\200\010'
   _globals['_TOOL'].fields_by_name['parameters']._loaded_options = None
   _globals['_TOOL'].fields_by_name['parameters']._serialized_options = b'\272H\006r\004(\200\200\020'
   _globals['_TOOL'].fields_by_name['provider_params']._loaded_options = None
   _globals['_TOOL'].fields_by_name['provider_params']._serialized_options = b'\272H\006r\004(\200\200\004'
   _globals['_TOOLCHOICE'].fields_by_name['name']._loaded_options = None
   _globals['_TOOLCHOICE'].fields_by_name['name']._serialized_options = b'\272H\005r\003\030\200\001'
+  _globals['_TOOLCHOICE'].fields_by_name['allowed']._loaded_options = None
+  _globals['_TOOLCHOICE'].fields_by_name['allowed']._serialized_options = b'\272H\017\222\001\014\020\200\001\"\007r\005\020\001\030\200\001'
   _globals['_SAMPLING'].fields_by_name['max_tokens']._loaded_options = None
   _globals['_SAMPLING'].fields_by_name['max_tokens']._serialized_options = b'\272H\010\032\006\030\300\204=(\001'
   _globals['_SAMPLING'].fields_by_name['temperature']._loaded_options = None
@@ -68,26 +70,38 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RESPONSEFORMAT'].fields_by_name['name']._serialized_options = b'\272H\005r\003\030\200\001'
   _globals['_RESPONSEFORMAT'].fields_by_name['schema']._loaded_options = None
   _globals['_RESPONSEFORMAT'].fields_by_name['schema']._serialized_options = b'\272H\006r\004(\200\200\020'
+  _globals['_RESPONSEFORMAT'].fields_by_name['description']._loaded_options = None
+  _globals['_RESPONSEFORMAT'].fields_by_name['description']._serialized_options = b'\272H\005r\003\030\200@'
+  _globals['_COMPLETION'].fields_by_name['suffix']._loaded_options = None
+  _globals['_COMPLETION'].fields_by_name['suffix']._serialized_options = b'\272H\006r\004(\200\200@'
+  _globals['_NATIVEPARAMS'].fields_by_name['protocol']._loaded_options = None
+  _globals['_NATIVEPARAMS'].fields_by_name['protocol']._serialized_options = b'\272H\rr\013R\tanthropic'
+  _globals['_NATIVEPARAMS'].fields_by_name['params']._loaded_options = None
+  _globals['_NATIVEPARAMS'].fields_by_name['params']._serialized_options = b'\272H\010r\006\020\002(\200\200@'
   _globals['_GENERATIONOPTIONS'].fields_by_name['tools']._loaded_options = None
-  _globals['_GENERATIONOPTIONS'].fields_by_name['tools']._serialized_options = b'\272H\006\222\001\003\020\200\001'
+  _globals['_GENERATIONOPTIONS'].fields_by_name['tools']._serialized_options = b'\272H\006\222\001\003\020\200\010'
   _globals['_GENERATIONOPTIONS'].fields_by_name['provider_params']._loaded_options = None
   _globals['_GENERATIONOPTIONS'].fields_by_name['provider_params']._serialized_options = b'\272H\006r\004(\200\200@'
   _globals['_GENERATIONOPTIONS'].fields_by_name['user']._loaded_options = None
   _globals['_GENERATIONOPTIONS'].fields_by_name['user']._serialized_options = b'\272H\005r\003\030\200\002'
   _globals['_TOOL']._serialized_start=76
-  _globals['_TOOL']._serialized_end=238
-  _globals['_TOOLCHOICE']._serialized_start=241
-  _globals['_TOOLCHOICE']._serialized_end=418
-  _globals['_TOOLCHOICE_MODE']._serialized_start=325
-  _globals['_TOOLCHOICE_MODE']._serialized_end=418
-  _globals['_SAMPLING']._serialized_start=421
-  _globals['_SAMPLING']._serialized_end=971
-  _globals['_REASONINGOPTIONS']._serialized_start=974
-  _globals['_REASONINGOPTIONS']._serialized_end=1136
-  _globals['_RESPONSEFORMAT']._serialized_start=1139
-  _globals['_RESPONSEFORMAT']._serialized_end=1377
-  _globals['_RESPONSEFORMAT_TYPE']._serialized_start=1279
-  _globals['_RESPONSEFORMAT_TYPE']._serialized_end=1366
-  _globals['_GENERATIONOPTIONS']._serialized_start=1380
-  _globals['_GENERATIONOPTIONS']._serialized_end=1799
+  _globals['_TOOL']._serialized_end=239
+  _globals['_TOOLCHOICE']._serialized_start=242
+  _globals['_TOOLCHOICE']._serialized_end=456
+  _globals['_TOOLCHOICE_MODE']._serialized_start=363
+  _globals['_TOOLCHOICE_MODE']._serialized_end=456
+  _globals['_SAMPLING']._serialized_start=459
+  _globals['_SAMPLING']._serialized_end=1009
+  _globals['_REASONINGOPTIONS']._serialized_start=1012
+  _globals['_REASONINGOPTIONS']._serialized_end=1174
+  _globals['_RESPONSEFORMAT']._serialized_start=1177
+  _globals['_RESPONSEFORMAT']._serialized_end=1446
+  _globals['_RESPONSEFORMAT_TYPE']._serialized_start=1348
+  _globals['_RESPONSEFORMAT_TYPE']._serialized_end=1435
+  _globals['_COMPLETION']._serialized_start=1448
+  _globals['_COMPLETION']._serialized_end=1501
+  _globals['_NATIVEPARAMS']._serialized_start=1503
+  _globals['_NATIVEPARAMS']._serialized_end=1582
+  _globals['_GENERATIONOPTIONS']._serialized_start=1585
+  _globals['_GENERATIONOPTIONS']._serialized_end=2096
 # @@protoc_insertion_point(module_scope)

@@ -98,19 +98,27 @@ class ToolChoice(_message.Message):
 
     MODE_FIELD_NUMBER: _builtins.int
     NAME_FIELD_NUMBER: _builtins.int
+    ALLOWED_FIELD_NUMBER: _builtins.int
     mode: Global___ToolChoice.Mode.ValueType
     """Who decides whether a tool is called."""
     name: _builtins.str
     """The tool to call; only with MODE_NAMED."""
+    @_builtins.property
+    def allowed(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Names of the tools that may be called; all tools when empty. Not together with MODE_NONE and MODE_NAMED. A model that
+        calls another tool has failed.
+        """
+
     def __init__(
         self,
         *,
         mode: Global___ToolChoice.Mode.ValueType = ...,
         name: _builtins.str = ...,
+        allowed: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["mode", b"mode", "name", b"name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allowed", b"allowed", "mode", b"mode", "name", b"name"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -283,6 +291,7 @@ class ResponseFormat(_message.Message):
     NAME_FIELD_NUMBER: _builtins.int
     SCHEMA_FIELD_NUMBER: _builtins.int
     STRICT_FIELD_NUMBER: _builtins.int
+    DESCRIPTION_FIELD_NUMBER: _builtins.int
     type: Global___ResponseFormat.Type.ValueType
     """Format of the text."""
     name: _builtins.str
@@ -291,6 +300,8 @@ class ResponseFormat(_message.Message):
     """The JSON schema as JSON text; only with TYPE_JSON_SCHEMA."""
     strict: _builtins.bool
     """Whether the output must match the schema exactly, if the provider supports it."""
+    description: _builtins.str
+    """What the output is for, for the model; only with TYPE_JSON_SCHEMA."""
     def __init__(
         self,
         *,
@@ -298,16 +309,77 @@ class ResponseFormat(_message.Message):
         name: _builtins.str = ...,
         schema: _builtins.str = ...,
         strict: _builtins.bool | None = ...,
+        description: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_strict", b"_strict", "strict", b"strict"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_strict", b"_strict", "name", b"name", "schema", b"schema", "strict", b"strict", "type", b"type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_strict", b"_strict", "description", b"description", "name", b"name", "schema", b"schema", "strict", b"strict", "type", b"type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__strict: _TypeAlias = _typing.Literal["strict"]  # noqa: Y015
     _WhichOneofArgType__strict: _TypeAlias = _typing.Literal["_strict", b"_strict"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType__strict) -> _WhichOneofReturnType__strict | None: ...
 
 Global___ResponseFormat: _TypeAlias = ResponseFormat  # noqa: Y015
+
+@_typing.final
+class Completion(_message.Message):
+    """Completion says that the request's one message, of the user, is a prompt to continue, and not a message to answer.
+
+    The message is a text without parts, and there is no conversation, no memory, no tool and no response format. A
+    provider with a method for completions is asked there. Another one gets the prompt as a message.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SUFFIX_FIELD_NUMBER: _builtins.int
+    ECHO_FIELD_NUMBER: _builtins.int
+    suffix: _builtins.str
+    """The text that comes after the completion: the model writes what is between the prompt and this; empty for none. It
+    is a parameter of completions, which providers without a method for them do not have.
+    """
+    echo: _builtins.bool
+    """Whether the answer begins with the prompt, also as tokens with `sampling.top_logprobs`; the first token has no
+    probability then, and its `logprob` is 0. Providers without a method for completions do not have it.
+    """
+    def __init__(
+        self,
+        *,
+        suffix: _builtins.str = ...,
+        echo: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["echo", b"echo", "suffix", b"suffix"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Completion: _TypeAlias = Completion  # noqa: Y015
+
+@_typing.final
+class NativeParams(_message.Message):
+    """NativeParams are parameters in the protocol of the caller, for providers that speak the same protocol."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROTOCOL_FIELD_NUMBER: _builtins.int
+    PARAMS_FIELD_NUMBER: _builtins.int
+    protocol: _builtins.str
+    """The protocol: `anthropic` for Anthropic's Messages API."""
+    params: _builtins.str
+    """The parameters that this contract has no field for, as a JSON object."""
+    def __init__(
+        self,
+        *,
+        protocol: _builtins.str = ...,
+        params: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["params", b"params", "protocol", b"protocol"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___NativeParams: _TypeAlias = NativeParams  # noqa: Y015
 
 @_typing.final
 class GenerationOptions(_message.Message):
@@ -325,6 +397,8 @@ class GenerationOptions(_message.Message):
     USER_FIELD_NUMBER: _builtins.int
     DROP_PARAMS_FIELD_NUMBER: _builtins.int
     WHOLE_FIELD_NUMBER: _builtins.int
+    COMPLETION_FIELD_NUMBER: _builtins.int
+    NATIVE_FIELD_NUMBER: _builtins.int
     parallel_tool_calls: _builtins.bool
     """Whether the model may ask for several calls at once."""
     provider_params: _builtins.str
@@ -362,6 +436,17 @@ class GenerationOptions(_message.Message):
     def reasoning(self) -> Global___ReasoningOptions:
         """How much the model thinks before it answers."""
 
+    @_builtins.property
+    def completion(self) -> Global___Completion:
+        """When set, the prompt in the request's one message is continued."""
+
+    @_builtins.property
+    def native(self) -> Global___NativeParams:
+        """Parameters in the protocol of the caller. A provider that speaks this protocol gets them as they are, in place of
+        `provider_params` and `reasoning`. All other providers do not get them; for these, `reasoning` is then advice, which
+        is left out if the model is not known to think.
+        """
+
     def __init__(
         self,
         *,
@@ -375,10 +460,12 @@ class GenerationOptions(_message.Message):
         user: _builtins.str = ...,
         drop_params: _builtins.bool = ...,
         whole: _builtins.bool = ...,
+        completion: Global___Completion | None = ...,
+        native: Global___NativeParams | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_parallel_tool_calls", b"_parallel_tool_calls", "parallel_tool_calls", b"parallel_tool_calls", "reasoning", b"reasoning", "response_format", b"response_format", "sampling", b"sampling", "tool_choice", b"tool_choice"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_parallel_tool_calls", b"_parallel_tool_calls", "completion", b"completion", "native", b"native", "parallel_tool_calls", b"parallel_tool_calls", "reasoning", b"reasoning", "response_format", b"response_format", "sampling", b"sampling", "tool_choice", b"tool_choice"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_parallel_tool_calls", b"_parallel_tool_calls", "drop_params", b"drop_params", "parallel_tool_calls", b"parallel_tool_calls", "provider_params", b"provider_params", "reasoning", b"reasoning", "response_format", b"response_format", "sampling", b"sampling", "tool_choice", b"tool_choice", "tools", b"tools", "user", b"user", "whole", b"whole"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_parallel_tool_calls", b"_parallel_tool_calls", "completion", b"completion", "drop_params", b"drop_params", "native", b"native", "parallel_tool_calls", b"parallel_tool_calls", "provider_params", b"provider_params", "reasoning", b"reasoning", "response_format", b"response_format", "sampling", b"sampling", "tool_choice", b"tool_choice", "tools", b"tools", "user", b"user", "whole", b"whole"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__parallel_tool_calls: _TypeAlias = _typing.Literal["parallel_tool_calls"]  # noqa: Y015
     _WhichOneofArgType__parallel_tool_calls: _TypeAlias = _typing.Literal["_parallel_tool_calls", b"_parallel_tool_calls"]  # noqa: Y015

@@ -66,6 +66,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """A call with the same request id is still being answered."""
     ERROR_REASON_TOOL_CALL_NOT_FOUND: _ErrorReason.ValueType  # 21
     """The result of a tool answers no call of the conversation; the message names the call's id."""
+    ERROR_REASON_COMPACTION_INVALID: _ErrorReason.ValueType  # 22
+    """The compaction cannot be read: it was changed, or CompactResponse did not make it for this tenant."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """ErrorReason is why a call failed. The reason in `google.rpc.ErrorInfo` is the name of the value without
@@ -116,4 +118,6 @@ ERROR_REASON_REQUEST_IN_PROGRESS: ErrorReason.ValueType  # 20
 """A call with the same request id is still being answered."""
 ERROR_REASON_TOOL_CALL_NOT_FOUND: ErrorReason.ValueType  # 21
 """The result of a tool answers no call of the conversation; the message names the call's id."""
+ERROR_REASON_COMPACTION_INVALID: ErrorReason.ValueType  # 22
+"""The compaction cannot be read: it was changed, or CompactResponse did not make it for this tenant."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

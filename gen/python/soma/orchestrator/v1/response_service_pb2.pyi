@@ -59,6 +59,10 @@ class ResponseSettings(_message.Message):
     STORE_FIELD_NUMBER: _builtins.int
     BACKGROUND_FIELD_NUMBER: _builtins.int
     OPTIONS_FIELD_NUMBER: _builtins.int
+    MAX_TOOL_CALLS_FIELD_NUMBER: _builtins.int
+    SAFETY_IDENTIFIER_FIELD_NUMBER: _builtins.int
+    PROMPT_CACHE_KEY_FIELD_NUMBER: _builtins.int
+    REASONING_SUMMARY_FIELD_NUMBER: _builtins.int
     instructions: _builtins.str
     """Instructions of the application for this response only: the next one does not inherit them."""
     previous_response_id: _builtins.str
@@ -73,6 +77,16 @@ class ResponseSettings(_message.Message):
     """Whether the response is stored, so that it can be retrieved, cancelled and continued; true when unset."""
     background: _builtins.bool
     """Whether the response is made in the background, also when the caller disconnects; needs `store`."""
+    max_tool_calls: _builtins.int
+    """Most calls of tools that the mesh runs by itself. No response has such tools today, so it is only returned."""
+    safety_identifier: _builtins.str
+    """The caller's stable name for its end user, for checks of abuse. It is only returned."""
+    prompt_cache_key: _builtins.str
+    """The caller's name for prompts that begin alike. It is only returned."""
+    reasoning_summary: _builtins.str
+    """How long a summary of the model's thoughts the caller wants: `auto`, `concise` or `detailed`. It is only returned,
+    because an answer has the thoughts that its provider shows.
+    """
     @_builtins.property
     def metadata(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """The caller's own labels."""
@@ -92,15 +106,23 @@ class ResponseSettings(_message.Message):
         store: _builtins.bool | None = ...,
         background: _builtins.bool = ...,
         options: _options_pb2.GenerationOptions | None = ...,
+        max_tool_calls: _builtins.int | None = ...,
+        safety_identifier: _builtins.str = ...,
+        prompt_cache_key: _builtins.str = ...,
+        reasoning_summary: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_store", b"_store", "_strategy", b"_strategy", "options", b"options", "store", b"store", "strategy", b"strategy"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_tool_calls", b"_max_tool_calls", "_store", b"_store", "_strategy", b"_strategy", "max_tool_calls", b"max_tool_calls", "options", b"options", "store", b"store", "strategy", b"strategy"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_store", b"_store", "_strategy", b"_strategy", "background", b"background", "conversation_id", b"conversation_id", "instructions", b"instructions", "metadata", b"metadata", "options", b"options", "previous_response_id", b"previous_response_id", "store", b"store", "strategy", b"strategy"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_tool_calls", b"_max_tool_calls", "_store", b"_store", "_strategy", b"_strategy", "background", b"background", "conversation_id", b"conversation_id", "instructions", b"instructions", "max_tool_calls", b"max_tool_calls", "metadata", b"metadata", "options", b"options", "previous_response_id", b"previous_response_id", "prompt_cache_key", b"prompt_cache_key", "reasoning_summary", b"reasoning_summary", "safety_identifier", b"safety_identifier", "store", b"store", "strategy", b"strategy"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__max_tool_calls: _TypeAlias = _typing.Literal["max_tool_calls"]  # noqa: Y015
+    _WhichOneofArgType__max_tool_calls: _TypeAlias = _typing.Literal["_max_tool_calls", b"_max_tool_calls"]  # noqa: Y015
     _WhichOneofReturnType__store: _TypeAlias = _typing.Literal["store"]  # noqa: Y015
     _WhichOneofArgType__store: _TypeAlias = _typing.Literal["_store", b"_store"]  # noqa: Y015
     _WhichOneofReturnType__strategy: _TypeAlias = _typing.Literal["strategy"]  # noqa: Y015
     _WhichOneofArgType__strategy: _TypeAlias = _typing.Literal["_strategy", b"_strategy"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_tool_calls) -> _WhichOneofReturnType__max_tool_calls | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__store) -> _WhichOneofReturnType__store | None: ...
     @_typing.overload
@@ -116,9 +138,13 @@ class ResponseInput(_message.Message):
 
     MESSAGE_FIELD_NUMBER: _builtins.int
     ITEM_ID_FIELD_NUMBER: _builtins.int
+    COMPACTION_FIELD_NUMBER: _builtins.int
+    ITEM_FIELD_NUMBER: _builtins.int
     REPEATED_ITEM_ID_FIELD_NUMBER: _builtins.int
     item_id: _builtins.str
     """An item of an earlier response, by its id."""
+    compaction: _builtins.str
+    """An earlier conversation: `encrypted_content` of the Compaction that CompactResponse made of it for this tenant."""
     repeated_item_id: _builtins.str
     """The id of a thought of an earlier response that `message` repeats with its text alone. If that response is stored and
     the text is the same, the thought also has what its provider signed or encrypted.
@@ -129,18 +155,24 @@ class ResponseInput(_message.Message):
         no tool calls.
         """
 
+    @_builtins.property
+    def item(self) -> Global___ResponseItem:
+        """An item of the output of an earlier response, whole: for a caller that keeps responses itself. Its id is not read."""
+
     def __init__(
         self,
         *,
         message: _message_pb2.Message | None = ...,
         item_id: _builtins.str = ...,
+        compaction: _builtins.str = ...,
+        item: Global___ResponseItem | None = ...,
         repeated_item_id: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["input", b"input", "item_id", b"item_id", "message", b"message"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["compaction", b"compaction", "input", b"input", "item", b"item", "item_id", b"item_id", "message", b"message"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["input", b"input", "item_id", b"item_id", "message", b"message", "repeated_item_id", b"repeated_item_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["compaction", b"compaction", "input", b"input", "item", b"item", "item_id", b"item_id", "message", b"message", "repeated_item_id", b"repeated_item_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_input: _TypeAlias = _typing.Literal["message", "item_id"]  # noqa: Y015
+    _WhichOneofReturnType_input: _TypeAlias = _typing.Literal["message", "item_id", "compaction", "item"]  # noqa: Y015
     _WhichOneofArgType_input: _TypeAlias = _typing.Literal["input", b"input"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_input) -> _WhichOneofReturnType_input | None: ...
 
@@ -156,10 +188,15 @@ class ResponseText(_message.Message):
     LOGPROBS_FIELD_NUMBER: _builtins.int
     REFUSAL_FIELD_NUMBER: _builtins.int
     CITATIONS_FIELD_NUMBER: _builtins.int
+    PHASE_FIELD_NUMBER: _builtins.int
     text: _builtins.str
     """The text."""
     refusal: _builtins.bool
     """Whether the text is the model's refusal to answer. Not every provider marks refusals."""
+    phase: _message_pb2.Phase.ValueType
+    """What the text is in the answer: commentary if a tool call follows it, and the final answer if nothing does. Unset
+    while the text is being made, and when the answer ended early.
+    """
     @_builtins.property
     def logprobs(self) -> _containers.RepeatedCompositeFieldContainer[_message_pb2.TokenLogprob]:
         """Log probabilities of its tokens; only when `sampling.top_logprobs` is set."""
@@ -175,10 +212,11 @@ class ResponseText(_message.Message):
         logprobs: _abc.Iterable[_message_pb2.TokenLogprob] | None = ...,
         refusal: _builtins.bool = ...,
         citations: _abc.Iterable[_message_pb2.Citation] | None = ...,
+        phase: _message_pb2.Phase.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["citations", b"citations", "logprobs", b"logprobs", "refusal", b"refusal", "text", b"text"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["citations", b"citations", "logprobs", b"logprobs", "phase", b"phase", "refusal", b"refusal", "text", b"text"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -194,8 +232,11 @@ class ResponseItem(_message.Message):
     TEXT_FIELD_NUMBER: _builtins.int
     TOOL_CALL_FIELD_NUMBER: _builtins.int
     REASONING_FIELD_NUMBER: _builtins.int
+    INCOMPLETE_FIELD_NUMBER: _builtins.int
     item_id: _builtins.str
     """Its id."""
+    incomplete: _builtins.bool
+    """Whether the answer ended before the item was complete; then no item follows it."""
     @_builtins.property
     def text(self) -> Global___ResponseText:
         """A text."""
@@ -215,10 +256,11 @@ class ResponseItem(_message.Message):
         text: Global___ResponseText | None = ...,
         tool_call: _message_pb2.ToolCall | None = ...,
         reasoning: _message_pb2.Reasoning | None = ...,
+        incomplete: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["item", b"item", "reasoning", b"reasoning", "text", b"text", "tool_call", b"tool_call"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["item", b"item", "item_id", b"item_id", "reasoning", b"reasoning", "text", b"text", "tool_call", b"tool_call"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["incomplete", b"incomplete", "item", b"item", "item_id", b"item_id", "reasoning", b"reasoning", "text", b"text", "tool_call", b"tool_call"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_item: _TypeAlias = _typing.Literal["text", "tool_call", "reasoning"]  # noqa: Y015
     _WhichOneofArgType_item: _TypeAlias = _typing.Literal["item", b"item"]  # noqa: Y015
@@ -821,8 +863,11 @@ class ResponseInputItem(_message.Message):
 
     ITEM_ID_FIELD_NUMBER: _builtins.int
     MESSAGE_FIELD_NUMBER: _builtins.int
+    COMPACTION_FIELD_NUMBER: _builtins.int
     item_id: _builtins.str
     """Its id."""
+    compaction: _builtins.str
+    """In place of `message`: an earlier conversation, as it was sent."""
     @_builtins.property
     def message(self) -> _message_pb2.Message:
         """The turn: texts and media, one thought, one tool call, or the result of one tool call."""
@@ -832,10 +877,11 @@ class ResponseInputItem(_message.Message):
         *,
         item_id: _builtins.str = ...,
         message: _message_pb2.Message | None = ...,
+        compaction: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["item_id", b"item_id", "message", b"message"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["compaction", b"compaction", "item_id", b"item_id", "message", b"message"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -916,3 +962,195 @@ class CancelResponseResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CancelResponseResponse: _TypeAlias = CancelResponseResponse  # noqa: Y015
+
+@_typing.final
+class CompactResponseRequest(_message.Message):
+    """CompactResponseRequest asks for a shorter form of a conversation."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODEL_FIELD_NUMBER: _builtins.int
+    INPUT_FIELD_NUMBER: _builtins.int
+    PREVIOUS_RESPONSE_ID_FIELD_NUMBER: _builtins.int
+    INSTRUCTIONS_FIELD_NUMBER: _builtins.int
+    model: _builtins.str
+    """Name of the model that sums up the conversation; empty for the default."""
+    previous_response_id: _builtins.str
+    """Id of the response whose conversation comes first: its own context, its input and its output. One of the two is
+    needed.
+    """
+    instructions: _builtins.str
+    """What the model should look out for in its summary."""
+    @_builtins.property
+    def input(self) -> _containers.RepeatedCompositeFieldContainer[Global___ResponseInput]:
+        """The conversation, oldest first, after what `previous_response_id` has."""
+
+    def __init__(
+        self,
+        *,
+        model: _builtins.str = ...,
+        input: _abc.Iterable[Global___ResponseInput] | None = ...,
+        previous_response_id: _builtins.str = ...,
+        instructions: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["input", b"input", "instructions", b"instructions", "model", b"model", "previous_response_id", b"previous_response_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CompactResponseRequest: _TypeAlias = CompactResponseRequest  # noqa: Y015
+
+@_typing.final
+class Compaction(_message.Message):
+    """Compaction is an earlier conversation in a short form that only the mesh can read. It is valid for the tenant that
+    asked for it, also after the responses of that conversation were deleted.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ITEM_ID_FIELD_NUMBER: _builtins.int
+    ENCRYPTED_CONTENT_FIELD_NUMBER: _builtins.int
+    REPLACED_ITEMS_FIELD_NUMBER: _builtins.int
+    item_id: _builtins.str
+    """Its id: `cmp_` and 32 hexadecimal digits."""
+    encrypted_content: _builtins.str
+    """The conversation, encrypted. As an input item it stands for all messages that it replaces."""
+    replaced_items: _builtins.int
+    """How many items of the conversation it replaces: the assistant's messages, thoughts and tool calls, the results of
+    the calls, and earlier compactions.
+    """
+    def __init__(
+        self,
+        *,
+        item_id: _builtins.str = ...,
+        encrypted_content: _builtins.str = ...,
+        replaced_items: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["encrypted_content", b"encrypted_content", "item_id", b"item_id", "replaced_items", b"replaced_items"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Compaction: _TypeAlias = Compaction  # noqa: Y015
+
+@_typing.final
+class CompactResponseResponse(_message.Message):
+    """CompactResponseResponse is the conversation as the input of the next response should have it: `items`, then
+    `compaction`, then what is new. It is no response, so nothing can continue it by its id.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COMPACTION_ID_FIELD_NUMBER: _builtins.int
+    CREATE_TIME_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    ITEMS_FIELD_NUMBER: _builtins.int
+    COMPACTION_FIELD_NUMBER: _builtins.int
+    USAGE_FIELD_NUMBER: _builtins.int
+    compaction_id: _builtins.str
+    """Its id: `cmpr_` and 32 hexadecimal digits."""
+    model: _builtins.str
+    """The model that summed up the conversation."""
+    @_builtins.property
+    def create_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was made."""
+
+    @_builtins.property
+    def items(self) -> _containers.RepeatedCompositeFieldContainer[Global___ResponseInputItem]:
+        """The messages that stay as they are: those of the user, and the instructions of the application."""
+
+    @_builtins.property
+    def compaction(self) -> Global___Compaction:
+        """All other items."""
+
+    @_builtins.property
+    def usage(self) -> _message_pb2.Usage:
+        """Tokens that the summary took."""
+
+    def __init__(
+        self,
+        *,
+        compaction_id: _builtins.str = ...,
+        create_time: _timestamp_pb2.Timestamp | None = ...,
+        model: _builtins.str = ...,
+        items: _abc.Iterable[Global___ResponseInputItem] | None = ...,
+        compaction: Global___Compaction | None = ...,
+        usage: _message_pb2.Usage | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["compaction", b"compaction", "create_time", b"create_time", "usage", b"usage"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["compaction", b"compaction", "compaction_id", b"compaction_id", "create_time", b"create_time", "items", b"items", "model", b"model", "usage", b"usage"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CompactResponseResponse: _TypeAlias = CompactResponseResponse  # noqa: Y015
+
+@_typing.final
+class CountResponseTokensRequest(_message.Message):
+    """CountResponseTokensRequest asks how many tokens a model would read for a response. No response is made."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODEL_FIELD_NUMBER: _builtins.int
+    INPUT_FIELD_NUMBER: _builtins.int
+    SETTINGS_FIELD_NUMBER: _builtins.int
+    model: _builtins.str
+    """Name of the model; empty for the default."""
+    @_builtins.property
+    def input(self) -> _containers.RepeatedCompositeFieldContainer[Global___ResponseInput]:
+        """The input, as in CreateResponseRequest. It may be empty if the settings name a previous response."""
+
+    @_builtins.property
+    def settings(self) -> Global___ResponseSettings:
+        """How the response would be asked for. What a previous response or a conversation adds is counted too."""
+
+    def __init__(
+        self,
+        *,
+        model: _builtins.str = ...,
+        input: _abc.Iterable[Global___ResponseInput] | None = ...,
+        settings: Global___ResponseSettings | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["settings", b"settings"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["input", b"input", "model", b"model", "settings", b"settings"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CountResponseTokensRequest: _TypeAlias = CountResponseTokensRequest  # noqa: Y015
+
+@_typing.final
+class CountResponseTokensResponse(_message.Message):
+    """CountResponseTokensResponse is the number of tokens a model would read."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INPUT_TOKENS_FIELD_NUMBER: _builtins.int
+    ESTIMATED_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    PROVIDER_FIELD_NUMBER: _builtins.int
+    input_tokens: _builtins.int
+    """Tokens of the input, of what comes before it, and of the settings."""
+    estimated: _builtins.bool
+    """Whether the number is estimated, because the provider does not count tokens without an answer."""
+    model: _builtins.str
+    """The model that would read them."""
+    provider: _builtins.str
+    """The provider that serves the model."""
+    def __init__(
+        self,
+        *,
+        input_tokens: _builtins.int = ...,
+        estimated: _builtins.bool = ...,
+        model: _builtins.str = ...,
+        provider: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["estimated", b"estimated", "input_tokens", b"input_tokens", "model", b"model", "provider", b"provider"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CountResponseTokensResponse: _TypeAlias = CountResponseTokensResponse  # noqa: Y015

@@ -65,6 +65,16 @@ class ResponseServiceStub:
                 request_serializer=soma_dot_orchestrator_dot_v1_dot_response__service__pb2.CancelResponseRequest.SerializeToString,
                 response_deserializer=soma_dot_orchestrator_dot_v1_dot_response__service__pb2.CancelResponseResponse.FromString,
                 _registered_method=True)
+        self.CompactResponse = channel.unary_unary(
+                '/soma.orchestrator.v1.ResponseService/CompactResponse',
+                request_serializer=soma_dot_orchestrator_dot_v1_dot_response__service__pb2.CompactResponseRequest.SerializeToString,
+                response_deserializer=soma_dot_orchestrator_dot_v1_dot_response__service__pb2.CompactResponseResponse.FromString,
+                _registered_method=True)
+        self.CountResponseTokens = channel.unary_unary(
+                '/soma.orchestrator.v1.ResponseService/CountResponseTokens',
+                request_serializer=soma_dot_orchestrator_dot_v1_dot_response__service__pb2.CountResponseTokensRequest.SerializeToString,
+                response_deserializer=soma_dot_orchestrator_dot_v1_dot_response__service__pb2.CountResponseTokensResponse.FromString,
+                _registered_method=True)
 
 
 class ResponseServiceServicer:
@@ -114,6 +124,23 @@ class ResponseServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CompactResponse(self, request, context):
+        """CompactResponse makes a conversation shorter: a model sums up what the assistant and its tools said and did. The
+        user's messages and the application's instructions stay as they are. Policy checks the conversation and the summary,
+        and the summary is paid for like an answer.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CountResponseTokens(self, request, context):
+        """CountResponseTokens returns how many tokens a model would read for a response. Policy checks the input, because the
+        provider counts it if it can.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ResponseServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -146,6 +173,16 @@ def add_ResponseServiceServicer_to_server(servicer, server):
                     servicer.CancelResponse,
                     request_deserializer=soma_dot_orchestrator_dot_v1_dot_response__service__pb2.CancelResponseRequest.FromString,
                     response_serializer=soma_dot_orchestrator_dot_v1_dot_response__service__pb2.CancelResponseResponse.SerializeToString,
+            ),
+            'CompactResponse': grpc.unary_unary_rpc_method_handler(
+                    servicer.CompactResponse,
+                    request_deserializer=soma_dot_orchestrator_dot_v1_dot_response__service__pb2.CompactResponseRequest.FromString,
+                    response_serializer=soma_dot_orchestrator_dot_v1_dot_response__service__pb2.CompactResponseResponse.SerializeToString,
+            ),
+            'CountResponseTokens': grpc.unary_unary_rpc_method_handler(
+                    servicer.CountResponseTokens,
+                    request_deserializer=soma_dot_orchestrator_dot_v1_dot_response__service__pb2.CountResponseTokensRequest.FromString,
+                    response_serializer=soma_dot_orchestrator_dot_v1_dot_response__service__pb2.CountResponseTokensResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -311,6 +348,60 @@ class ResponseService:
             '/soma.orchestrator.v1.ResponseService/CancelResponse',
             soma_dot_orchestrator_dot_v1_dot_response__service__pb2.CancelResponseRequest.SerializeToString,
             soma_dot_orchestrator_dot_v1_dot_response__service__pb2.CancelResponseResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CompactResponse(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/soma.orchestrator.v1.ResponseService/CompactResponse',
+            soma_dot_orchestrator_dot_v1_dot_response__service__pb2.CompactResponseRequest.SerializeToString,
+            soma_dot_orchestrator_dot_v1_dot_response__service__pb2.CompactResponseResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CountResponseTokens(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/soma.orchestrator.v1.ResponseService/CountResponseTokens',
+            soma_dot_orchestrator_dot_v1_dot_response__service__pb2.CountResponseTokensRequest.SerializeToString,
+            soma_dot_orchestrator_dot_v1_dot_response__service__pb2.CountResponseTokensResponse.FromString,
             options,
             channel_credentials,
             insecure,

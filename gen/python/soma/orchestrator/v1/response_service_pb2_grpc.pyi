@@ -47,6 +47,15 @@ class ResponseServiceStub:
     """DeleteResponse deletes a stored response."""
     CancelResponse: _grpc.UnaryUnaryMultiCallable[_response_service_pb2.CancelResponseRequest, _response_service_pb2.CancelResponseResponse]
     """CancelResponse stops a response that is being made, wherever it is made."""
+    CompactResponse: _grpc.UnaryUnaryMultiCallable[_response_service_pb2.CompactResponseRequest, _response_service_pb2.CompactResponseResponse]
+    """CompactResponse makes a conversation shorter: a model sums up what the assistant and its tools said and did. The
+    user's messages and the application's instructions stay as they are. Policy checks the conversation and the summary,
+    and the summary is paid for like an answer.
+    """
+    CountResponseTokens: _grpc.UnaryUnaryMultiCallable[_response_service_pb2.CountResponseTokensRequest, _response_service_pb2.CountResponseTokensResponse]
+    """CountResponseTokens returns how many tokens a model would read for a response. Policy checks the input, because the
+    provider counts it if it can.
+    """
 
 @_typing.type_check_only
 class ResponseServiceAsyncStub(ResponseServiceStub):
@@ -67,6 +76,15 @@ class ResponseServiceAsyncStub(ResponseServiceStub):
     """DeleteResponse deletes a stored response."""
     CancelResponse: _aio.UnaryUnaryMultiCallable[_response_service_pb2.CancelResponseRequest, _response_service_pb2.CancelResponseResponse]  # type: ignore[assignment]
     """CancelResponse stops a response that is being made, wherever it is made."""
+    CompactResponse: _aio.UnaryUnaryMultiCallable[_response_service_pb2.CompactResponseRequest, _response_service_pb2.CompactResponseResponse]  # type: ignore[assignment]
+    """CompactResponse makes a conversation shorter: a model sums up what the assistant and its tools said and did. The
+    user's messages and the application's instructions stay as they are. Policy checks the conversation and the summary,
+    and the summary is paid for like an answer.
+    """
+    CountResponseTokens: _aio.UnaryUnaryMultiCallable[_response_service_pb2.CountResponseTokensRequest, _response_service_pb2.CountResponseTokensResponse]  # type: ignore[assignment]
+    """CountResponseTokens returns how many tokens a model would read for a response. Policy checks the input, because the
+    provider counts it if it can.
+    """
 
 class ResponseServiceServicer(metaclass=_abc_1.ABCMeta):
     """ResponseService makes responses and keeps them."""
@@ -120,5 +138,26 @@ class ResponseServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_response_service_pb2.CancelResponseResponse, _abc.Awaitable[_response_service_pb2.CancelResponseResponse]]:
         """CancelResponse stops a response that is being made, wherever it is made."""
+
+    @_abc_1.abstractmethod
+    def CompactResponse(
+        self,
+        request: _response_service_pb2.CompactResponseRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_response_service_pb2.CompactResponseResponse, _abc.Awaitable[_response_service_pb2.CompactResponseResponse]]:
+        """CompactResponse makes a conversation shorter: a model sums up what the assistant and its tools said and did. The
+        user's messages and the application's instructions stay as they are. Policy checks the conversation and the summary,
+        and the summary is paid for like an answer.
+        """
+
+    @_abc_1.abstractmethod
+    def CountResponseTokens(
+        self,
+        request: _response_service_pb2.CountResponseTokensRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_response_service_pb2.CountResponseTokensResponse, _abc.Awaitable[_response_service_pb2.CountResponseTokensResponse]]:
+        """CountResponseTokens returns how many tokens a model would read for a response. Policy checks the input, because the
+        provider counts it if it can.
+        """
 
 def add_ResponseServiceServicer_to_server(servicer: ResponseServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

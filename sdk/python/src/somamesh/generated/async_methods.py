@@ -8,6 +8,7 @@ from somamesh.generated import (
     cost_service,
     event_service,
     log_service,
+    media_service,
     memory_service,
     model_service,
     policy_service,
@@ -19,6 +20,9 @@ class AsyncMethods(AsyncConnection):
     """The methods of `AsyncClient` that are generated from the contracts."""
 
     list_models = calling(catalog_service.list_models)
+    list_repository_models = calling(catalog_service.list_repository_models)
+    load_model = calling(catalog_service.load_model)
+    unload_model = calling(catalog_service.unload_model)
     create_session = calling(chat_session_service.create_session)
     delete_session = calling(chat_session_service.delete_session)
     get_session = calling(chat_session_service.get_session)
@@ -35,6 +39,11 @@ class AsyncMethods(AsyncConnection):
     replay_dead_letter = calling(event_service.replay_dead_letter)
     list_logs = listing(log_service.list_logs)
     tail_logs = following(log_service.tail_logs)
+    edit_image = following(media_service.edit_image)
+    generate_image = following(media_service.generate_image)
+    speak = following(media_service.speak)
+    transcribe = following(media_service.transcribe)
+    translate = calling(media_service.translate)
     delete_conversation = calling(memory_service.delete_conversation)
     forget = calling(memory_service.forget)
     get_context = calling(memory_service.get_context)
@@ -47,8 +56,12 @@ class AsyncMethods(AsyncConnection):
     retrieve = calling(memory_service.retrieve)
     embed = calling(model_service.embed)
     infer = calling(model_service.infer)
+    moderate = calling(model_service.moderate)
+    rerank = calling(model_service.rerank)
     evaluate_policy = calling(policy_service.evaluate_policy)
     cancel_response = calling(response_service.cancel_response)
+    compact_response = calling(response_service.compact_response)
+    count_response_tokens = calling(response_service.count_response_tokens)
     delete_response = calling(response_service.delete_response)
     get_response = calling(response_service.get_response)
     list_response_inputs = listing(response_service.list_response_inputs)

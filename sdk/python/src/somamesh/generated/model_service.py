@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from soma.model.v1 import model_service_pb2 as pb
 
 from somamesh import models
-from somamesh.calls import Call, unary
+from somamesh.calls import Call, unary, unchanged
 
 
 def infer(
@@ -76,3 +76,44 @@ def embed(
         input=models.to_texts(texts), model=model, normalize=normalize, tokens=tokens, dimensions=dimensions
     )
     return unary(lambda mesh: mesh.model_service.Embed, request, models.from_embed, repeatable=True, timeout=timeout)
+
+
+def moderate(
+    inputs: Sequence[pb.ModerationInput], *, model: str = "", provider_params: str = "", timeout: float | None = None
+) -> Call[pb.ModerateResponse]:
+    """Says whether texts and pictures may be shown.
+
+    Args:
+        inputs: What is to be judged. Each has a result of its own.
+        model: Name of the model as the catalogue lists it; empty for the first that can.
+        provider_params: Parameters that this contract has no field for, as a JSON object; its members reach the
+            provider as they are.
+    """
+    request = pb.ModerateRequest(inputs=inputs, model=model, provider_params=provider_params)
+    return unary(lambda mesh: mesh.model_service.Moderate, request, unchanged, repeatable=False, timeout=timeout)
+
+
+def rerank(
+    query: str,
+    documents: Sequence[str],
+    *,
+    model: str = "",
+    top_n: int | None = None,
+    provider_params: str = "",
+    timeout: float | None = None,
+) -> Call[pb.RerankResponse]:
+    """Sorts documents by how well they fit a question.
+
+    Args:
+        query: The question.
+        documents: The documents.
+        model: Name of the model as the catalogue lists it; empty for the first that can.
+        top_n: How many of the best are wanted; all when unset.
+        provider_params: Parameters that this contract has no field for, as a JSON object; its members reach the
+            provider as they are, such as `max_tokens_per_doc`. A member that the contract has a field for is
+            refused.
+    """
+    request = pb.RerankRequest(
+        query=query, documents=documents, model=model, top_n=top_n, provider_params=provider_params
+    )
+    return unary(lambda mesh: mesh.model_service.Rerank, request, unchanged, repeatable=False, timeout=timeout)

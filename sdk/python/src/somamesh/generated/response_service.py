@@ -1,9 +1,11 @@
 """Builds the calls of ResponseService; generated from soma/orchestrator/v1/response_service.proto."""
 
+from collections.abc import Sequence
+
 from soma.orchestrator.v1 import response_service_pb2 as pb
 
 from somamesh import responses
-from somamesh.calls import Call, Listing, Page, no_value, unary
+from somamesh.calls import Call, Listing, Page, no_value, unary, unchanged
 
 
 def get_response(response_id: str, *, timeout: float | None = None) -> Call[responses.Response]:
@@ -76,4 +78,53 @@ def cancel_response(response_id: str, *, timeout: float | None = None) -> Call[r
         responses.from_answer,
         repeatable=True,
         timeout=timeout,
+    )
+
+
+def compact_response(
+    *,
+    model: str = "",
+    input: Sequence[pb.ResponseInput] = (),
+    previous_response_id: str = "",
+    instructions: str = "",
+    timeout: float | None = None,
+) -> Call[pb.CompactResponseResponse]:
+    """Makes a conversation shorter: a model sums up what the assistant and its tools said and did. The user's
+    messages and the application's instructions stay as they are. Policy checks the conversation and the summary,
+    and the summary is paid for like an answer.
+
+    Args:
+        model: Name of the model that sums up the conversation; empty for the default.
+        input: The conversation, oldest first, after what `previous_response_id` has.
+        previous_response_id: Id of the response whose conversation comes first: its own context, its input and
+            its output. One of the two is needed.
+        instructions: What the model should look out for in its summary.
+    """
+    request = pb.CompactResponseRequest(
+        model=model, input=input, previous_response_id=previous_response_id, instructions=instructions
+    )
+    return unary(
+        lambda mesh: mesh.response_service.CompactResponse, request, unchanged, repeatable=False, timeout=timeout
+    )
+
+
+def count_response_tokens(
+    *,
+    model: str = "",
+    input: Sequence[pb.ResponseInput] = (),
+    settings: pb.ResponseSettings | None = None,
+    timeout: float | None = None,
+) -> Call[pb.CountResponseTokensResponse]:
+    """Returns how many tokens a model would read for a response. Policy checks the input, because the provider
+    counts it if it can.
+
+    Args:
+        model: Name of the model; empty for the default.
+        input: The input, as in CreateResponseRequest. It may be empty if the settings name a previous response.
+        settings: How the response would be asked for. What a previous response or a conversation adds is counted
+            too.
+    """
+    request = pb.CountResponseTokensRequest(model=model, input=input, settings=settings)
+    return unary(
+        lambda mesh: mesh.response_service.CountResponseTokens, request, unchanged, repeatable=False, timeout=timeout
     )

@@ -5,6 +5,7 @@ from soma.memory.v1.memory_service_pb2_grpc import MemoryServiceStub
 from soma.mesh.v1.event_service_pb2_grpc import EventServiceStub
 from soma.model.v1.catalog_service_pb2_grpc import CatalogServiceStub
 from soma.model.v1.cost_service_pb2_grpc import CostServiceStub
+from soma.model.v1.media_service_pb2_grpc import MediaServiceStub
 from soma.model.v1.model_service_pb2_grpc import ModelServiceStub
 from soma.orchestrator.v1.chat_service_pb2_grpc import ChatServiceStub
 from soma.orchestrator.v1.chat_session_service_pb2_grpc import ChatSessionServiceStub
@@ -23,6 +24,7 @@ class Stubs:
         self.cost_service: CostServiceStub = CostServiceStub(channel)
         self.event_service: EventServiceStub = EventServiceStub(channel)
         self.log_service: LogServiceStub = LogServiceStub(channel)
+        self.media_service: MediaServiceStub = MediaServiceStub(channel)
         self.memory_service: MemoryServiceStub = MemoryServiceStub(channel)
         self.model_service: ModelServiceStub = ModelServiceStub(channel)
         self.policy_service: PolicyServiceStub = PolicyServiceStub(channel)

@@ -6,6 +6,7 @@
 
 import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import { enumDesc, fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
+import { file_buf_validate_validate } from "../../../buf/validate/validate_pb";
 import { file_google_api_annotations } from "../../../google/api/annotations_pb";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
@@ -16,7 +17,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file soma/model/v1/catalog_service.proto.
  */
 export const file_soma_model_v1_catalog_service: GenFile = /*@__PURE__*/
-  fileDesc("CiNzb21hL21vZGVsL3YxL2NhdGFsb2dfc2VydmljZS5wcm90bxINc29tYS5tb2RlbC52MSKYBgoFTW9kZWwSDAoEbmFtZRgBIAEoCRIQCghwcm92aWRlchgCIAEoCRI1CgxjYXBhYmlsaXRpZXMYAyADKA4yHy5zb21hLm1vZGVsLnYxLk1vZGVsLkNhcGFiaWxpdHkSEQoJYXZhaWxhYmxlGAQgASgIEhoKEnVuYXZhaWxhYmxlX3JlYXNvbhgFIAEoCRIPCgdkZWZhdWx0GAYgASgIEi8KC2NyZWF0ZV90aW1lGAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIQCghvd25lZF9ieRgIIAEoCRIWCg5jb250ZXh0X3dpbmRvdxgJIAEoBRIjCgVwcmljZRgKIAEoCzIULnNvbWEubW9kZWwudjEuUHJpY2USNwoQaW5wdXRfbW9kYWxpdGllcxgLIAMoDjIdLnNvbWEubW9kZWwudjEuTW9kZWwuTW9kYWxpdHkitQIKCkNhcGFiaWxpdHkSGgoWQ0FQQUJJTElUWV9VTlNQRUNJRklFRBAAEhMKD0NBUEFCSUxJVFlfQ0hBVBABEhkKFUNBUEFCSUxJVFlfQ09NUExFVElPThACEhgKFENBUEFCSUxJVFlfRU1CRURESU5HEAMSFAoQQ0FQQUJJTElUWV9UT09MUxAEEhUKEUNBUEFCSUxJVFlfUkVSQU5LEAUSFAoQQ0FQQUJJTElUWV9JTUFHRRAGEhQKEENBUEFCSUxJVFlfVklERU8QBxIVChFDQVBBQklMSVRZX1NQRUVDSBAIEhwKGENBUEFCSUxJVFlfVFJBTlNDUklQVElPThAJEhkKFUNBUEFCSUxJVFlfTU9ERVJBVElPThAKEhgKFENBUEFCSUxJVFlfUkVBU09OSU5HEAsihgEKCE1vZGFsaXR5EhgKFE1PREFMSVRZX1VOU1BFQ0lGSUVEEAASEQoNTU9EQUxJVFlfVEVYVBABEhIKDk1PREFMSVRZX0lNQUdFEAISEgoOTU9EQUxJVFlfQVVESU8QAxIRCg1NT0RBTElUWV9GSUxFEAQSEgoOTU9EQUxJVFlfVklERU8QBSKTBAoFUHJpY2USEgoFaW5wdXQYASABKAFIAIgBARITCgZvdXRwdXQYAiABKAFIAYgBARIYCgtjYWNoZWRfcmVhZBgDIAEoAUgCiAEBEhgKC2NhY2hlX3dyaXRlGAQgASgBSAOIAQESFgoJcmVhc29uaW5nGAUgASgBSASIAQESEgoFaW1hZ2UYBiABKAFIBYgBARITCgZtaW51dGUYByABKAFIBogBARIUCgdyZXF1ZXN0GAggASgBSAeIAQESLQoFdGllcnMYCSADKAsyHi5zb21hLm1vZGVsLnYxLlByaWNlLlByaWNlVGllchINCgVhc19vZhgKIAEoCRqzAQoJUHJpY2VUaWVyEhQKDGFib3ZlX3Rva2VucxgBIAEoBRISCgVpbnB1dBgCIAEoAUgAiAEBEhMKBm91dHB1dBgDIAEoAUgBiAEBEhgKC2NhY2hlZF9yZWFkGAQgASgBSAKIAQESGAoLY2FjaGVfd3JpdGUYBSABKAFIA4gBAUIICgZfaW5wdXRCCQoHX291dHB1dEIOCgxfY2FjaGVkX3JlYWRCDgoMX2NhY2hlX3dyaXRlQggKBl9pbnB1dEIJCgdfb3V0cHV0Qg4KDF9jYWNoZWRfcmVhZEIOCgxfY2FjaGVfd3JpdGVCDAoKX3JlYXNvbmluZ0IICgZfaW1hZ2VCCQoHX21pbnV0ZUIKCghfcmVxdWVzdCKPAgoIUHJvdmlkZXISDAoEbmFtZRgBIAEoCRINCgV0aXRsZRgCIAEoCRIsCgVzdGF0ZRgDIAEoDjIdLnNvbWEubW9kZWwudjEuUHJvdmlkZXIuU3RhdGUSDgoGcmVhc29uGAQgASgJEg4KBm1vZGVscxgFIAEoBSKXAQoFU3RhdGUSFQoRU1RBVEVfVU5TUEVDSUZJRUQQABIPCgtTVEFURV9SRUFEWRABEhEKDVNUQVRFX05PVF9TRVQQAhIVChFTVEFURV9VTlJFQUNIQUJMRRADEhUKEVNUQVRFX0tFWV9SRUZVU0VEEAQSEAoMU1RBVEVfRkFJTEVEEAUSEwoPU1RBVEVfTk9UX0FTS0VEEAYiEwoRTGlzdE1vZGVsc1JlcXVlc3QiZgoSTGlzdE1vZGVsc1Jlc3BvbnNlEiQKBm1vZGVscxgBIAMoCzIULnNvbWEubW9kZWwudjEuTW9kZWwSKgoJcHJvdmlkZXJzGAIgAygLMhcuc29tYS5tb2RlbC52MS5Qcm92aWRlcjKXAQoOQ2F0YWxvZ1NlcnZpY2UShAEKCkxpc3RNb2RlbHMSIC5zb21hLm1vZGVsLnYxLkxpc3RNb2RlbHNSZXF1ZXN0GiEuc29tYS5tb2RlbC52MS5MaXN0TW9kZWxzUmVzcG9uc2UiMYrnGA0KC3JlYWQ6bW9kZWxzgtPkkwIaEhgvYXBpL3YxL21vZGVscy9hdmFpbGFibGVCqAEKEWNvbS5zb21hLm1vZGVsLnYxQhNDYXRhbG9nU2VydmljZVByb3RvUAFaKHNvbWFtZXNoL2NvbnRyYWN0cy9zb21hL21vZGVsL3YxO21vZGVsdjGiAgNTTViqAg1Tb21hLk1vZGVsLlYxygINU29tYVxNb2RlbFxWMeICGVNvbWFcTW9kZWxcVjFcR1BCTWV0YWRhdGHqAg9Tb21hOjpNb2RlbDo6VjFiBnByb3RvMw", [file_google_api_annotations, file_google_protobuf_timestamp, file_soma_authz_v1_authz]);
+  fileDesc("CiNzb21hL21vZGVsL3YxL2NhdGFsb2dfc2VydmljZS5wcm90bxINc29tYS5tb2RlbC52MSKYBgoFTW9kZWwSDAoEbmFtZRgBIAEoCRIQCghwcm92aWRlchgCIAEoCRI1CgxjYXBhYmlsaXRpZXMYAyADKA4yHy5zb21hLm1vZGVsLnYxLk1vZGVsLkNhcGFiaWxpdHkSEQoJYXZhaWxhYmxlGAQgASgIEhoKEnVuYXZhaWxhYmxlX3JlYXNvbhgFIAEoCRIPCgdkZWZhdWx0GAYgASgIEi8KC2NyZWF0ZV90aW1lGAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIQCghvd25lZF9ieRgIIAEoCRIWCg5jb250ZXh0X3dpbmRvdxgJIAEoBRIjCgVwcmljZRgKIAEoCzIULnNvbWEubW9kZWwudjEuUHJpY2USNwoQaW5wdXRfbW9kYWxpdGllcxgLIAMoDjIdLnNvbWEubW9kZWwudjEuTW9kZWwuTW9kYWxpdHkitQIKCkNhcGFiaWxpdHkSGgoWQ0FQQUJJTElUWV9VTlNQRUNJRklFRBAAEhMKD0NBUEFCSUxJVFlfQ0hBVBABEhkKFUNBUEFCSUxJVFlfQ09NUExFVElPThACEhgKFENBUEFCSUxJVFlfRU1CRURESU5HEAMSFAoQQ0FQQUJJTElUWV9UT09MUxAEEhUKEUNBUEFCSUxJVFlfUkVSQU5LEAUSFAoQQ0FQQUJJTElUWV9JTUFHRRAGEhQKEENBUEFCSUxJVFlfVklERU8QBxIVChFDQVBBQklMSVRZX1NQRUVDSBAIEhwKGENBUEFCSUxJVFlfVFJBTlNDUklQVElPThAJEhkKFUNBUEFCSUxJVFlfTU9ERVJBVElPThAKEhgKFENBUEFCSUxJVFlfUkVBU09OSU5HEAsihgEKCE1vZGFsaXR5EhgKFE1PREFMSVRZX1VOU1BFQ0lGSUVEEAASEQoNTU9EQUxJVFlfVEVYVBABEhIKDk1PREFMSVRZX0lNQUdFEAISEgoOTU9EQUxJVFlfQVVESU8QAxIRCg1NT0RBTElUWV9GSUxFEAQSEgoOTU9EQUxJVFlfVklERU8QBSLbBAoFUHJpY2USEgoFaW5wdXQYASABKAFIAIgBARITCgZvdXRwdXQYAiABKAFIAYgBARIYCgtjYWNoZWRfcmVhZBgDIAEoAUgCiAEBEhgKC2NhY2hlX3dyaXRlGAQgASgBSAOIAQESFgoJcmVhc29uaW5nGAUgASgBSASIAQESEgoFaW1hZ2UYBiABKAFIBYgBARITCgZtaW51dGUYByABKAFIBogBARIUCgdyZXF1ZXN0GAggASgBSAeIAQESFwoKY2hhcmFjdGVycxgLIAEoAUgIiAEBEhMKBnNlYXJjaBgMIAEoAUgJiAEBEi0KBXRpZXJzGAkgAygLMh4uc29tYS5tb2RlbC52MS5QcmljZS5QcmljZVRpZXISDQoFYXNfb2YYCiABKAkaswEKCVByaWNlVGllchIUCgxhYm92ZV90b2tlbnMYASABKAUSEgoFaW5wdXQYAiABKAFIAIgBARITCgZvdXRwdXQYAyABKAFIAYgBARIYCgtjYWNoZWRfcmVhZBgEIAEoAUgCiAEBEhgKC2NhY2hlX3dyaXRlGAUgASgBSAOIAQFCCAoGX2lucHV0QgkKB19vdXRwdXRCDgoMX2NhY2hlZF9yZWFkQg4KDF9jYWNoZV93cml0ZUIICgZfaW5wdXRCCQoHX291dHB1dEIOCgxfY2FjaGVkX3JlYWRCDgoMX2NhY2hlX3dyaXRlQgwKCl9yZWFzb25pbmdCCAoGX2ltYWdlQgkKB19taW51dGVCCgoIX3JlcXVlc3RCDQoLX2NoYXJhY3RlcnNCCQoHX3NlYXJjaCKPAgoIUHJvdmlkZXISDAoEbmFtZRgBIAEoCRINCgV0aXRsZRgCIAEoCRIsCgVzdGF0ZRgDIAEoDjIdLnNvbWEubW9kZWwudjEuUHJvdmlkZXIuU3RhdGUSDgoGcmVhc29uGAQgASgJEg4KBm1vZGVscxgFIAEoBSKXAQoFU3RhdGUSFQoRU1RBVEVfVU5TUEVDSUZJRUQQABIPCgtTVEFURV9SRUFEWRABEhEKDVNUQVRFX05PVF9TRVQQAhIVChFTVEFURV9VTlJFQUNIQUJMRRADEhUKEVNUQVRFX0tFWV9SRUZVU0VEEAQSEAoMU1RBVEVfRkFJTEVEEAUSEwoPU1RBVEVfTk9UX0FTS0VEEAYiEwoRTGlzdE1vZGVsc1JlcXVlc3QiZgoSTGlzdE1vZGVsc1Jlc3BvbnNlEiQKBm1vZGVscxgBIAMoCzIULnNvbWEubW9kZWwudjEuTW9kZWwSKgoJcHJvdmlkZXJzGAIgAygLMhcuc29tYS5tb2RlbC52MS5Qcm92aWRlciJOCg9SZXBvc2l0b3J5TW9kZWwSDAoEbmFtZRgBIAEoCRINCgVtb2RlbBgCIAEoCRIOCgZsb2FkZWQYAyABKAgSDgoGcmVhc29uGAQgASgJIjkKG0xpc3RSZXBvc2l0b3J5TW9kZWxzUmVxdWVzdBIaCghwcm92aWRlchgBIAEoCUIIukgFcgMYgAEiYAocTGlzdFJlcG9zaXRvcnlNb2RlbHNSZXNwb25zZRIQCghwcm92aWRlchgBIAEoCRIuCgZtb2RlbHMYAiADKAsyHi5zb21hLm1vZGVsLnYxLlJlcG9zaXRvcnlNb2RlbCKHAQoQTG9hZE1vZGVsUmVxdWVzdBI1CgRuYW1lGAEgASgJQie6SCRyIhiAAjIdXltBLVphLXowLTlfXVtBLVphLXowLTlfLi1dKiQSGgoIcHJvdmlkZXIYAiABKAlCCLpIBXIDGIABEiAKDWNvbmZpZ3VyYXRpb24YAyABKAlCCbpIBnIEKICAECJCChFMb2FkTW9kZWxSZXNwb25zZRItCgVtb2RlbBgBIAEoCzIeLnNvbWEubW9kZWwudjEuUmVwb3NpdG9yeU1vZGVsImcKElVubG9hZE1vZGVsUmVxdWVzdBI1CgRuYW1lGAEgASgJQie6SCRyIhiAAjIdXltBLVphLXowLTlfXVtBLVphLXowLTlfLi1dKiQSGgoIcHJvdmlkZXIYAiABKAlCCLpIBXIDGIABIhUKE1VubG9hZE1vZGVsUmVzcG9uc2Uy1AQKDkNhdGFsb2dTZXJ2aWNlEoQBCgpMaXN0TW9kZWxzEiAuc29tYS5tb2RlbC52MS5MaXN0TW9kZWxzUmVxdWVzdBohLnNvbWEubW9kZWwudjEuTGlzdE1vZGVsc1Jlc3BvbnNlIjGK5xgNCgtyZWFkOm1vZGVsc4LT5JMCGhIYL2FwaS92MS9tb2RlbHMvYXZhaWxhYmxlEqYBChRMaXN0UmVwb3NpdG9yeU1vZGVscxIqLnNvbWEubW9kZWwudjEuTGlzdFJlcG9zaXRvcnlNb2RlbHNSZXF1ZXN0Gisuc29tYS5tb2RlbC52MS5MaXN0UmVwb3NpdG9yeU1vZGVsc1Jlc3BvbnNlIjWQAgGK5xgNCgtyZWFkOm1vZGVsc4LT5JMCGxIZL2FwaS92MS9tb2RlbHMvcmVwb3NpdG9yeRKDAQoJTG9hZE1vZGVsEh8uc29tYS5tb2RlbC52MS5Mb2FkTW9kZWxSZXF1ZXN0GiAuc29tYS5tb2RlbC52MS5Mb2FkTW9kZWxSZXNwb25zZSIzkAICiucYDgoMd3JpdGU6bW9kZWxzgtPkkwIYOgEqIhMvYXBpL3YxL21vZGVscy9sb2FkEosBCgtVbmxvYWRNb2RlbBIhLnNvbWEubW9kZWwudjEuVW5sb2FkTW9kZWxSZXF1ZXN0GiIuc29tYS5tb2RlbC52MS5VbmxvYWRNb2RlbFJlc3BvbnNlIjWQAgKK5xgOCgx3cml0ZTptb2RlbHOC0+STAho6ASoiFS9hcGkvdjEvbW9kZWxzL3VubG9hZEKoAQoRY29tLnNvbWEubW9kZWwudjFCE0NhdGFsb2dTZXJ2aWNlUHJvdG9QAVooc29tYW1lc2gvY29udHJhY3RzL3NvbWEvbW9kZWwvdjE7bW9kZWx2MaICA1NNWKoCDVNvbWEuTW9kZWwuVjHKAg1Tb21hXE1vZGVsXFYx4gIZU29tYVxNb2RlbFxWMVxHUEJNZXRhZGF0YeoCD1NvbWE6Ok1vZGVsOjpWMWIGcHJvdG8z", [file_buf_validate_validate, file_google_api_annotations, file_google_protobuf_timestamp, file_soma_authz_v1_authz]);
 
 /**
  * Model is one model a caller may name.
@@ -130,7 +131,7 @@ export enum Model_Capability {
   CHAT = 1,
 
   /**
-   * Completes a prompt through Infer.
+   * Continues a prompt: `GenerationOptions.completion`, and Infer.
    *
    * @generated from enum value: CAPABILITY_COMPLETION = 2;
    */
@@ -151,7 +152,7 @@ export enum Model_Capability {
   TOOLS = 4,
 
   /**
-   * Sorts texts by how well they fit a question. No method of the mesh asks for it, as for all that follow.
+   * Sorts texts by how well they fit a question.
    *
    * @generated from enum value: CAPABILITY_RERANK = 5;
    */
@@ -165,7 +166,7 @@ export enum Model_Capability {
   IMAGE = 6,
 
   /**
-   * Makes videos.
+   * Makes videos. No method of the mesh asks for it.
    *
    * @generated from enum value: CAPABILITY_VIDEO = 7;
    */
@@ -322,6 +323,20 @@ export type Price = Message<"soma.model.v1.Price"> & {
    * @generated from field: optional double request = 8;
    */
   request?: number | undefined;
+
+  /**
+   * A million characters of text that are spoken.
+   *
+   * @generated from field: optional double characters = 11;
+   */
+  characters?: number | undefined;
+
+  /**
+   * One search of a model that sorts.
+   *
+   * @generated from field: optional double search = 12;
+   */
+  search?: number | undefined;
 
   /**
    * Prices of requests with long input, by `above_tokens`, the lowest first.
@@ -549,7 +564,198 @@ export const ListModelsResponseSchema: GenMessage<ListModelsResponse> = /*@__PUR
   messageDesc(file_soma_model_v1_catalog_service, 4);
 
 /**
- * CatalogService lists the models that requests can name.
+ * RepositoryModel is a model in the repository of a server that loads models when it is told to, such as NVIDIA Triton.
+ *
+ * @generated from message soma.model.v1.RepositoryModel
+ */
+export type RepositoryModel = Message<"soma.model.v1.RepositoryModel"> & {
+  /**
+   * Its name in the repository.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * Its name in requests; empty while it is not loaded, and of a model that the mesh cannot use.
+   *
+   * @generated from field: string model = 2;
+   */
+  model: string;
+
+  /**
+   * Whether it is loaded.
+   *
+   * @generated from field: bool loaded = 3;
+   */
+  loaded: boolean;
+
+  /**
+   * Why it could not be loaded, as the server says; empty otherwise.
+   *
+   * @generated from field: string reason = 4;
+   */
+  reason: string;
+};
+
+/**
+ * Describes the message soma.model.v1.RepositoryModel.
+ * Use `create(RepositoryModelSchema)` to create a new message.
+ */
+export const RepositoryModelSchema: GenMessage<RepositoryModel> = /*@__PURE__*/
+  messageDesc(file_soma_model_v1_catalog_service, 5);
+
+/**
+ * ListRepositoryModelsRequest asks what is in the repository of a server.
+ *
+ * @generated from message soma.model.v1.ListRepositoryModelsRequest
+ */
+export type ListRepositoryModelsRequest = Message<"soma.model.v1.ListRepositoryModelsRequest"> & {
+  /**
+   * The provider, such as `triton`; may be empty while only one has a repository.
+   *
+   * @generated from field: string provider = 1;
+   */
+  provider: string;
+};
+
+/**
+ * Describes the message soma.model.v1.ListRepositoryModelsRequest.
+ * Use `create(ListRepositoryModelsRequestSchema)` to create a new message.
+ */
+export const ListRepositoryModelsRequestSchema: GenMessage<ListRepositoryModelsRequest> = /*@__PURE__*/
+  messageDesc(file_soma_model_v1_catalog_service, 6);
+
+/**
+ * ListRepositoryModelsResponse has the models of the repository, loaded or not.
+ *
+ * @generated from message soma.model.v1.ListRepositoryModelsResponse
+ */
+export type ListRepositoryModelsResponse = Message<"soma.model.v1.ListRepositoryModelsResponse"> & {
+  /**
+   * The provider.
+   *
+   * @generated from field: string provider = 1;
+   */
+  provider: string;
+
+  /**
+   * The models, by name.
+   *
+   * @generated from field: repeated soma.model.v1.RepositoryModel models = 2;
+   */
+  models: RepositoryModel[];
+};
+
+/**
+ * Describes the message soma.model.v1.ListRepositoryModelsResponse.
+ * Use `create(ListRepositoryModelsResponseSchema)` to create a new message.
+ */
+export const ListRepositoryModelsResponseSchema: GenMessage<ListRepositoryModelsResponse> = /*@__PURE__*/
+  messageDesc(file_soma_model_v1_catalog_service, 7);
+
+/**
+ * LoadModelRequest loads a model of the repository of a server, or loads it again.
+ *
+ * @generated from message soma.model.v1.LoadModelRequest
+ */
+export type LoadModelRequest = Message<"soma.model.v1.LoadModelRequest"> & {
+  /**
+   * Its name in the repository.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * The provider, such as `triton`; may be empty while only one has a repository.
+   *
+   * @generated from field: string provider = 2;
+   */
+  provider: string;
+
+  /**
+   * A configuration, as a JSON object, that replaces the one in the repository until the model is unloaded; in Triton a
+   * `ModelConfig`. Empty to use the one in the repository.
+   *
+   * @generated from field: string configuration = 3;
+   */
+  configuration: string;
+};
+
+/**
+ * Describes the message soma.model.v1.LoadModelRequest.
+ * Use `create(LoadModelRequestSchema)` to create a new message.
+ */
+export const LoadModelRequestSchema: GenMessage<LoadModelRequest> = /*@__PURE__*/
+  messageDesc(file_soma_model_v1_catalog_service, 8);
+
+/**
+ * LoadModelResponse has the model as it is now.
+ *
+ * @generated from message soma.model.v1.LoadModelResponse
+ */
+export type LoadModelResponse = Message<"soma.model.v1.LoadModelResponse"> & {
+  /**
+   * The model.
+   *
+   * @generated from field: soma.model.v1.RepositoryModel model = 1;
+   */
+  model?: RepositoryModel | undefined;
+};
+
+/**
+ * Describes the message soma.model.v1.LoadModelResponse.
+ * Use `create(LoadModelResponseSchema)` to create a new message.
+ */
+export const LoadModelResponseSchema: GenMessage<LoadModelResponse> = /*@__PURE__*/
+  messageDesc(file_soma_model_v1_catalog_service, 9);
+
+/**
+ * UnloadModelRequest unloads a model of the repository of a server.
+ *
+ * @generated from message soma.model.v1.UnloadModelRequest
+ */
+export type UnloadModelRequest = Message<"soma.model.v1.UnloadModelRequest"> & {
+  /**
+   * Its name in the repository.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * The provider, such as `triton`; may be empty while only one has a repository.
+   *
+   * @generated from field: string provider = 2;
+   */
+  provider: string;
+};
+
+/**
+ * Describes the message soma.model.v1.UnloadModelRequest.
+ * Use `create(UnloadModelRequestSchema)` to create a new message.
+ */
+export const UnloadModelRequestSchema: GenMessage<UnloadModelRequest> = /*@__PURE__*/
+  messageDesc(file_soma_model_v1_catalog_service, 10);
+
+/**
+ * UnloadModelResponse is empty: the server has taken the order. It answers the requests that the model has before.
+ *
+ * @generated from message soma.model.v1.UnloadModelResponse
+ */
+export type UnloadModelResponse = Message<"soma.model.v1.UnloadModelResponse"> & {
+};
+
+/**
+ * Describes the message soma.model.v1.UnloadModelResponse.
+ * Use `create(UnloadModelResponseSchema)` to create a new message.
+ */
+export const UnloadModelResponseSchema: GenMessage<UnloadModelResponse> = /*@__PURE__*/
+  messageDesc(file_soma_model_v1_catalog_service, 11);
+
+/**
+ * CatalogService lists the models that requests can name, and loads those of servers that wait to be told.
  *
  * @generated from service soma.model.v1.CatalogService
  */
@@ -563,6 +769,37 @@ export const CatalogService: GenService<{
     methodKind: "unary";
     input: typeof ListModelsRequestSchema;
     output: typeof ListModelsResponseSchema;
+  },
+  /**
+   * ListRepositoryModels lists the models in the repository of a server, loaded or not.
+   *
+   * @generated from rpc soma.model.v1.CatalogService.ListRepositoryModels
+   */
+  listRepositoryModels: {
+    methodKind: "unary";
+    input: typeof ListRepositoryModelsRequestSchema;
+    output: typeof ListRepositoryModelsResponseSchema;
+  },
+  /**
+   * LoadModel loads a model, and returns when requests can name it. It fails with FAILED_PRECONDITION and the words of the
+   * server when the server cannot load it.
+   *
+   * @generated from rpc soma.model.v1.CatalogService.LoadModel
+   */
+  loadModel: {
+    methodKind: "unary";
+    input: typeof LoadModelRequestSchema;
+    output: typeof LoadModelResponseSchema;
+  },
+  /**
+   * UnloadModel unloads a model. Requests that name it fail from then on.
+   *
+   * @generated from rpc soma.model.v1.CatalogService.UnloadModel
+   */
+  unloadModel: {
+    methodKind: "unary";
+    input: typeof UnloadModelRequestSchema;
+    output: typeof UnloadModelResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_soma_model_v1_catalog_service, 0);

@@ -22,8 +22,8 @@ export const file_soma_model_v1_cost_service: GenFile = /*@__PURE__*/
   fileDesc("CiBzb21hL21vZGVsL3YxL2Nvc3Rfc2VydmljZS5wcm90bxINc29tYS5tb2RlbC52MSLGAwoLVXNhZ2VSZWNvcmQSFQoNZ2VuZXJhdGlvbl9pZBgBIAEoCRIRCgl0ZW5hbnRfaWQYAiABKAkSDwoHc3ViamVjdBgDIAEoCRINCgVtb2RlbBgEIAEoCRIQCghwcm92aWRlchgFIAEoCRIzCgdvdXRjb21lGAYgASgOMiIuc29tYS5tb2RlbC52MS5Vc2FnZVJlY29yZC5PdXRjb21lEhQKDGVycm9yX3JlYXNvbhgHIAEoCRIjCgV1c2FnZRgIIAEoCzIULnNvbWEubW9kZWwudjEuVXNhZ2USFwoPY29udmVyc2F0aW9uX2lkGAkgASgJEi4KCnN0YXJ0X3RpbWUYCiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhgKEGR1cmF0aW9uX3NlY29uZHMYCyABKAESIwobdGltZV90b19maXJzdF90b2tlbl9zZWNvbmRzGAwgASgBImMKB091dGNvbWUSFwoTT1VUQ09NRV9VTlNQRUNJRklFRBAAEhQKEE9VVENPTUVfRklOSVNIRUQQARISCg5PVVRDT01FX0ZBSUxFRBACEhUKEU9VVENPTUVfQ0FOQ0VMTEVEEAMifgoQTGlzdFVzYWdlUmVxdWVzdBIdCglwYWdlX3NpemUYASABKAVCCrpIBxoFGOgHKAASHAoKcGFnZV90b2tlbhgCIAEoCUIIukgFcgMYgAQSLQoPY29udmVyc2F0aW9uX2lkGAMgASgJQhS6SBFyDxiAAjIKXlteXHgwMF0qJCJZChFMaXN0VXNhZ2VSZXNwb25zZRIrCgdyZWNvcmRzGAEgAygLMhouc29tYS5tb2RlbC52MS5Vc2FnZVJlY29yZBIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkygAEKC0Nvc3RTZXJ2aWNlEnEKCUxpc3RVc2FnZRIfLnNvbWEubW9kZWwudjEuTGlzdFVzYWdlUmVxdWVzdBogLnNvbWEubW9kZWwudjEuTGlzdFVzYWdlUmVzcG9uc2UiIYrnGAwKCnJlYWQ6dXNhZ2WC0+STAgsSCS92MS91c2FnZUKlAQoRY29tLnNvbWEubW9kZWwudjFCEENvc3RTZXJ2aWNlUHJvdG9QAVooc29tYW1lc2gvY29udHJhY3RzL3NvbWEvbW9kZWwvdjE7bW9kZWx2MaICA1NNWKoCDVNvbWEuTW9kZWwuVjHKAg1Tb21hXE1vZGVsXFYx4gIZU29tYVxNb2RlbFxWMVxHUEJNZXRhZGF0YeoCD1NvbWE6Ok1vZGVsOjpWMWIGcHJvdG8z", [file_buf_validate_validate, file_google_api_annotations, file_google_protobuf_timestamp, file_soma_authz_v1_authz, file_soma_model_v1_message]);
 
 /**
- * UsageRecord is one generation in the ledger, or one call for vectors to a provider. Each has exactly one record,
- * however it ended.
+ * UsageRecord is one generation in the ledger, or one call to a provider for vectors, sound, pictures, judgements or
+ * an order of texts. Each has exactly one record, however it ended.
  *
  * @generated from message soma.model.v1.UsageRecord
  */
@@ -78,7 +78,7 @@ export type UsageRecord = Message<"soma.model.v1.UsageRecord"> & {
   errorReason: string;
 
   /**
-   * Tokens read and written until it ended.
+   * What it took until it ended: tokens, seconds of sound, pictures, characters or searches.
    *
    * @generated from field: soma.model.v1.Usage usage = 8;
    */

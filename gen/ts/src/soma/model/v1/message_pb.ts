@@ -14,7 +14,7 @@ import type { JsonObject, Message as Message$1 } from "@bufbuild/protobuf";
  * Describes the file soma/model/v1/message.proto.
  */
 export const file_soma_model_v1_message: GenFile = /*@__PURE__*/
-  fileDesc("Chtzb21hL21vZGVsL3YxL21lc3NhZ2UucHJvdG8SDXNvbWEubW9kZWwudjEiZQoIVG9vbENhbGwSGQoHY2FsbF9pZBgBIAEoCUIIukgFcgMYgAISGAoEbmFtZRgCIAEoCUIKukgHcgUQARiAARIRCglhcmd1bWVudHMYAyABKAkSEQoJc2lnbmF0dXJlGAQgASgJImIKCENpdGF0aW9uEgsKA3VybBgBIAEoCRINCgV0aXRsZRgCIAEoCRINCgVxdW90ZRgDIAEoCRINCgVzdGFydBgEIAEoBRILCgNlbmQYBSABKAUSDwoHZGV0YWlscxgGIAEoCSJLCgRUZXh0EgwKBHRleHQYASABKAkSNQoJY2l0YXRpb25zGAIgAygLMhcuc29tYS5tb2RlbC52MS5DaXRhdGlvbkIJukgGkgEDEIAIIosCCgVNZWRpYRIjCgN1cmwYASABKAlCFLpIEXIPGIBAMgpeaHR0cHM/Oi8vSAASFwoEZGF0YRgCIAEoDEIHukgEegIQAUgAEiUKBGhhc2gYAyABKAlCFbpIEnIQMg5eWzAtOWEtZl17NjR9JEgAEh0KB2ZpbGVfaWQYBCABKAlCCrpIB3IFEAEYgARIABI8CgptZWRpYV90eXBlGAUgASgJQii6SCVyIxiAATIeXihbYS16MC05ListXSsvW2EtejAtOS4rLV0rKT8kEhYKBG5hbWUYBiABKAlCCLpIBXIDGIAEEhcKBmRldGFpbBgHIAEoCUIHukgEcgIYIEIPCgZzb3VyY2USBbpIAggBImEKCVJlYXNvbmluZxIMCgR0ZXh0GAEgASgJEhEKCXNpZ25hdHVyZRgCIAEoCRIQCghyZWRhY3RlZBgDIAEoCRIQCghwcm92aWRlchgEIAEoCRIPCgdkZXRhaWxzGAUgASgJIoECCgRQYXJ0EiMKBHRleHQYASABKAsyEy5zb21hLm1vZGVsLnYxLlRleHRIABIlCgVpbWFnZRgCIAEoCzIULnNvbWEubW9kZWwudjEuTWVkaWFIABIlCgVhdWRpbxgDIAEoCzIULnNvbWEubW9kZWwudjEuTWVkaWFIABIkCgRmaWxlGAQgASgLMhQuc29tYS5tb2RlbC52MS5NZWRpYUgAEi0KCXJlYXNvbmluZxgFIAEoCzIYLnNvbWEubW9kZWwudjEuUmVhc29uaW5nSAASIgoPcHJvdmlkZXJfcGFyYW1zGAYgASgJQgm6SAZyBCiAgARCDQoEcGFydBIFukgCCAEitwIKB01lc3NhZ2USLQoEcm9sZRgBIAEoDjITLnNvbWEubW9kZWwudjEuUm9sZUIKukgHggEEEAEgABIPCgdjb250ZW50GAIgASgJEhYKBG5hbWUYAyABKAlCCLpIBXIDGIABEjYKCnRvb2xfY2FsbHMYBCADKAsyFy5zb21hLm1vZGVsLnYxLlRvb2xDYWxsQgm6SAaSAQMQgAESHgoMdG9vbF9jYWxsX2lkGAUgASgJQgi6SAVyAxiAAhIpCghtZXRhZGF0YRgGIAEoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3QSLQoFcGFydHMYByADKAsyEy5zb21hLm1vZGVsLnYxLlBhcnRCCbpIBpIBAxCACBIiCg9wcm92aWRlcl9wYXJhbXMYCCABKAlCCbpIBnIEKICABCI8CgZTb3VyY2USFQoDa2V5GAEgASgJQgi6SAVyAxiACBIMCgR0ZXh0GAIgASgJEg0KBXNjb3JlGAMgASgCImYKDFRva2VuTG9ncHJvYhINCgV0b2tlbhgBIAEoCRIPCgdsb2dwcm9iGAIgASgBEgwKBHV0ZjgYAyABKAwSKAoDdG9wGAQgAygLMhsuc29tYS5tb2RlbC52MS5Ub2tlbkxvZ3Byb2IivQEKBVVzYWdlEhUKDXByb21wdF90b2tlbnMYASABKAUSGQoRY29tcGxldGlvbl90b2tlbnMYAiABKAUSFAoMdG90YWxfdG9rZW5zGAMgASgFEhwKFGNhY2hlZF9wcm9tcHRfdG9rZW5zGAQgASgFEhgKEHJlYXNvbmluZ190b2tlbnMYBSABKAUSIQoZY2FjaGVfd3JpdGVfcHJvbXB0X3Rva2VucxgGIAEoBRIRCgllc3RpbWF0ZWQYByABKAgiYwoNVG9vbENhbGxEZWx0YRINCgVpbmRleBgBIAEoBRIPCgdjYWxsX2lkGAIgASgJEgwKBG5hbWUYAyABKAkSEQoJYXJndW1lbnRzGAQgASgJEhEKCXNpZ25hdHVyZRgFIAEoCSJjCg5SZWFzb25pbmdEZWx0YRINCgVpbmRleBgBIAEoBRIMCgR0ZXh0GAIgASgJEhEKCXNpZ25hdHVyZRgDIAEoCRIQCghyZWRhY3RlZBgEIAEoCRIPCgdkZXRhaWxzGAUgASgJIuUBCgVEZWx0YRIwCglyZWFzb25pbmcYASADKAsyHS5zb21hLm1vZGVsLnYxLlJlYXNvbmluZ0RlbHRhEgwKBHRleHQYAiABKAkSLQoIbG9ncHJvYnMYAyADKAsyGy5zb21hLm1vZGVsLnYxLlRva2VuTG9ncHJvYhIPCgdyZWZ1c2FsGAQgASgIEioKCWNpdGF0aW9ucxgFIAMoCzIXLnNvbWEubW9kZWwudjEuQ2l0YXRpb24SMAoKdG9vbF9jYWxscxgGIAMoCzIcLnNvbWEubW9kZWwudjEuVG9vbENhbGxEZWx0YSpfCgRSb2xlEhQKEFJPTEVfVU5TUEVDSUZJRUQQABIPCgtST0xFX1NZU1RFTRABEg0KCVJPTEVfVVNFUhACEhIKDlJPTEVfQVNTSVNUQU5UEAMSDQoJUk9MRV9UT09MEAQqnwEKDEZpbmlzaFJlYXNvbhIdChlGSU5JU0hfUkVBU09OX1VOU1BFQ0lGSUVEEAASFgoSRklOSVNIX1JFQVNPTl9TVE9QEAESGAoURklOSVNIX1JFQVNPTl9MRU5HVEgQAhIcChhGSU5JU0hfUkVBU09OX1RPT0xfQ0FMTFMQAxIgChxGSU5JU0hfUkVBU09OX0NPTlRFTlRfRklMVEVSEARCoQEKEWNvbS5zb21hLm1vZGVsLnYxQgxNZXNzYWdlUHJvdG9QAVooc29tYW1lc2gvY29udHJhY3RzL3NvbWEvbW9kZWwvdjE7bW9kZWx2MaICA1NNWKoCDVNvbWEuTW9kZWwuVjHKAg1Tb21hXE1vZGVsXFYx4gIZU29tYVxNb2RlbFxWMVxHUEJNZXRhZGF0YeoCD1NvbWE6Ok1vZGVsOjpWMWIGcHJvdG8z", [file_buf_validate_validate, file_google_protobuf_struct]);
+  fileDesc("Chtzb21hL21vZGVsL3YxL21lc3NhZ2UucHJvdG8SDXNvbWEubW9kZWwudjEiZQoIVG9vbENhbGwSGQoHY2FsbF9pZBgBIAEoCUIIukgFcgMYgAISGAoEbmFtZRgCIAEoCUIKukgHcgUQARiAARIRCglhcmd1bWVudHMYAyABKAkSEQoJc2lnbmF0dXJlGAQgASgJImIKCENpdGF0aW9uEgsKA3VybBgBIAEoCRINCgV0aXRsZRgCIAEoCRINCgVxdW90ZRgDIAEoCRINCgVzdGFydBgEIAEoBRILCgNlbmQYBSABKAUSDwoHZGV0YWlscxgGIAEoCSJLCgRUZXh0EgwKBHRleHQYASABKAkSNQoJY2l0YXRpb25zGAIgAygLMhcuc29tYS5tb2RlbC52MS5DaXRhdGlvbkIJukgGkgEDEIAIIosCCgVNZWRpYRIjCgN1cmwYASABKAlCFLpIEXIPGIBAMgpeaHR0cHM/Oi8vSAASFwoEZGF0YRgCIAEoDEIHukgEegIQAUgAEiUKBGhhc2gYAyABKAlCFbpIEnIQMg5eWzAtOWEtZl17NjR9JEgAEh0KB2ZpbGVfaWQYBCABKAlCCrpIB3IFEAEYgARIABI8CgptZWRpYV90eXBlGAUgASgJQii6SCVyIxiAATIeXihbYS16MC05ListXSsvW2EtejAtOS4rLV0rKT8kEhYKBG5hbWUYBiABKAlCCLpIBXIDGIAEEhcKBmRldGFpbBgHIAEoCUIHukgEcgIYIEIPCgZzb3VyY2USBbpIAggBImEKCVJlYXNvbmluZxIMCgR0ZXh0GAEgASgJEhEKCXNpZ25hdHVyZRgCIAEoCRIQCghyZWRhY3RlZBgDIAEoCRIQCghwcm92aWRlchgEIAEoCRIPCgdkZXRhaWxzGAUgASgJIoECCgRQYXJ0EiMKBHRleHQYASABKAsyEy5zb21hLm1vZGVsLnYxLlRleHRIABIlCgVpbWFnZRgCIAEoCzIULnNvbWEubW9kZWwudjEuTWVkaWFIABIlCgVhdWRpbxgDIAEoCzIULnNvbWEubW9kZWwudjEuTWVkaWFIABIkCgRmaWxlGAQgASgLMhQuc29tYS5tb2RlbC52MS5NZWRpYUgAEi0KCXJlYXNvbmluZxgFIAEoCzIYLnNvbWEubW9kZWwudjEuUmVhc29uaW5nSAASIgoPcHJvdmlkZXJfcGFyYW1zGAYgASgJQgm6SAZyBCiAgARCDQoEcGFydBIFukgCCAEi5gIKB01lc3NhZ2USLQoEcm9sZRgBIAEoDjITLnNvbWEubW9kZWwudjEuUm9sZUIKukgHggEEEAEgABIPCgdjb250ZW50GAIgASgJEhYKBG5hbWUYAyABKAlCCLpIBXIDGIABEjYKCnRvb2xfY2FsbHMYBCADKAsyFy5zb21hLm1vZGVsLnYxLlRvb2xDYWxsQgm6SAaSAQMQgAESHgoMdG9vbF9jYWxsX2lkGAUgASgJQgi6SAVyAxiAAhIpCghtZXRhZGF0YRgGIAEoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3QSLQoFcGFydHMYByADKAsyEy5zb21hLm1vZGVsLnYxLlBhcnRCCbpIBpIBAxCACBIiCg9wcm92aWRlcl9wYXJhbXMYCCABKAlCCbpIBnIEKICABBItCgVwaGFzZRgJIAEoDjIULnNvbWEubW9kZWwudjEuUGhhc2VCCLpIBYIBAhABIjwKBlNvdXJjZRIVCgNrZXkYASABKAlCCLpIBXIDGIAIEgwKBHRleHQYAiABKAkSDQoFc2NvcmUYAyABKAIiZgoMVG9rZW5Mb2dwcm9iEg0KBXRva2VuGAEgASgJEg8KB2xvZ3Byb2IYAiABKAESDAoEdXRmOBgDIAEoDBIoCgN0b3AYBCADKAsyGy5zb21hLm1vZGVsLnYxLlRva2VuTG9ncHJvYiKOAgoFVXNhZ2USFQoNcHJvbXB0X3Rva2VucxgBIAEoBRIZChFjb21wbGV0aW9uX3Rva2VucxgCIAEoBRIUCgx0b3RhbF90b2tlbnMYAyABKAUSHAoUY2FjaGVkX3Byb21wdF90b2tlbnMYBCABKAUSGAoQcmVhc29uaW5nX3Rva2VucxgFIAEoBRIhChljYWNoZV93cml0ZV9wcm9tcHRfdG9rZW5zGAYgASgFEhEKCWVzdGltYXRlZBgHIAEoCBIVCg1hdWRpb19zZWNvbmRzGAggASgBEg4KBmltYWdlcxgJIAEoBRISCgpjaGFyYWN0ZXJzGAogASgFEhQKDHNlYXJjaF91bml0cxgLIAEoBSJjCg1Ub29sQ2FsbERlbHRhEg0KBWluZGV4GAEgASgFEg8KB2NhbGxfaWQYAiABKAkSDAoEbmFtZRgDIAEoCRIRCglhcmd1bWVudHMYBCABKAkSEQoJc2lnbmF0dXJlGAUgASgJImMKDlJlYXNvbmluZ0RlbHRhEg0KBWluZGV4GAEgASgFEgwKBHRleHQYAiABKAkSEQoJc2lnbmF0dXJlGAMgASgJEhAKCHJlZGFjdGVkGAQgASgJEg8KB2RldGFpbHMYBSABKAki5QEKBURlbHRhEjAKCXJlYXNvbmluZxgBIAMoCzIdLnNvbWEubW9kZWwudjEuUmVhc29uaW5nRGVsdGESDAoEdGV4dBgCIAEoCRItCghsb2dwcm9icxgDIAMoCzIbLnNvbWEubW9kZWwudjEuVG9rZW5Mb2dwcm9iEg8KB3JlZnVzYWwYBCABKAgSKgoJY2l0YXRpb25zGAUgAygLMhcuc29tYS5tb2RlbC52MS5DaXRhdGlvbhIwCgp0b29sX2NhbGxzGAYgAygLMhwuc29tYS5tb2RlbC52MS5Ub29sQ2FsbERlbHRhKl8KBFJvbGUSFAoQUk9MRV9VTlNQRUNJRklFRBAAEg8KC1JPTEVfU1lTVEVNEAESDQoJUk9MRV9VU0VSEAISEgoOUk9MRV9BU1NJU1RBTlQQAxINCglST0xFX1RPT0wQBCpMCgVQaGFzZRIVChFQSEFTRV9VTlNQRUNJRklFRBAAEhQKEFBIQVNFX0NPTU1FTlRBUlkQARIWChJQSEFTRV9GSU5BTF9BTlNXRVIQAiqfAQoMRmluaXNoUmVhc29uEh0KGUZJTklTSF9SRUFTT05fVU5TUEVDSUZJRUQQABIWChJGSU5JU0hfUkVBU09OX1NUT1AQARIYChRGSU5JU0hfUkVBU09OX0xFTkdUSBACEhwKGEZJTklTSF9SRUFTT05fVE9PTF9DQUxMUxADEiAKHEZJTklTSF9SRUFTT05fQ09OVEVOVF9GSUxURVIQBEKhAQoRY29tLnNvbWEubW9kZWwudjFCDE1lc3NhZ2VQcm90b1ABWihzb21hbWVzaC9jb250cmFjdHMvc29tYS9tb2RlbC92MTttb2RlbHYxogIDU01YqgINU29tYS5Nb2RlbC5WMcoCDVNvbWFcTW9kZWxcVjHiAhlTb21hXE1vZGVsXFYxXEdQQk1ldGFkYXRh6gIPU29tYTo6TW9kZWw6OlYxYgZwcm90bzM", [file_buf_validate_validate, file_google_protobuf_struct]);
 
 /**
  * ToolCall is a model's request to call a function.
@@ -396,6 +396,13 @@ export type Message = Message$1<"soma.model.v1.Message"> & {
    * @generated from field: string provider_params = 8;
    */
   providerParams: string;
+
+  /**
+   * What the message is in its answer; only with ROLE_ASSISTANT. It is kept with the message; providers do not get it.
+   *
+   * @generated from field: soma.model.v1.Phase phase = 9;
+   */
+  phase: Phase;
 };
 
 /**
@@ -483,7 +490,7 @@ export const TokenLogprobSchema: GenMessage<TokenLogprob> = /*@__PURE__*/
   messageDesc(file_soma_model_v1_message, 8);
 
 /**
- * Usage counts the tokens of a generation.
+ * Usage counts what a generation took: tokens, or what else the provider is paid for.
  *
  * @generated from message soma.model.v1.Usage
  */
@@ -536,6 +543,34 @@ export type Usage = Message$1<"soma.model.v1.Usage"> & {
    * @generated from field: bool estimated = 7;
    */
   estimated: boolean;
+
+  /**
+   * Seconds of sound that were read.
+   *
+   * @generated from field: double audio_seconds = 8;
+   */
+  audioSeconds: number;
+
+  /**
+   * Pictures made.
+   *
+   * @generated from field: int32 images = 9;
+   */
+  images: number;
+
+  /**
+   * Characters spoken.
+   *
+   * @generated from field: int32 characters = 10;
+   */
+  characters: number;
+
+  /**
+   * Searches, as providers of sorting count them.
+   *
+   * @generated from field: int32 search_units = 11;
+   */
+  searchUnits: number;
 };
 
 /**
@@ -750,6 +785,40 @@ export const RoleSchema: GenEnum<Role> = /*@__PURE__*/
   enumDesc(file_soma_model_v1_message, 0);
 
 /**
+ * Phase says what a message of the assistant is in its answer.
+ *
+ * @generated from enum soma.model.v1.Phase
+ */
+export enum Phase {
+  /**
+   * It is not known.
+   *
+   * @generated from enum value: PHASE_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * What the assistant says on its way, such as before it calls a tool.
+   *
+   * @generated from enum value: PHASE_COMMENTARY = 1;
+   */
+  COMMENTARY = 1,
+
+  /**
+   * The answer itself.
+   *
+   * @generated from enum value: PHASE_FINAL_ANSWER = 2;
+   */
+  FINAL_ANSWER = 2,
+}
+
+/**
+ * Describes the enum soma.model.v1.Phase.
+ */
+export const PhaseSchema: GenEnum<Phase> = /*@__PURE__*/
+  enumDesc(file_soma_model_v1_message, 1);
+
+/**
  * FinishReason says why generation ended.
  *
  * @generated from enum soma.model.v1.FinishReason
@@ -795,5 +864,5 @@ export enum FinishReason {
  * Describes the enum soma.model.v1.FinishReason.
  */
 export const FinishReasonSchema: GenEnum<FinishReason> = /*@__PURE__*/
-  enumDesc(file_soma_model_v1_message, 1);
+  enumDesc(file_soma_model_v1_message, 2);
 

@@ -13,7 +13,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file soma/model/v1/options.proto.
  */
 export const file_soma_model_v1_options: GenFile = /*@__PURE__*/
-  fileDesc("Chtzb21hL21vZGVsL3YxL29wdGlvbnMucHJvdG8SDXNvbWEubW9kZWwudjEiogEKBFRvb2wSGAoEbmFtZRgBIAEoCUIKukgHcgUQARiAARIdCgtkZXNjcmlwdGlvbhgCIAEoCUIIukgFcgMYgEASHQoKcGFyYW1ldGVycxgDIAEoCUIJukgGcgQogIAQEhMKBnN0cmljdBgEIAEoCEgAiAEBEiIKD3Byb3ZpZGVyX3BhcmFtcxgFIAEoCUIJukgGcgQogIAEQgkKB19zdHJpY3QisQEKClRvb2xDaG9pY2USLAoEbW9kZRgBIAEoDjIeLnNvbWEubW9kZWwudjEuVG9vbENob2ljZS5Nb2RlEhYKBG5hbWUYAiABKAlCCLpIBXIDGIABIl0KBE1vZGUSFAoQTU9ERV9VTlNQRUNJRklFRBAAEg0KCU1PREVfQVVUTxABEg0KCU1PREVfTk9ORRACEhEKDU1PREVfUkVRVUlSRUQQAxIOCgpNT0RFX05BTUVEEAQipgQKCFNhbXBsaW5nEiQKCm1heF90b2tlbnMYASABKAVCC7pICBoGGMCEPSgBSACIAQESKQoLdGVtcGVyYXR1cmUYAiABKAJCD7pIDAoKHQAAAEAtAAAAAEgBiAEBEiMKBXRvcF9wGAMgASgCQg+6SAwKCh0AAIA/LQAAAABIAogBARIeCgV0b3BfaxgEIAEoBUIKukgHGgUY6AcoAUgDiAEBEjAKEnJlcGV0aXRpb25fcGVuYWx0eRgFIAEoAkIPukgMCgodAAAAQC0AAAAASASIAQESLwoRZnJlcXVlbmN5X3BlbmFsdHkYBiABKAJCD7pIDAoKHQAAAEAtAAAAwEgFiAEBEi4KEHByZXNlbmNlX3BlbmFsdHkYByABKAJCD7pIDAoKHQAAAEAtAAAAwEgGiAEBEikKDnN0b3Bfc2VxdWVuY2VzGAggAygJQhG6SA6SAQsQECIHcgUQARiAAhIRCgRzZWVkGAkgASgFSAeIAQESJAoMdG9wX2xvZ3Byb2JzGAogASgFQgm6SAYaBBgUKABICIgBAUINCgtfbWF4X3Rva2Vuc0IOCgxfdGVtcGVyYXR1cmVCCAoGX3RvcF9wQggKBl90b3Bfa0IVChNfcmVwZXRpdGlvbl9wZW5hbHR5QhQKEl9mcmVxdWVuY3lfcGVuYWx0eUITChFfcHJlc2VuY2VfcGVuYWx0eUIHCgVfc2VlZEIPCg1fdG9wX2xvZ3Byb2JzIqIBChBSZWFzb25pbmdPcHRpb25zEkgKBmVmZm9ydBgBIAEoCUIzukgwci5SBG5vbmVSB21pbmltYWxSA2xvd1IGbWVkaXVtUgRoaWdoUgV4aGlnaFIDbWF4SACIAQESJwoNYnVkZ2V0X3Rva2VucxgCIAEoBUILukgIGgYYwIQ9KAFIAYgBAUIJCgdfZWZmb3J0QhAKDl9idWRnZXRfdG9rZW5zIu4BCg5SZXNwb25zZUZvcm1hdBIwCgR0eXBlGAEgASgOMiIuc29tYS5tb2RlbC52MS5SZXNwb25zZUZvcm1hdC5UeXBlEhYKBG5hbWUYAiABKAlCCLpIBXIDGIABEhkKBnNjaGVtYRgDIAEoCUIJukgGcgQogIAQEhMKBnN0cmljdBgEIAEoCEgAiAEBIlcKBFR5cGUSFAoQVFlQRV9VTlNQRUNJRklFRBAAEg0KCVRZUEVfVEVYVBABEhQKEFRZUEVfSlNPTl9PQkpFQ1QQAhIUChBUWVBFX0pTT05fU0NIRU1BEANCCQoHX3N0cmljdCKjAwoRR2VuZXJhdGlvbk9wdGlvbnMSKQoIc2FtcGxpbmcYASABKAsyFy5zb21hLm1vZGVsLnYxLlNhbXBsaW5nEi0KBXRvb2xzGAIgAygLMhMuc29tYS5tb2RlbC52MS5Ub29sQgm6SAaSAQMQgAESLgoLdG9vbF9jaG9pY2UYAyABKAsyGS5zb21hLm1vZGVsLnYxLlRvb2xDaG9pY2USIAoTcGFyYWxsZWxfdG9vbF9jYWxscxgEIAEoCEgAiAEBEjYKD3Jlc3BvbnNlX2Zvcm1hdBgFIAEoCzIdLnNvbWEubW9kZWwudjEuUmVzcG9uc2VGb3JtYXQSMgoJcmVhc29uaW5nGAYgASgLMh8uc29tYS5tb2RlbC52MS5SZWFzb25pbmdPcHRpb25zEiIKD3Byb3ZpZGVyX3BhcmFtcxgHIAEoCUIJukgGcgQogIBAEhYKBHVzZXIYCCABKAlCCLpIBXIDGIACEhMKC2Ryb3BfcGFyYW1zGAkgASgIEg0KBXdob2xlGAogASgIQhYKFF9wYXJhbGxlbF90b29sX2NhbGxzQqEBChFjb20uc29tYS5tb2RlbC52MUIMT3B0aW9uc1Byb3RvUAFaKHNvbWFtZXNoL2NvbnRyYWN0cy9zb21hL21vZGVsL3YxO21vZGVsdjGiAgNTTViqAg1Tb21hLk1vZGVsLlYxygINU29tYVxNb2RlbFxWMeICGVNvbWFcTW9kZWxcVjFcR1BCTWV0YWRhdGHqAg9Tb21hOjpNb2RlbDo6VjFiBnByb3RvMw", [file_buf_validate_validate]);
+  fileDesc("Chtzb21hL21vZGVsL3YxL29wdGlvbnMucHJvdG8SDXNvbWEubW9kZWwudjEiowEKBFRvb2wSGAoEbmFtZRgBIAEoCUIKukgHcgUQARiAARIeCgtkZXNjcmlwdGlvbhgCIAEoCUIJukgGcgQYgIAIEh0KCnBhcmFtZXRlcnMYAyABKAlCCbpIBnIEKICAEBITCgZzdHJpY3QYBCABKAhIAIgBARIiCg9wcm92aWRlcl9wYXJhbXMYBSABKAlCCbpIBnIEKICABEIJCgdfc3RyaWN0ItYBCgpUb29sQ2hvaWNlEiwKBG1vZGUYASABKA4yHi5zb21hLm1vZGVsLnYxLlRvb2xDaG9pY2UuTW9kZRIWCgRuYW1lGAIgASgJQgi6SAVyAxiAARIjCgdhbGxvd2VkGAMgAygJQhK6SA+SAQwQgAEiB3IFEAEYgAEiXQoETW9kZRIUChBNT0RFX1VOU1BFQ0lGSUVEEAASDQoJTU9ERV9BVVRPEAESDQoJTU9ERV9OT05FEAISEQoNTU9ERV9SRVFVSVJFRBADEg4KCk1PREVfTkFNRUQQBCKmBAoIU2FtcGxpbmcSJAoKbWF4X3Rva2VucxgBIAEoBUILukgIGgYYwIQ9KAFIAIgBARIpCgt0ZW1wZXJhdHVyZRgCIAEoAkIPukgMCgodAAAAQC0AAAAASAGIAQESIwoFdG9wX3AYAyABKAJCD7pIDAoKHQAAgD8tAAAAAEgCiAEBEh4KBXRvcF9rGAQgASgFQgq6SAcaBRjoBygBSAOIAQESMAoScmVwZXRpdGlvbl9wZW5hbHR5GAUgASgCQg+6SAwKCh0AAABALQAAAABIBIgBARIvChFmcmVxdWVuY3lfcGVuYWx0eRgGIAEoAkIPukgMCgodAAAAQC0AAADASAWIAQESLgoQcHJlc2VuY2VfcGVuYWx0eRgHIAEoAkIPukgMCgodAAAAQC0AAADASAaIAQESKQoOc3RvcF9zZXF1ZW5jZXMYCCADKAlCEbpIDpIBCxAQIgdyBRABGIACEhEKBHNlZWQYCSABKAVIB4gBARIkCgx0b3BfbG9ncHJvYnMYCiABKAVCCbpIBhoEGBQoAEgIiAEBQg0KC19tYXhfdG9rZW5zQg4KDF90ZW1wZXJhdHVyZUIICgZfdG9wX3BCCAoGX3RvcF9rQhUKE19yZXBldGl0aW9uX3BlbmFsdHlCFAoSX2ZyZXF1ZW5jeV9wZW5hbHR5QhMKEV9wcmVzZW5jZV9wZW5hbHR5QgcKBV9zZWVkQg8KDV90b3BfbG9ncHJvYnMiogEKEFJlYXNvbmluZ09wdGlvbnMSSAoGZWZmb3J0GAEgASgJQjO6SDByLlIEbm9uZVIHbWluaW1hbFIDbG93UgZtZWRpdW1SBGhpZ2hSBXhoaWdoUgNtYXhIAIgBARInCg1idWRnZXRfdG9rZW5zGAIgASgFQgu6SAgaBhjAhD0oAUgBiAEBQgkKB19lZmZvcnRCEAoOX2J1ZGdldF90b2tlbnMijQIKDlJlc3BvbnNlRm9ybWF0EjAKBHR5cGUYASABKA4yIi5zb21hLm1vZGVsLnYxLlJlc3BvbnNlRm9ybWF0LlR5cGUSFgoEbmFtZRgCIAEoCUIIukgFcgMYgAESGQoGc2NoZW1hGAMgASgJQgm6SAZyBCiAgBASEwoGc3RyaWN0GAQgASgISACIAQESHQoLZGVzY3JpcHRpb24YBSABKAlCCLpIBXIDGIBAIlcKBFR5cGUSFAoQVFlQRV9VTlNQRUNJRklFRBAAEg0KCVRZUEVfVEVYVBABEhQKEFRZUEVfSlNPTl9PQkpFQ1QQAhIUChBUWVBFX0pTT05fU0NIRU1BEANCCQoHX3N0cmljdCI1CgpDb21wbGV0aW9uEhkKBnN1ZmZpeBgBIAEoCUIJukgGcgQogIBAEgwKBGVjaG8YAiABKAgiTwoMTmF0aXZlUGFyYW1zEiIKCHByb3RvY29sGAEgASgJQhC6SA1yC1IJYW50aHJvcGljEhsKBnBhcmFtcxgCIAEoCUILukgIcgYQAiiAgEAi/wMKEUdlbmVyYXRpb25PcHRpb25zEikKCHNhbXBsaW5nGAEgASgLMhcuc29tYS5tb2RlbC52MS5TYW1wbGluZxItCgV0b29scxgCIAMoCzITLnNvbWEubW9kZWwudjEuVG9vbEIJukgGkgEDEIAIEi4KC3Rvb2xfY2hvaWNlGAMgASgLMhkuc29tYS5tb2RlbC52MS5Ub29sQ2hvaWNlEiAKE3BhcmFsbGVsX3Rvb2xfY2FsbHMYBCABKAhIAIgBARI2Cg9yZXNwb25zZV9mb3JtYXQYBSABKAsyHS5zb21hLm1vZGVsLnYxLlJlc3BvbnNlRm9ybWF0EjIKCXJlYXNvbmluZxgGIAEoCzIfLnNvbWEubW9kZWwudjEuUmVhc29uaW5nT3B0aW9ucxIiCg9wcm92aWRlcl9wYXJhbXMYByABKAlCCbpIBnIEKICAQBIWCgR1c2VyGAggASgJQgi6SAVyAxiAAhITCgtkcm9wX3BhcmFtcxgJIAEoCBINCgV3aG9sZRgKIAEoCBItCgpjb21wbGV0aW9uGAsgASgLMhkuc29tYS5tb2RlbC52MS5Db21wbGV0aW9uEisKBm5hdGl2ZRgMIAEoCzIbLnNvbWEubW9kZWwudjEuTmF0aXZlUGFyYW1zQhYKFF9wYXJhbGxlbF90b29sX2NhbGxzQqEBChFjb20uc29tYS5tb2RlbC52MUIMT3B0aW9uc1Byb3RvUAFaKHNvbWFtZXNoL2NvbnRyYWN0cy9zb21hL21vZGVsL3YxO21vZGVsdjGiAgNTTViqAg1Tb21hLk1vZGVsLlYxygINU29tYVxNb2RlbFxWMeICGVNvbWFcTW9kZWxcVjFcR1BCTWV0YWRhdGHqAg9Tb21hOjpNb2RlbDo6VjFiBnByb3RvMw", [file_buf_validate_validate]);
 
 /**
  * Tool is a function the model may ask to call.
@@ -83,6 +83,14 @@ export type ToolChoice = Message<"soma.model.v1.ToolChoice"> & {
    * @generated from field: string name = 2;
    */
   name: string;
+
+  /**
+   * Names of the tools that may be called; all tools when empty. Not together with MODE_NONE and MODE_NAMED. A model that
+   * calls another tool has failed.
+   *
+   * @generated from field: repeated string allowed = 3;
+   */
+  allowed: string[];
 };
 
 /**
@@ -286,6 +294,13 @@ export type ResponseFormat = Message<"soma.model.v1.ResponseFormat"> & {
    * @generated from field: optional bool strict = 4;
    */
   strict?: boolean | undefined;
+
+  /**
+   * What the output is for, for the model; only with TYPE_JSON_SCHEMA.
+   *
+   * @generated from field: string description = 5;
+   */
+  description: string;
 };
 
 /**
@@ -335,6 +350,67 @@ export enum ResponseFormat_Type {
  */
 export const ResponseFormat_TypeSchema: GenEnum<ResponseFormat_Type> = /*@__PURE__*/
   enumDesc(file_soma_model_v1_options, 4, 0);
+
+/**
+ * Completion says that the request's one message, of the user, is a prompt to continue, and not a message to answer.
+ *
+ * The message is a text without parts, and there is no conversation, no memory, no tool and no response format. A
+ * provider with a method for completions is asked there. Another one gets the prompt as a message.
+ *
+ * @generated from message soma.model.v1.Completion
+ */
+export type Completion = Message<"soma.model.v1.Completion"> & {
+  /**
+   * The text that comes after the completion: the model writes what is between the prompt and this; empty for none. It
+   * is a parameter of completions, which providers without a method for them do not have.
+   *
+   * @generated from field: string suffix = 1;
+   */
+  suffix: string;
+
+  /**
+   * Whether the answer begins with the prompt, also as tokens with `sampling.top_logprobs`; the first token has no
+   * probability then, and its `logprob` is 0. Providers without a method for completions do not have it.
+   *
+   * @generated from field: bool echo = 2;
+   */
+  echo: boolean;
+};
+
+/**
+ * Describes the message soma.model.v1.Completion.
+ * Use `create(CompletionSchema)` to create a new message.
+ */
+export const CompletionSchema: GenMessage<Completion> = /*@__PURE__*/
+  messageDesc(file_soma_model_v1_options, 5);
+
+/**
+ * NativeParams are parameters in the protocol of the caller, for providers that speak the same protocol.
+ *
+ * @generated from message soma.model.v1.NativeParams
+ */
+export type NativeParams = Message<"soma.model.v1.NativeParams"> & {
+  /**
+   * The protocol: `anthropic` for Anthropic's Messages API.
+   *
+   * @generated from field: string protocol = 1;
+   */
+  protocol: string;
+
+  /**
+   * The parameters that this contract has no field for, as a JSON object.
+   *
+   * @generated from field: string params = 2;
+   */
+  params: string;
+};
+
+/**
+ * Describes the message soma.model.v1.NativeParams.
+ * Use `create(NativeParamsSchema)` to create a new message.
+ */
+export const NativeParamsSchema: GenMessage<NativeParams> = /*@__PURE__*/
+  messageDesc(file_soma_model_v1_options, 6);
 
 /**
  * GenerationOptions says how a model is to answer. An unset field has the provider's default.
@@ -415,6 +491,22 @@ export type GenerationOptions = Message<"soma.model.v1.GenerationOptions"> & {
    * @generated from field: bool whole = 10;
    */
   whole: boolean;
+
+  /**
+   * When set, the prompt in the request's one message is continued.
+   *
+   * @generated from field: soma.model.v1.Completion completion = 11;
+   */
+  completion?: Completion | undefined;
+
+  /**
+   * Parameters in the protocol of the caller. A provider that speaks this protocol gets them as they are, in place of
+   * `provider_params` and `reasoning`. All other providers do not get them; for these, `reasoning` is then advice, which
+   * is left out if the model is not known to think.
+   *
+   * @generated from field: soma.model.v1.NativeParams native = 12;
+   */
+  native?: NativeParams | undefined;
 };
 
 /**
@@ -422,5 +514,5 @@ export type GenerationOptions = Message<"soma.model.v1.GenerationOptions"> & {
  * Use `create(GenerationOptionsSchema)` to create a new message.
  */
 export const GenerationOptionsSchema: GenMessage<GenerationOptions> = /*@__PURE__*/
-  messageDesc(file_soma_model_v1_options, 5);
+  messageDesc(file_soma_model_v1_options, 7);
 

@@ -15,7 +15,7 @@ import type { Strategy } from "../../memory/v1/memory_service_pb";
 import { file_soma_memory_v1_memory_service } from "../../memory/v1/memory_service_pb";
 import type { Heartbeat, StreamError } from "../../mesh/v1/stream_pb";
 import { file_soma_mesh_v1_stream } from "../../mesh/v1/stream_pb";
-import type { Citation, FinishReason, Message as Message$1, Reasoning, Source, TokenLogprob, ToolCall, Usage } from "../../model/v1/message_pb";
+import type { Citation, FinishReason, Message as Message$1, Phase, Reasoning, Source, TokenLogprob, ToolCall, Usage } from "../../model/v1/message_pb";
 import { file_soma_model_v1_message } from "../../model/v1/message_pb";
 import type { GenerationOptions } from "../../model/v1/options_pb";
 import { file_soma_model_v1_options } from "../../model/v1/options_pb";
@@ -27,7 +27,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file soma/orchestrator/v1/response_service.proto.
  */
 export const file_soma_orchestrator_v1_response_service: GenFile = /*@__PURE__*/
-  fileDesc("Citzb21hL29yY2hlc3RyYXRvci92MS9yZXNwb25zZV9zZXJ2aWNlLnByb3RvEhRzb21hLm9yY2hlc3RyYXRvci52MSLHAwoQUmVzcG9uc2VTZXR0aW5ncxIfCgxpbnN0cnVjdGlvbnMYASABKAlCCbpIBnIEKICAQBJdCghtZXRhZGF0YRgIIAMoCzI0LnNvbWEub3JjaGVzdHJhdG9yLnYxLlJlc3BvbnNlU2V0dGluZ3MuTWV0YWRhdGFFbnRyeUIVukgSmgEPEBAiBHICGEAqBXIDGIAEEiYKFHByZXZpb3VzX3Jlc3BvbnNlX2lkGAkgASgJQgi6SAVyAxiAARIhCg9jb252ZXJzYXRpb25faWQYCiABKAlCCLpIBXIDGIACEjkKCHN0cmF0ZWd5GAsgASgOMhguc29tYS5tZW1vcnkudjEuU3RyYXRlZ3lCCLpIBYIBAhABSACIAQESEgoFc3RvcmUYDCABKAhIAYgBARISCgpiYWNrZ3JvdW5kGA0gASgIEjEKB29wdGlvbnMYDyABKAsyIC5zb21hLm1vZGVsLnYxLkdlbmVyYXRpb25PcHRpb25zGi8KDU1ldGFkYXRhRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4AUILCglfc3RyYXRlZ3lCCAoGX3N0b3JlSgQIAhAISgQIDhAPIo0BCg1SZXNwb25zZUlucHV0EikKB21lc3NhZ2UYASABKAsyFi5zb21hLm1vZGVsLnYxLk1lc3NhZ2VIABIdCgdpdGVtX2lkGAIgASgJQgq6SAdyBRABGIABSAASIgoQcmVwZWF0ZWRfaXRlbV9pZBgDIAEoCUIIukgFcgMYgAFCDgoFaW5wdXQSBbpIAggBIogBCgxSZXNwb25zZVRleHQSDAoEdGV4dBgBIAEoCRItCghsb2dwcm9icxgCIAMoCzIbLnNvbWEubW9kZWwudjEuVG9rZW5Mb2dwcm9iEg8KB3JlZnVzYWwYAyABKAgSKgoJY2l0YXRpb25zGAQgAygLMhcuc29tYS5tb2RlbC52MS5DaXRhdGlvbiK4AQoMUmVzcG9uc2VJdGVtEg8KB2l0ZW1faWQYASABKAkSMgoEdGV4dBgCIAEoCzIiLnNvbWEub3JjaGVzdHJhdG9yLnYxLlJlc3BvbnNlVGV4dEgAEiwKCXRvb2xfY2FsbBgDIAEoCzIXLnNvbWEubW9kZWwudjEuVG9vbENhbGxIABItCglyZWFzb25pbmcYBCABKAsyGC5zb21hLm1vZGVsLnYxLlJlYXNvbmluZ0gAQgYKBGl0ZW0i/QQKCFJlc3BvbnNlEhMKC3Jlc3BvbnNlX2lkGAEgASgJEjMKBXN0YXRlGAIgASgOMiQuc29tYS5vcmNoZXN0cmF0b3IudjEuUmVzcG9uc2UuU3RhdGUSLwoLY3JlYXRlX3RpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiwKCGVuZF90aW1lGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBINCgVtb2RlbBgFIAEoCRI4CghzZXR0aW5ncxgGIAEoCzImLnNvbWEub3JjaGVzdHJhdG9yLnYxLlJlc3BvbnNlU2V0dGluZ3MSMgoGb3V0cHV0GAcgAygLMiIuc29tYS5vcmNoZXN0cmF0b3IudjEuUmVzcG9uc2VJdGVtEjIKDWZpbmlzaF9yZWFzb24YCCABKA4yGy5zb21hLm1vZGVsLnYxLkZpbmlzaFJlYXNvbhIjCgV1c2FnZRgJIAEoCzIULnNvbWEubW9kZWwudjEuVXNhZ2USKAoFZXJyb3IYCiABKAsyGS5zb21hLm1lc2gudjEuU3RyZWFtRXJyb3ISJgoHc291cmNlcxgLIAMoCzIVLnNvbWEubW9kZWwudjEuU291cmNlEhYKDmRyb3BwZWRfcGFyYW1zGAwgAygJIocBCgVTdGF0ZRIVChFTVEFURV9VTlNQRUNJRklFRBAAEhUKEVNUQVRFX0lOX1BST0dSRVNTEAESEwoPU1RBVEVfQ09NUExFVEVEEAISFAoQU1RBVEVfSU5DT01QTEVURRADEhAKDFNUQVRFX0ZBSUxFRBAEEhMKD1NUQVRFX0NBTkNFTExFRBAFIswBChVDcmVhdGVSZXNwb25zZVJlcXVlc3QSFwoFbW9kZWwYASABKAlCCLpIBXIDGIACEj8KBWlucHV0GAIgAygLMiMuc29tYS5vcmNoZXN0cmF0b3IudjEuUmVzcG9uc2VJbnB1dEILukgIkgEFCAEQgCASOAoIc2V0dGluZ3MYAyABKAsyJi5zb21hLm9yY2hlc3RyYXRvci52MS5SZXNwb25zZVNldHRpbmdzEh8KCnJlcXVlc3RfaWQYBCABKAlCC7pICNgBAXIDsAEBIlsKEVJlc3BvbnNlSXRlbUV2ZW50EhQKDG91dHB1dF9pbmRleBgBIAEoBRIwCgRpdGVtGAIgASgLMiIuc29tYS5vcmNoZXN0cmF0b3IudjEuUmVzcG9uc2VJdGVtImYKEVJlc3BvbnNlVGV4dERlbHRhEhQKDG91dHB1dF9pbmRleBgBIAEoBRIMCgR0ZXh0GAIgASgJEi0KCGxvZ3Byb2JzGAMgAygLMhsuc29tYS5tb2RlbC52MS5Ub2tlbkxvZ3Byb2IiQQoWUmVzcG9uc2VBcmd1bWVudHNEZWx0YRIUCgxvdXRwdXRfaW5kZXgYASABKAUSEQoJYXJndW1lbnRzGAIgASgJIjwKFlJlc3BvbnNlUmVhc29uaW5nRGVsdGESFAoMb3V0cHV0X2luZGV4GAEgASgFEgwKBHRleHQYAiABKAki7wQKFkNyZWF0ZVJlc3BvbnNlUmVzcG9uc2USFgoIc2VxdWVuY2UYASABKAVCBJDnGAESMQoHY3JlYXRlZBgCIAEoCzIeLnNvbWEub3JjaGVzdHJhdG9yLnYxLlJlc3BvbnNlSAASPQoKaXRlbV9iZWd1bhgDIAEoCzInLnNvbWEub3JjaGVzdHJhdG9yLnYxLlJlc3BvbnNlSXRlbUV2ZW50SAASOAoFZGVsdGEYBCABKAsyJy5zb21hLm9yY2hlc3RyYXRvci52MS5SZXNwb25zZVRleHREZWx0YUgAEkEKCWFyZ3VtZW50cxgFIAEoCzIsLnNvbWEub3JjaGVzdHJhdG9yLnYxLlJlc3BvbnNlQXJndW1lbnRzRGVsdGFIABI8CglpdGVtX2RvbmUYBiABKAsyJy5zb21hLm9yY2hlc3RyYXRvci52MS5SZXNwb25zZUl0ZW1FdmVudEgAEjQKBnBvbGljeRgHIAEoCzIiLnNvbWEub3JjaGVzdHJhdG9yLnYxLlBvbGljeU5vdGljZUgAEjIKCGZpbmlzaGVkGAggASgLMh4uc29tYS5vcmNoZXN0cmF0b3IudjEuUmVzcG9uc2VIABIqCgVlcnJvchgJIAEoCzIZLnNvbWEubWVzaC52MS5TdHJlYW1FcnJvckgAEiwKCWhlYXJ0YmVhdBgKIAEoCzIXLnNvbWEubWVzaC52MS5IZWFydGJlYXRIABJBCglyZWFzb25pbmcYCyABKAsyLC5zb21hLm9yY2hlc3RyYXRvci52MS5SZXNwb25zZVJlYXNvbmluZ0RlbHRhSABCCQoHcGF5bG9hZCJwChRXYXRjaFJlc3BvbnNlUmVxdWVzdBIfCgtyZXNwb25zZV9pZBgBIAEoCUIKukgHcgUQARiAARIkCg5hZnRlcl9zZXF1ZW5jZRgCIAEoBUIHukgEGgIoAEgAiAEBQhEKD19hZnRlcl9zZXF1ZW5jZSK4BAoVV2F0Y2hSZXNwb25zZVJlc3BvbnNlEhYKCHNlcXVlbmNlGAEgASgFQgSQ5xgBEjEKB2NyZWF0ZWQYAiABKAsyHi5zb21hLm9yY2hlc3RyYXRvci52MS5SZXNwb25zZUgAEj0KCml0ZW1fYmVndW4YAyABKAsyJy5zb21hLm9yY2hlc3RyYXRvci52MS5SZXNwb25zZUl0ZW1FdmVudEgAEjgKBWRlbHRhGAQgASgLMicuc29tYS5vcmNoZXN0cmF0b3IudjEuUmVzcG9uc2VUZXh0RGVsdGFIABJBCglhcmd1bWVudHMYBSABKAsyLC5zb21hLm9yY2hlc3RyYXRvci52MS5SZXNwb25zZUFyZ3VtZW50c0RlbHRhSAASPAoJaXRlbV9kb25lGAYgASgLMicuc29tYS5vcmNoZXN0cmF0b3IudjEuUmVzcG9uc2VJdGVtRXZlbnRIABIyCghmaW5pc2hlZBgIIAEoCzIeLnNvbWEub3JjaGVzdHJhdG9yLnYxLlJlc3BvbnNlSAASKgoFZXJyb3IYCSABKAsyGS5zb21hLm1lc2gudjEuU3RyZWFtRXJyb3JIABIsCgloZWFydGJlYXQYCiABKAsyFy5zb21hLm1lc2gudjEuSGVhcnRiZWF0SAASQQoJcmVhc29uaW5nGAsgASgLMiwuc29tYS5vcmNoZXN0cmF0b3IudjEuUmVzcG9uc2VSZWFzb25pbmdEZWx0YUgAQgkKB3BheWxvYWQiNQoSR2V0UmVzcG9uc2VSZXF1ZXN0Eh8KC3Jlc3BvbnNlX2lkGAEgASgJQgq6SAdyBRABGIABIkcKE0dldFJlc3BvbnNlUmVzcG9uc2USMAoIcmVzcG9uc2UYASABKAsyHi5zb21hLm9yY2hlc3RyYXRvci52MS5SZXNwb25zZSI4ChVEZWxldGVSZXNwb25zZVJlcXVlc3QSHwoLcmVzcG9uc2VfaWQYASABKAlCCrpIB3IFEAEYgAEiLQoWRGVsZXRlUmVzcG9uc2VSZXNwb25zZRITCgtyZXNwb25zZV9pZBgBIAEoCSKSAQodTGlzdFJlc3BvbnNlSW5wdXRJdGVtc1JlcXVlc3QSHwoLcmVzcG9uc2VfaWQYASABKAlCCrpIB3IFEAEYgAESHAoJcGFnZV9zaXplGAIgASgFQgm6SAYaBBhkKAASHAoKcGFnZV90b2tlbhgDIAEoCUIIukgFcgMYgAESFAoMbmV3ZXN0X2ZpcnN0GAQgASgIIk0KEVJlc3BvbnNlSW5wdXRJdGVtEg8KB2l0ZW1faWQYASABKAkSJwoHbWVzc2FnZRgCIAEoCzIWLnNvbWEubW9kZWwudjEuTWVzc2FnZSJxCh5MaXN0UmVzcG9uc2VJbnB1dEl0ZW1zUmVzcG9uc2USNgoFaXRlbXMYASADKAsyJy5zb21hLm9yY2hlc3RyYXRvci52MS5SZXNwb25zZUlucHV0SXRlbRIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiOAoVQ2FuY2VsUmVzcG9uc2VSZXF1ZXN0Eh8KC3Jlc3BvbnNlX2lkGAEgASgJQgq6SAdyBRABGIABIkoKFkNhbmNlbFJlc3BvbnNlUmVzcG9uc2USMAoIcmVzcG9uc2UYASABKAsyHi5zb21hLm9yY2hlc3RyYXRvci52MS5SZXNwb25zZTKvCAoPUmVzcG9uc2VTZXJ2aWNlEp4BCg5DcmVhdGVSZXNwb25zZRIrLnNvbWEub3JjaGVzdHJhdG9yLnYxLkNyZWF0ZVJlc3BvbnNlUmVxdWVzdBosLnNvbWEub3JjaGVzdHJhdG9yLnYxLkNyZWF0ZVJlc3BvbnNlUmVzcG9uc2UiL4rnGA4KDGV4ZWN1dGU6Y2hhdILT5JMCFzoBKiISL3YxL2NoYXQvcmVzcG9uc2VzMAESrQEKDVdhdGNoUmVzcG9uc2USKi5zb21hLm9yY2hlc3RyYXRvci52MS5XYXRjaFJlc3BvbnNlUmVxdWVzdBorLnNvbWEub3JjaGVzdHJhdG9yLnYxLldhdGNoUmVzcG9uc2VSZXNwb25zZSJBiucYDgoMZXhlY3V0ZTpjaGF0gtPkkwIpEicvdjEvY2hhdC9yZXNwb25zZXMve3Jlc3BvbnNlX2lkfS9ldmVudHMwARKeAQoLR2V0UmVzcG9uc2USKC5zb21hLm9yY2hlc3RyYXRvci52MS5HZXRSZXNwb25zZVJlcXVlc3QaKS5zb21hLm9yY2hlc3RyYXRvci52MS5HZXRSZXNwb25zZVJlc3BvbnNlIjqK5xgOCgxleGVjdXRlOmNoYXSC0+STAiISIC92MS9jaGF0L3Jlc3BvbnNlcy97cmVzcG9uc2VfaWR9EssBChZMaXN0UmVzcG9uc2VJbnB1dEl0ZW1zEjMuc29tYS5vcmNoZXN0cmF0b3IudjEuTGlzdFJlc3BvbnNlSW5wdXRJdGVtc1JlcXVlc3QaNC5zb21hLm9yY2hlc3RyYXRvci52MS5MaXN0UmVzcG9uc2VJbnB1dEl0ZW1zUmVzcG9uc2UiRornGA4KDGV4ZWN1dGU6Y2hhdILT5JMCLhIsL3YxL2NoYXQvcmVzcG9uc2VzL3tyZXNwb25zZV9pZH0vaW5wdXRfaXRlbXMSpwEKDkRlbGV0ZVJlc3BvbnNlEisuc29tYS5vcmNoZXN0cmF0b3IudjEuRGVsZXRlUmVzcG9uc2VSZXF1ZXN0Giwuc29tYS5vcmNoZXN0cmF0b3IudjEuRGVsZXRlUmVzcG9uc2VSZXNwb25zZSI6iucYDgoMZXhlY3V0ZTpjaGF0gtPkkwIiKiAvdjEvY2hhdC9yZXNwb25zZXMve3Jlc3BvbnNlX2lkfRKxAQoOQ2FuY2VsUmVzcG9uc2USKy5zb21hLm9yY2hlc3RyYXRvci52MS5DYW5jZWxSZXNwb25zZVJlcXVlc3QaLC5zb21hLm9yY2hlc3RyYXRvci52MS5DYW5jZWxSZXNwb25zZVJlc3BvbnNlIkSK5xgOCgxleGVjdXRlOmNoYXSC0+STAiw6ASoiJy92MS9jaGF0L3Jlc3BvbnNlcy97cmVzcG9uc2VfaWR9L2NhbmNlbELaAQoYY29tLnNvbWEub3JjaGVzdHJhdG9yLnYxQhRSZXNwb25zZVNlcnZpY2VQcm90b1ABWjZzb21hbWVzaC9jb250cmFjdHMvc29tYS9vcmNoZXN0cmF0b3IvdjE7b3JjaGVzdHJhdG9ydjGiAgNTT1iqAhRTb21hLk9yY2hlc3RyYXRvci5WMcoCFFNvbWFcT3JjaGVzdHJhdG9yXFYx4gIgU29tYVxPcmNoZXN0cmF0b3JcVjFcR1BCTWV0YWRhdGHqAhZTb21hOjpPcmNoZXN0cmF0b3I6OlYxYgZwcm90bzM", [file_buf_validate_validate, file_google_api_annotations, file_google_protobuf_timestamp, file_soma_authz_v1_authz, file_soma_memory_v1_memory_service, file_soma_mesh_v1_stream, file_soma_model_v1_message, file_soma_model_v1_options, file_soma_orchestrator_v1_chat_service]);
+  fileDesc("Citzb21hL29yY2hlc3RyYXRvci92MS9yZXNwb25zZV9zZXJ2aWNlLnByb3RvEhRzb21hLm9yY2hlc3RyYXRvci52MSKEBQoQUmVzcG9uc2VTZXR0aW5ncxIfCgxpbnN0cnVjdGlvbnMYASABKAlCCbpIBnIEKICAQBJdCghtZXRhZGF0YRgIIAMoCzI0LnNvbWEub3JjaGVzdHJhdG9yLnYxLlJlc3BvbnNlU2V0dGluZ3MuTWV0YWRhdGFFbnRyeUIVukgSmgEPEBAiBHICGEAqBXIDGIAEEiYKFHByZXZpb3VzX3Jlc3BvbnNlX2lkGAkgASgJQgi6SAVyAxiAARIhCg9jb252ZXJzYXRpb25faWQYCiABKAlCCLpIBXIDGIACEjkKCHN0cmF0ZWd5GAsgASgOMhguc29tYS5tZW1vcnkudjEuU3RyYXRlZ3lCCLpIBYIBAhABSACIAQESEgoFc3RvcmUYDCABKAhIAYgBARISCgpiYWNrZ3JvdW5kGA0gASgIEjEKB29wdGlvbnMYDyABKAsyIC5zb21hLm1vZGVsLnYxLkdlbmVyYXRpb25PcHRpb25zEiQKDm1heF90b29sX2NhbGxzGBAgASgFQge6SAQaAigBSAKIAQESIgoRc2FmZXR5X2lkZW50aWZpZXIYESABKAlCB7pIBHICGEASIQoQcHJvbXB0X2NhY2hlX2tleRgSIAEoCUIHukgEcgIYQBI7ChFyZWFzb25pbmdfc3VtbWFyeRgTIAEoCUIgukgdchtSAFIEYXV0b1IHY29uY2lzZVIIZGV0YWlsZWQaLwoNTWV0YWRhdGFFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBQgsKCV9zdHJhdGVneUIICgZfc3RvcmVCEQoPX21heF90b29sX2NhbGxzSgQIAhAISgQIDhAPIuQBCg1SZXNwb25zZUlucHV0EikKB21lc3NhZ2UYASABKAsyFi5zb21hLm1vZGVsLnYxLk1lc3NhZ2VIABIdCgdpdGVtX2lkGAIgASgJQgq6SAdyBRABGIABSAASIQoKY29tcGFjdGlvbhgEIAEoCUILukgIcgYQASiAgEBIABIyCgRpdGVtGAUgASgLMiIuc29tYS5vcmNoZXN0cmF0b3IudjEuUmVzcG9uc2VJdGVtSAASIgoQcmVwZWF0ZWRfaXRlbV9pZBgDIAEoCUIIukgFcgMYgAFCDgoFaW5wdXQSBbpIAggBIq0BCgxSZXNwb25zZVRleHQSDAoEdGV4dBgBIAEoCRItCghsb2dwcm9icxgCIAMoCzIbLnNvbWEubW9kZWwudjEuVG9rZW5Mb2dwcm9iEg8KB3JlZnVzYWwYAyABKAgSKgoJY2l0YXRpb25zGAQgAygLMhcuc29tYS5tb2RlbC52MS5DaXRhdGlvbhIjCgVwaGFzZRgFIAEoDjIULnNvbWEubW9kZWwudjEuUGhhc2UizAEKDFJlc3BvbnNlSXRlbRIPCgdpdGVtX2lkGAEgASgJEjIKBHRleHQYAiABKAsyIi5zb21hLm9yY2hlc3RyYXRvci52MS5SZXNwb25zZVRleHRIABIsCgl0b29sX2NhbGwYAyABKAsyFy5zb21hLm1vZGVsLnYxLlRvb2xDYWxsSAASLQoJcmVhc29uaW5nGAQgASgLMhguc29tYS5tb2RlbC52MS5SZWFzb25pbmdIABISCgppbmNvbXBsZXRlGAUgASgIQgYKBGl0ZW0i/QQKCFJlc3BvbnNlEhMKC3Jlc3BvbnNlX2lkGAEgASgJEjMKBXN0YXRlGAIgASgOMiQuc29tYS5vcmNoZXN0cmF0b3IudjEuUmVzcG9uc2UuU3RhdGUSLwoLY3JlYXRlX3RpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiwKCGVuZF90aW1lGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBINCgVtb2RlbBgFIAEoCRI4CghzZXR0aW5ncxgGIAEoCzImLnNvbWEub3JjaGVzdHJhdG9yLnYxLlJlc3BvbnNlU2V0dGluZ3MSMgoGb3V0cHV0GAcgAygLMiIuc29tYS5vcmNoZXN0cmF0b3IudjEuUmVzcG9uc2VJdGVtEjIKDWZpbmlzaF9yZWFzb24YCCABKA4yGy5zb21hLm1vZGVsLnYxLkZpbmlzaFJlYXNvbhIjCgV1c2FnZRgJIAEoCzIULnNvbWEubW9kZWwudjEuVXNhZ2USKAoFZXJyb3IYCiABKAsyGS5zb21hLm1lc2gudjEuU3RyZWFtRXJyb3ISJgoHc291cmNlcxgLIAMoCzIVLnNvbWEubW9kZWwudjEuU291cmNlEhYKDmRyb3BwZWRfcGFyYW1zGAwgAygJIocBCgVTdGF0ZRIVChFTVEFURV9VTlNQRUNJRklFRBAAEhUKEVNUQVRFX0lOX1BST0dSRVNTEAESEwoPU1RBVEVfQ09NUExFVEVEEAISFAoQU1RBVEVfSU5DT01QTEVURRADEhAKDFNUQVRFX0ZBSUxFRBAEEhMKD1NUQVRFX0NBTkNFTExFRBAFIswBChVDcmVhdGVSZXNwb25zZVJlcXVlc3QSFwoFbW9kZWwYASABKAlCCLpIBXIDGIACEj8KBWlucHV0GAIgAygLMiMuc29tYS5vcmNoZXN0cmF0b3IudjEuUmVzcG9uc2VJbnB1dEILukgIkgEFCAEQgCASOAoIc2V0dGluZ3MYAyABKAsyJi5zb21hLm9yY2hlc3RyYXRvci52MS5SZXNwb25zZVNldHRpbmdzEh8KCnJlcXVlc3RfaWQYBCABKAlCC7pICNgBAXIDsAEBIlsKEVJlc3BvbnNlSXRlbUV2ZW50EhQKDG91dHB1dF9pbmRleBgBIAEoBRIwCgRpdGVtGAIgASgLMiIuc29tYS5vcmNoZXN0cmF0b3IudjEuUmVzcG9uc2VJdGVtImYKEVJlc3BvbnNlVGV4dERlbHRhEhQKDG91dHB1dF9pbmRleBgBIAEoBRIMCgR0ZXh0GAIgASgJEi0KCGxvZ3Byb2JzGAMgAygLMhsuc29tYS5tb2RlbC52MS5Ub2tlbkxvZ3Byb2IiQQoWUmVzcG9uc2VBcmd1bWVudHNEZWx0YRIUCgxvdXRwdXRfaW5kZXgYASABKAUSEQoJYXJndW1lbnRzGAIgASgJIjwKFlJlc3BvbnNlUmVhc29uaW5nRGVsdGESFAoMb3V0cHV0X2luZGV4GAEgASgFEgwKBHRleHQYAiABKAki7wQKFkNyZWF0ZVJlc3BvbnNlUmVzcG9uc2USFgoIc2VxdWVuY2UYASABKAVCBJDnGAESMQoHY3JlYXRlZBgCIAEoCzIeLnNvbWEub3JjaGVzdHJhdG9yLnYxLlJlc3BvbnNlSAASPQoKaXRlbV9iZWd1bhgDIAEoCzInLnNvbWEub3JjaGVzdHJhdG9yLnYxLlJlc3BvbnNlSXRlbUV2ZW50SAASOAoFZGVsdGEYBCABKAsyJy5zb21hLm9yY2hlc3RyYXRvci52MS5SZXNwb25zZVRleHREZWx0YUgAEkEKCWFyZ3VtZW50cxgFIAEoCzIsLnNvbWEub3JjaGVzdHJhdG9yLnYxLlJlc3BvbnNlQXJndW1lbnRzRGVsdGFIABI8CglpdGVtX2RvbmUYBiABKAsyJy5zb21hLm9yY2hlc3RyYXRvci52MS5SZXNwb25zZUl0ZW1FdmVudEgAEjQKBnBvbGljeRgHIAEoCzIiLnNvbWEub3JjaGVzdHJhdG9yLnYxLlBvbGljeU5vdGljZUgAEjIKCGZpbmlzaGVkGAggASgLMh4uc29tYS5vcmNoZXN0cmF0b3IudjEuUmVzcG9uc2VIABIqCgVlcnJvchgJIAEoCzIZLnNvbWEubWVzaC52MS5TdHJlYW1FcnJvckgAEiwKCWhlYXJ0YmVhdBgKIAEoCzIXLnNvbWEubWVzaC52MS5IZWFydGJlYXRIABJBCglyZWFzb25pbmcYCyABKAsyLC5zb21hLm9yY2hlc3RyYXRvci52MS5SZXNwb25zZVJlYXNvbmluZ0RlbHRhSABCCQoHcGF5bG9hZCJwChRXYXRjaFJlc3BvbnNlUmVxdWVzdBIfCgtyZXNwb25zZV9pZBgBIAEoCUIKukgHcgUQARiAARIkCg5hZnRlcl9zZXF1ZW5jZRgCIAEoBUIHukgEGgIoAEgAiAEBQhEKD19hZnRlcl9zZXF1ZW5jZSK4BAoVV2F0Y2hSZXNwb25zZVJlc3BvbnNlEhYKCHNlcXVlbmNlGAEgASgFQgSQ5xgBEjEKB2NyZWF0ZWQYAiABKAsyHi5zb21hLm9yY2hlc3RyYXRvci52MS5SZXNwb25zZUgAEj0KCml0ZW1fYmVndW4YAyABKAsyJy5zb21hLm9yY2hlc3RyYXRvci52MS5SZXNwb25zZUl0ZW1FdmVudEgAEjgKBWRlbHRhGAQgASgLMicuc29tYS5vcmNoZXN0cmF0b3IudjEuUmVzcG9uc2VUZXh0RGVsdGFIABJBCglhcmd1bWVudHMYBSABKAsyLC5zb21hLm9yY2hlc3RyYXRvci52MS5SZXNwb25zZUFyZ3VtZW50c0RlbHRhSAASPAoJaXRlbV9kb25lGAYgASgLMicuc29tYS5vcmNoZXN0cmF0b3IudjEuUmVzcG9uc2VJdGVtRXZlbnRIABIyCghmaW5pc2hlZBgIIAEoCzIeLnNvbWEub3JjaGVzdHJhdG9yLnYxLlJlc3BvbnNlSAASKgoFZXJyb3IYCSABKAsyGS5zb21hLm1lc2gudjEuU3RyZWFtRXJyb3JIABIsCgloZWFydGJlYXQYCiABKAsyFy5zb21hLm1lc2gudjEuSGVhcnRiZWF0SAASQQoJcmVhc29uaW5nGAsgASgLMiwuc29tYS5vcmNoZXN0cmF0b3IudjEuUmVzcG9uc2VSZWFzb25pbmdEZWx0YUgAQgkKB3BheWxvYWQiNQoSR2V0UmVzcG9uc2VSZXF1ZXN0Eh8KC3Jlc3BvbnNlX2lkGAEgASgJQgq6SAdyBRABGIABIkcKE0dldFJlc3BvbnNlUmVzcG9uc2USMAoIcmVzcG9uc2UYASABKAsyHi5zb21hLm9yY2hlc3RyYXRvci52MS5SZXNwb25zZSI4ChVEZWxldGVSZXNwb25zZVJlcXVlc3QSHwoLcmVzcG9uc2VfaWQYASABKAlCCrpIB3IFEAEYgAEiLQoWRGVsZXRlUmVzcG9uc2VSZXNwb25zZRITCgtyZXNwb25zZV9pZBgBIAEoCSKSAQodTGlzdFJlc3BvbnNlSW5wdXRJdGVtc1JlcXVlc3QSHwoLcmVzcG9uc2VfaWQYASABKAlCCrpIB3IFEAEYgAESHAoJcGFnZV9zaXplGAIgASgFQgm6SAYaBBhkKAASHAoKcGFnZV90b2tlbhgDIAEoCUIIukgFcgMYgAESFAoMbmV3ZXN0X2ZpcnN0GAQgASgIImEKEVJlc3BvbnNlSW5wdXRJdGVtEg8KB2l0ZW1faWQYASABKAkSJwoHbWVzc2FnZRgCIAEoCzIWLnNvbWEubW9kZWwudjEuTWVzc2FnZRISCgpjb21wYWN0aW9uGAMgASgJInEKHkxpc3RSZXNwb25zZUlucHV0SXRlbXNSZXNwb25zZRI2CgVpdGVtcxgBIAMoCzInLnNvbWEub3JjaGVzdHJhdG9yLnYxLlJlc3BvbnNlSW5wdXRJdGVtEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSI4ChVDYW5jZWxSZXNwb25zZVJlcXVlc3QSHwoLcmVzcG9uc2VfaWQYASABKAlCCrpIB3IFEAEYgAEiSgoWQ2FuY2VsUmVzcG9uc2VSZXNwb25zZRIwCghyZXNwb25zZRgBIAEoCzIeLnNvbWEub3JjaGVzdHJhdG9yLnYxLlJlc3BvbnNlIrkBChZDb21wYWN0UmVzcG9uc2VSZXF1ZXN0EhcKBW1vZGVsGAEgASgJQgi6SAVyAxiAAhI9CgVpbnB1dBgCIAMoCzIjLnNvbWEub3JjaGVzdHJhdG9yLnYxLlJlc3BvbnNlSW5wdXRCCbpIBpIBAxCAIBImChRwcmV2aW91c19yZXNwb25zZV9pZBgDIAEoCUIIukgFcgMYgAESHwoMaW5zdHJ1Y3Rpb25zGAQgASgJQgm6SAZyBCiAgEAiUAoKQ29tcGFjdGlvbhIPCgdpdGVtX2lkGAEgASgJEhkKEWVuY3J5cHRlZF9jb250ZW50GAIgASgJEhYKDnJlcGxhY2VkX2l0ZW1zGAMgASgFIoMCChdDb21wYWN0UmVzcG9uc2VSZXNwb25zZRIVCg1jb21wYWN0aW9uX2lkGAEgASgJEi8KC2NyZWF0ZV90aW1lGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBINCgVtb2RlbBgDIAEoCRI2CgVpdGVtcxgEIAMoCzInLnNvbWEub3JjaGVzdHJhdG9yLnYxLlJlc3BvbnNlSW5wdXRJdGVtEjQKCmNvbXBhY3Rpb24YBSABKAsyIC5zb21hLm9yY2hlc3RyYXRvci52MS5Db21wYWN0aW9uEiMKBXVzYWdlGAYgASgLMhQuc29tYS5tb2RlbC52MS5Vc2FnZSKuAQoaQ291bnRSZXNwb25zZVRva2Vuc1JlcXVlc3QSFwoFbW9kZWwYASABKAlCCLpIBXIDGIACEj0KBWlucHV0GAIgAygLMiMuc29tYS5vcmNoZXN0cmF0b3IudjEuUmVzcG9uc2VJbnB1dEIJukgGkgEDEIAgEjgKCHNldHRpbmdzGAMgASgLMiYuc29tYS5vcmNoZXN0cmF0b3IudjEuUmVzcG9uc2VTZXR0aW5ncyJnChtDb3VudFJlc3BvbnNlVG9rZW5zUmVzcG9uc2USFAoMaW5wdXRfdG9rZW5zGAEgASgFEhEKCWVzdGltYXRlZBgCIAEoCBINCgVtb2RlbBgDIAEoCRIQCghwcm92aWRlchgEIAEoCTKNCwoPUmVzcG9uc2VTZXJ2aWNlEp4BCg5DcmVhdGVSZXNwb25zZRIrLnNvbWEub3JjaGVzdHJhdG9yLnYxLkNyZWF0ZVJlc3BvbnNlUmVxdWVzdBosLnNvbWEub3JjaGVzdHJhdG9yLnYxLkNyZWF0ZVJlc3BvbnNlUmVzcG9uc2UiL4rnGA4KDGV4ZWN1dGU6Y2hhdILT5JMCFzoBKiISL3YxL2NoYXQvcmVzcG9uc2VzMAESrQEKDVdhdGNoUmVzcG9uc2USKi5zb21hLm9yY2hlc3RyYXRvci52MS5XYXRjaFJlc3BvbnNlUmVxdWVzdBorLnNvbWEub3JjaGVzdHJhdG9yLnYxLldhdGNoUmVzcG9uc2VSZXNwb25zZSJBiucYDgoMZXhlY3V0ZTpjaGF0gtPkkwIpEicvdjEvY2hhdC9yZXNwb25zZXMve3Jlc3BvbnNlX2lkfS9ldmVudHMwARKeAQoLR2V0UmVzcG9uc2USKC5zb21hLm9yY2hlc3RyYXRvci52MS5HZXRSZXNwb25zZVJlcXVlc3QaKS5zb21hLm9yY2hlc3RyYXRvci52MS5HZXRSZXNwb25zZVJlc3BvbnNlIjqK5xgOCgxleGVjdXRlOmNoYXSC0+STAiISIC92MS9jaGF0L3Jlc3BvbnNlcy97cmVzcG9uc2VfaWR9EssBChZMaXN0UmVzcG9uc2VJbnB1dEl0ZW1zEjMuc29tYS5vcmNoZXN0cmF0b3IudjEuTGlzdFJlc3BvbnNlSW5wdXRJdGVtc1JlcXVlc3QaNC5zb21hLm9yY2hlc3RyYXRvci52MS5MaXN0UmVzcG9uc2VJbnB1dEl0ZW1zUmVzcG9uc2UiRornGA4KDGV4ZWN1dGU6Y2hhdILT5JMCLhIsL3YxL2NoYXQvcmVzcG9uc2VzL3tyZXNwb25zZV9pZH0vaW5wdXRfaXRlbXMSpwEKDkRlbGV0ZVJlc3BvbnNlEisuc29tYS5vcmNoZXN0cmF0b3IudjEuRGVsZXRlUmVzcG9uc2VSZXF1ZXN0Giwuc29tYS5vcmNoZXN0cmF0b3IudjEuRGVsZXRlUmVzcG9uc2VSZXNwb25zZSI6iucYDgoMZXhlY3V0ZTpjaGF0gtPkkwIiKiAvdjEvY2hhdC9yZXNwb25zZXMve3Jlc3BvbnNlX2lkfRKxAQoOQ2FuY2VsUmVzcG9uc2USKy5zb21hLm9yY2hlc3RyYXRvci52MS5DYW5jZWxSZXNwb25zZVJlcXVlc3QaLC5zb21hLm9yY2hlc3RyYXRvci52MS5DYW5jZWxSZXNwb25zZVJlc3BvbnNlIkSK5xgOCgxleGVjdXRlOmNoYXSC0+STAiw6ASoiJy92MS9jaGF0L3Jlc3BvbnNlcy97cmVzcG9uc2VfaWR9L2NhbmNlbBKnAQoPQ29tcGFjdFJlc3BvbnNlEiwuc29tYS5vcmNoZXN0cmF0b3IudjEuQ29tcGFjdFJlc3BvbnNlUmVxdWVzdBotLnNvbWEub3JjaGVzdHJhdG9yLnYxLkNvbXBhY3RSZXNwb25zZVJlc3BvbnNlIjeK5xgOCgxleGVjdXRlOmNoYXSC0+STAh86ASoiGi92MS9jaGF0L3Jlc3BvbnNlczpjb21wYWN0ErEBChNDb3VudFJlc3BvbnNlVG9rZW5zEjAuc29tYS5vcmNoZXN0cmF0b3IudjEuQ291bnRSZXNwb25zZVRva2Vuc1JlcXVlc3QaMS5zb21hLm9yY2hlc3RyYXRvci52MS5Db3VudFJlc3BvbnNlVG9rZW5zUmVzcG9uc2UiNYrnGA4KDGV4ZWN1dGU6Y2hhdILT5JMCHToBKiIYL3YxL2NoYXQvcmVzcG9uc2VzOmNvdW50QtoBChhjb20uc29tYS5vcmNoZXN0cmF0b3IudjFCFFJlc3BvbnNlU2VydmljZVByb3RvUAFaNnNvbWFtZXNoL2NvbnRyYWN0cy9zb21hL29yY2hlc3RyYXRvci92MTtvcmNoZXN0cmF0b3J2MaICA1NPWKoCFFNvbWEuT3JjaGVzdHJhdG9yLlYxygIUU29tYVxPcmNoZXN0cmF0b3JcVjHiAiBTb21hXE9yY2hlc3RyYXRvclxWMVxHUEJNZXRhZGF0YeoCFlNvbWE6Ok9yY2hlc3RyYXRvcjo6VjFiBnByb3RvMw", [file_buf_validate_validate, file_google_api_annotations, file_google_protobuf_timestamp, file_soma_authz_v1_authz, file_soma_memory_v1_memory_service, file_soma_mesh_v1_stream, file_soma_model_v1_message, file_soma_model_v1_options, file_soma_orchestrator_v1_chat_service]);
 
 /**
  * ResponseSettings is everything a response was asked for except its input. It is kept and returned with the response.
@@ -91,6 +91,35 @@ export type ResponseSettings = Message<"soma.orchestrator.v1.ResponseSettings"> 
    * @generated from field: soma.model.v1.GenerationOptions options = 15;
    */
   options?: GenerationOptions | undefined;
+
+  /**
+   * Most calls of tools that the mesh runs by itself. No response has such tools today, so it is only returned.
+   *
+   * @generated from field: optional int32 max_tool_calls = 16;
+   */
+  maxToolCalls?: number | undefined;
+
+  /**
+   * The caller's stable name for its end user, for checks of abuse. It is only returned.
+   *
+   * @generated from field: string safety_identifier = 17;
+   */
+  safetyIdentifier: string;
+
+  /**
+   * The caller's name for prompts that begin alike. It is only returned.
+   *
+   * @generated from field: string prompt_cache_key = 18;
+   */
+  promptCacheKey: string;
+
+  /**
+   * How long a summary of the model's thoughts the caller wants: `auto`, `concise` or `detailed`. It is only returned,
+   * because an answer has the thoughts that its provider shows.
+   *
+   * @generated from field: string reasoning_summary = 19;
+   */
+  reasoningSummary: string;
 };
 
 /**
@@ -128,6 +157,22 @@ export type ResponseInput = Message<"soma.orchestrator.v1.ResponseInput"> & {
      */
     value: string;
     case: "itemId";
+  } | {
+    /**
+     * An earlier conversation: `encrypted_content` of the Compaction that CompactResponse made of it for this tenant.
+     *
+     * @generated from field: string compaction = 4;
+     */
+    value: string;
+    case: "compaction";
+  } | {
+    /**
+     * An item of the output of an earlier response, whole: for a caller that keeps responses itself. Its id is not read.
+     *
+     * @generated from field: soma.orchestrator.v1.ResponseItem item = 5;
+     */
+    value: ResponseItem;
+    case: "item";
   } | { case: undefined; value?: undefined };
 
   /**
@@ -179,6 +224,14 @@ export type ResponseText = Message<"soma.orchestrator.v1.ResponseText"> & {
    * @generated from field: repeated soma.model.v1.Citation citations = 4;
    */
   citations: Citation[];
+
+  /**
+   * What the text is in the answer: commentary if a tool call follows it, and the final answer if nothing does. Unset
+   * while the text is being made, and when the answer ended early.
+   *
+   * @generated from field: soma.model.v1.Phase phase = 5;
+   */
+  phase: Phase;
 };
 
 /**
@@ -231,6 +284,13 @@ export type ResponseItem = Message<"soma.orchestrator.v1.ResponseItem"> & {
     value: Reasoning;
     case: "reasoning";
   } | { case: undefined; value?: undefined };
+
+  /**
+   * Whether the answer ended before the item was complete; then no item follows it.
+   *
+   * @generated from field: bool incomplete = 5;
+   */
+  incomplete: boolean;
 };
 
 /**
@@ -938,6 +998,13 @@ export type ResponseInputItem = Message<"soma.orchestrator.v1.ResponseInputItem"
    * @generated from field: soma.model.v1.Message message = 2;
    */
   message?: Message$1 | undefined;
+
+  /**
+   * In place of `message`: an earlier conversation, as it was sent.
+   *
+   * @generated from field: string compaction = 3;
+   */
+  compaction: string;
 };
 
 /**
@@ -1019,6 +1086,220 @@ export const CancelResponseResponseSchema: GenMessage<CancelResponseResponse> = 
   messageDesc(file_soma_orchestrator_v1_response_service, 21);
 
 /**
+ * CompactResponseRequest asks for a shorter form of a conversation.
+ *
+ * @generated from message soma.orchestrator.v1.CompactResponseRequest
+ */
+export type CompactResponseRequest = Message<"soma.orchestrator.v1.CompactResponseRequest"> & {
+  /**
+   * Name of the model that sums up the conversation; empty for the default.
+   *
+   * @generated from field: string model = 1;
+   */
+  model: string;
+
+  /**
+   * The conversation, oldest first, after what `previous_response_id` has.
+   *
+   * @generated from field: repeated soma.orchestrator.v1.ResponseInput input = 2;
+   */
+  input: ResponseInput[];
+
+  /**
+   * Id of the response whose conversation comes first: its own context, its input and its output. One of the two is
+   * needed.
+   *
+   * @generated from field: string previous_response_id = 3;
+   */
+  previousResponseId: string;
+
+  /**
+   * What the model should look out for in its summary.
+   *
+   * @generated from field: string instructions = 4;
+   */
+  instructions: string;
+};
+
+/**
+ * Describes the message soma.orchestrator.v1.CompactResponseRequest.
+ * Use `create(CompactResponseRequestSchema)` to create a new message.
+ */
+export const CompactResponseRequestSchema: GenMessage<CompactResponseRequest> = /*@__PURE__*/
+  messageDesc(file_soma_orchestrator_v1_response_service, 22);
+
+/**
+ * Compaction is an earlier conversation in a short form that only the mesh can read. It is valid for the tenant that
+ * asked for it, also after the responses of that conversation were deleted.
+ *
+ * @generated from message soma.orchestrator.v1.Compaction
+ */
+export type Compaction = Message<"soma.orchestrator.v1.Compaction"> & {
+  /**
+   * Its id: `cmp_` and 32 hexadecimal digits.
+   *
+   * @generated from field: string item_id = 1;
+   */
+  itemId: string;
+
+  /**
+   * The conversation, encrypted. As an input item it stands for all messages that it replaces.
+   *
+   * @generated from field: string encrypted_content = 2;
+   */
+  encryptedContent: string;
+
+  /**
+   * How many items of the conversation it replaces: the assistant's messages, thoughts and tool calls, the results of
+   * the calls, and earlier compactions.
+   *
+   * @generated from field: int32 replaced_items = 3;
+   */
+  replacedItems: number;
+};
+
+/**
+ * Describes the message soma.orchestrator.v1.Compaction.
+ * Use `create(CompactionSchema)` to create a new message.
+ */
+export const CompactionSchema: GenMessage<Compaction> = /*@__PURE__*/
+  messageDesc(file_soma_orchestrator_v1_response_service, 23);
+
+/**
+ * CompactResponseResponse is the conversation as the input of the next response should have it: `items`, then
+ * `compaction`, then what is new. It is no response, so nothing can continue it by its id.
+ *
+ * @generated from message soma.orchestrator.v1.CompactResponseResponse
+ */
+export type CompactResponseResponse = Message<"soma.orchestrator.v1.CompactResponseResponse"> & {
+  /**
+   * Its id: `cmpr_` and 32 hexadecimal digits.
+   *
+   * @generated from field: string compaction_id = 1;
+   */
+  compactionId: string;
+
+  /**
+   * When it was made.
+   *
+   * @generated from field: google.protobuf.Timestamp create_time = 2;
+   */
+  createTime?: Timestamp | undefined;
+
+  /**
+   * The model that summed up the conversation.
+   *
+   * @generated from field: string model = 3;
+   */
+  model: string;
+
+  /**
+   * The messages that stay as they are: those of the user, and the instructions of the application.
+   *
+   * @generated from field: repeated soma.orchestrator.v1.ResponseInputItem items = 4;
+   */
+  items: ResponseInputItem[];
+
+  /**
+   * All other items.
+   *
+   * @generated from field: soma.orchestrator.v1.Compaction compaction = 5;
+   */
+  compaction?: Compaction | undefined;
+
+  /**
+   * Tokens that the summary took.
+   *
+   * @generated from field: soma.model.v1.Usage usage = 6;
+   */
+  usage?: Usage | undefined;
+};
+
+/**
+ * Describes the message soma.orchestrator.v1.CompactResponseResponse.
+ * Use `create(CompactResponseResponseSchema)` to create a new message.
+ */
+export const CompactResponseResponseSchema: GenMessage<CompactResponseResponse> = /*@__PURE__*/
+  messageDesc(file_soma_orchestrator_v1_response_service, 24);
+
+/**
+ * CountResponseTokensRequest asks how many tokens a model would read for a response. No response is made.
+ *
+ * @generated from message soma.orchestrator.v1.CountResponseTokensRequest
+ */
+export type CountResponseTokensRequest = Message<"soma.orchestrator.v1.CountResponseTokensRequest"> & {
+  /**
+   * Name of the model; empty for the default.
+   *
+   * @generated from field: string model = 1;
+   */
+  model: string;
+
+  /**
+   * The input, as in CreateResponseRequest. It may be empty if the settings name a previous response.
+   *
+   * @generated from field: repeated soma.orchestrator.v1.ResponseInput input = 2;
+   */
+  input: ResponseInput[];
+
+  /**
+   * How the response would be asked for. What a previous response or a conversation adds is counted too.
+   *
+   * @generated from field: soma.orchestrator.v1.ResponseSettings settings = 3;
+   */
+  settings?: ResponseSettings | undefined;
+};
+
+/**
+ * Describes the message soma.orchestrator.v1.CountResponseTokensRequest.
+ * Use `create(CountResponseTokensRequestSchema)` to create a new message.
+ */
+export const CountResponseTokensRequestSchema: GenMessage<CountResponseTokensRequest> = /*@__PURE__*/
+  messageDesc(file_soma_orchestrator_v1_response_service, 25);
+
+/**
+ * CountResponseTokensResponse is the number of tokens a model would read.
+ *
+ * @generated from message soma.orchestrator.v1.CountResponseTokensResponse
+ */
+export type CountResponseTokensResponse = Message<"soma.orchestrator.v1.CountResponseTokensResponse"> & {
+  /**
+   * Tokens of the input, of what comes before it, and of the settings.
+   *
+   * @generated from field: int32 input_tokens = 1;
+   */
+  inputTokens: number;
+
+  /**
+   * Whether the number is estimated, because the provider does not count tokens without an answer.
+   *
+   * @generated from field: bool estimated = 2;
+   */
+  estimated: boolean;
+
+  /**
+   * The model that would read them.
+   *
+   * @generated from field: string model = 3;
+   */
+  model: string;
+
+  /**
+   * The provider that serves the model.
+   *
+   * @generated from field: string provider = 4;
+   */
+  provider: string;
+};
+
+/**
+ * Describes the message soma.orchestrator.v1.CountResponseTokensResponse.
+ * Use `create(CountResponseTokensResponseSchema)` to create a new message.
+ */
+export const CountResponseTokensResponseSchema: GenMessage<CountResponseTokensResponse> = /*@__PURE__*/
+  messageDesc(file_soma_orchestrator_v1_response_service, 26);
+
+/**
  * ResponseService makes responses and keeps them.
  *
  * @generated from service soma.orchestrator.v1.ResponseService
@@ -1084,6 +1365,29 @@ export const ResponseService: GenService<{
     methodKind: "unary";
     input: typeof CancelResponseRequestSchema;
     output: typeof CancelResponseResponseSchema;
+  },
+  /**
+   * CompactResponse makes a conversation shorter: a model sums up what the assistant and its tools said and did. The
+   * user's messages and the application's instructions stay as they are. Policy checks the conversation and the summary,
+   * and the summary is paid for like an answer.
+   *
+   * @generated from rpc soma.orchestrator.v1.ResponseService.CompactResponse
+   */
+  compactResponse: {
+    methodKind: "unary";
+    input: typeof CompactResponseRequestSchema;
+    output: typeof CompactResponseResponseSchema;
+  },
+  /**
+   * CountResponseTokens returns how many tokens a model would read for a response. Policy checks the input, because the
+   * provider counts it if it can.
+   *
+   * @generated from rpc soma.orchestrator.v1.ResponseService.CountResponseTokens
+   */
+  countResponseTokens: {
+    methodKind: "unary";
+    input: typeof CountResponseTokensRequestSchema;
+    output: typeof CountResponseTokensResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_soma_orchestrator_v1_response_service, 0);

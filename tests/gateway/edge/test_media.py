@@ -15,7 +15,7 @@ from soma.errors.v1 import reasons
 from soma.model.v1 import message_pb2 as model
 from soma.model.v1.message_pb2 import Media, Message, Part
 
-from gateway.edge.openai.media import LONGEST_PIECE, Inline, decoded, decoded_in_pieces, held
+from gateway.edge.media import LONGEST_PIECE, Inline, decoded, decoded_in_pieces, held
 from services.mesh.blobs.blobs import Blobs
 from services.mesh.blobs.directory import Directory
 from services.mesh.call import errors
@@ -250,7 +250,7 @@ async def test_a_part_in_a_message_of_the_wrong_role_is_refused_by_name(
         ({"type": "input_image", "image_url": "data:image/png;base64,A"}, "input[0].content[0].image_url"),
         ({"type": "input_file", "file_url": "a.pdf"}, "input[0].content[0].file_url"),
         ({"type": "input_file", "file_url": "https://e.com/a", "file_id": "f"}, "input[0].content[0].file_id"),
-        ({"type": "image_url", "image_url": {"url": "https://example.com"}}, "input[0].content[0].type"),
+        ({"type": "video_url", "video_url": "v"}, "input[0].content[0].type"),
     ],
 )
 async def test_a_wrong_part_of_a_response_is_refused_by_name(
@@ -259,6 +259,24 @@ async def test_a_wrong_part_of_a_response_is_refused_by_name(
     answer = await http.post(RESPONSES, json={"input": [{"role": "user", "content": [part]}]})
     assert (answer.status_code, answer.json()["error"]["param"]) == (400, param)
     assert stand.responses.requests == []
+
+
+@pytest.mark.parametrize(
+    ("path", "member", "part"),
+    [
+        (RESPONSES, "input", {"type": "image_url", "image_url": {"url": "https://example.com/a.png"}}),
+        (RESPONSES, "input", {"type": "input_image", "image_url": "https://example.com/a.png"}),
+        (CHAT, "messages", {"type": "image_url", "image_url": {"url": "https://example.com/a.png"}}),
+        (CHAT, "messages", {"type": "input_image", "image_url": "https://example.com/a.png"}),
+    ],
+)
+async def test_the_parts_of_both_interfaces_are_read_by_both(
+    http: httpx.AsyncClient, stand: Stand, path: str, member: str, part: dict[str, Any]
+) -> None:
+    answer = await http.post(path, json={member: [{"role": "user", "content": [part]}]})
+    assert answer.status_code == 200
+    asked = stand.responses.requests[0].input[0].message if path == RESPONSES else stand.chat.requests[0].messages[0]
+    assert asked.parts[0].image.url == "https://example.com/a.png"
 
 
 async def test_input_items_have_pictures_and_documents_and_can_be_sent_again(

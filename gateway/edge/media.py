@@ -13,7 +13,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from soma.errors.v1 import reasons
 from soma.model.v1.message_pb2 import Media
 
-from gateway.edge.openai.words import refuse
+from gateway.edge.refusal import refuse
 
 # The media types of OpenAI's `format` of a sound, and of the formats that other providers have under this name.
 SOUNDS = {
@@ -43,6 +43,10 @@ class Holder(Protocol):
 
     def hold(self, tenant_id: str, data: bytes, *, base64: str = "") -> AbstractAsyncContextManager[str]:
         """Hold bytes while the block runs; gives their hash. `base64` is what an encoder makes of them, or empty."""
+        ...
+
+    async def read(self, tenant_id: str, hash: str) -> bytes:
+        """The bytes that are held or kept for a tenant."""
         ...
 
 

@@ -1,18 +1,19 @@
-"""`POST /v1/chat/completions`: turns of ChatService.Chat, as one object or as a stream of chunks."""
+"""Turns of ChatService.Chat that answer a client's request, as one object or as a stream of chunks."""
 
 import time
 from contextlib import aclosing
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from soma.orchestrator.v1.chat_service_pb2 import ChatAnswer, ChatFinished, ChatStarted
 
 from gateway.edge.disconnect import CancelOnDisconnect
+from gateway.edge.media import Holder, held
 from gateway.edge.metrics import FIRST_DELTA
-from gateway.edge.openai.chat_request import Ask, read_chat_request
-from gateway.edge.openai.choices import Indexed, merged, requests, summed
-from gateway.edge.openai.completion import DONE, KEEP_ALIVE, Chunks, choice, completion
+from gateway.edge.openai.ask import Ask, Chunks
+from gateway.edge.openai.choices import Indexed, merged, summed
+from gateway.edge.openai.completion import DONE, KEEP_ALIVE
 from gateway.edge.openai.extension import Findings
-from gateway.edge.openai.media import Holder, held
 from gateway.edge.relaying import cut, relayed
 from gateway.edge.reply import Reply
 from services.mesh.call.call import principal
@@ -23,24 +24,20 @@ if TYPE_CHECKING:
     from soma.orchestrator.v1.chat_service_pb2_grpc import ChatServiceAsyncStub
 
 
-class ChatCompletions:
-    """Answers chat completion requests from a ChatService."""
+class Turns:
+    """Answers requests for completions from a ChatService."""
 
     def __init__(self, chat: "ChatServiceAsyncStub", blobs: Holder, timeout: float) -> None:
         self._chat = chat
         self._blobs = blobs
         self._timeout = timeout
 
-    async def answer(self, body: bytes | bytearray, request_id: str, departure: Departure, reply: Reply) -> None:
+    async def answer(self, ask: Ask, request_id: str, departure: Departure, reply: Reply) -> None:
         """Answer one request; `request_id` is the same for its repetitions.
 
         Raises:
-            MeshError: the request is wrong, the turn failed, or the client left (Cancelled).
-            MeshError: the turn failed in another service.
+            MeshError: a turn failed, or the client left (Cancelled).
         """
-        ask = read_chat_request(body)
-        # A body with pictures is large, and the answer may take minutes.
-        del body
         ask.request.request_id = request_id
         async with held(ask.inline, self._blobs, principal().tenant_id):
             rest = await self._answer(ask, departure, reply)
@@ -51,7 +48,7 @@ class ChatCompletions:
 
     async def _answer(self, ask: Ask, departure: Departure, reply: Reply) -> bytes:
         """The answer, or what is not sent yet of a stream."""
-        calls = [self._chat.Chat(each, timeout=self._timeout) for each in requests(ask.request, ask.choices)]
+        calls = [self._chat.Chat(each, timeout=self._timeout) for each in ask.turns()]
         try:
             async with CancelOnDisconnect(departure), aclosing(merged(calls)) as events:
                 return await (_stream(events, ask, reply) if ask.stream else _collect(events, ask))
@@ -74,9 +71,7 @@ async def _stream(events: Indexed, ask: Ask, reply: Reply) -> bytes:
         kind = event.WhichOneof("payload")
         if chunks is None or kind in ("started", "policy", "error"):
             if answer.note(kind, event) and chunks is None:
-                chunks = Chunks(
-                    answer.identity, choices=ask.choices, include_usage=ask.include_usage, thoughts=ask.thoughts
-                )
+                chunks = ask.form.chunks(answer.identity, ask.choices, ask.include_usage)
             continue
         if not reply.status:
             await reply.begin_events()
@@ -101,7 +96,7 @@ async def _stream(events: Indexed, ask: Ask, reply: Reply) -> bytes:
 
 
 async def _collect(events: Indexed, ask: Ask) -> bytes:
-    """The completion object of the whole answer; each of its choices comes in one event."""
+    """The object of the whole answer; each of its choices comes in one event."""
     answer = _Answer(ask)
     choices: dict[int, dict[str, Any]] = {}
     async for index, event in events:
@@ -112,10 +107,10 @@ async def _collect(events: Indexed, ask: Ask) -> bytes:
         one: ChatAnswer = event.answer
         answer.findings.notices.extend(one.policy)
         answer.start(one.started)
-        choices[index] = choice(index, one.delta, one.finished.finish_reason, thoughts=ask.thoughts)
+        choices[index] = ask.form.choice(index, one)
         if answer.finish(index, one.finished):
             found = [choices[number] for number in range(ask.choices)]
-            return completion(answer.identity, found, answer.usage(), answer.findings.content())
+            return ask.form.whole(answer.identity, found, answer.usage(), answer.findings.content())
     raise cut()
 
 
@@ -150,7 +145,7 @@ class _Answer:
         """Note that a choice began; the first one to begin gives the answer its id and its model."""
         if self.started is None:
             self.started = started
-            self.identity = _identity(started)
+            self.identity = _identity(self._ask.form.prefix, started)
             self.findings.sources = started.sources
         self.findings.drop(started.dropped_params)
 
@@ -166,11 +161,13 @@ class _Answer:
 
     def usage(self) -> Any:
         """The usage of all choices."""
-        return summed([finished.usage for finished in self._finished.values()])
+        return summed(
+            [finished.usage for _, finished in sorted(self._finished.items(), key=itemgetter(0))], self._ask.each
+        )
 
 
-def _identity(started: ChatStarted) -> dict[str, Any]:
-    return {"id": f"chatcmpl-{started.chat_id}", "created": int(time.time()), "model": started.model}
+def _identity(prefix: str, started: ChatStarted) -> dict[str, Any]:
+    return {"id": prefix + started.chat_id, "created": int(time.time()), "model": started.model}
 
 
 def _annotate(ask: Ask, started: ChatStarted, answer: _Answer) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import orjson
 from soma.errors.v1 import reasons
 
-from gateway.edge.openai.words import refuse
+from gateway.edge.refusal import refuse
 
 
 def sent(given: Mapping[str, Any], names: Collection[str], where: str = "") -> str:

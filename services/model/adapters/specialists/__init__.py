@@ -1,0 +1,1 @@
+"""Calls of a vendor's methods beside chat: sound, pictures, judging and sorting."""

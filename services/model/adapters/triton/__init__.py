@@ -1,0 +1,1 @@
+"""NVIDIA Triton: its models behind the contracts of the mesh."""

@@ -1,0 +1,42 @@
+"""The model repository of the server that a stack starts: a copy of `triton_models` with the files of the models."""
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from services.model.adapters.triton.settings import SOURCE
+from services.model.embedding.artifact import prepared
+from services.model.embedding.settings import EmbeddingSettings
+from services.model.embedding.weights import find_weights
+from services.model.llm.files import packaged
+
+MODELS = SOURCE / "triton_models"
+EMBEDDER, LANGUAGE = "embedder", "slm"
+VERSION = "1"
+
+
+def prepare(folder: Path, load: Sequence[str], embedding: EmbeddingSettings, gguf: Path | None = None) -> None:
+    """Make the repository in `folder` anew, from the models of this project.
+
+    Args:
+        folder: the repository; what is in it is deleted.
+        load: names of the models that are loaded at the start. The vectors' graph is built for the embedder only.
+        embedding: where the graph is kept, and its precision.
+        gguf: weights of the language model; those of SmolLM2 if not given.
+
+    Raises:
+        FailedPrecondition: there are no weights, or the graph cannot be built.
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+    for configuration in sorted(MODELS.glob("*/config.pbtxt")):
+        source = configuration.parent
+        shutil.copytree(source, folder / source.name, ignore=shutil.ignore_patterns("__pycache__"))
+    if EMBEDDER in load:
+        weights = find_weights(embedding.weights, embedding.directory / "hub", embedding.hub)
+        artifact = prepared(weights, embedding.precision, embedding.directory / "minilm")
+        for file in (artifact.model, artifact.tokenizer):
+            (folder / EMBEDDER / VERSION / file.name).symlink_to(file.absolute())
+    own = packaged()
+    language = gguf or (own.path if own is not None else None)
+    if language is not None:
+        (folder / LANGUAGE / VERSION / "model.gguf").symlink_to(language.absolute())

@@ -1,0 +1,140 @@
+"""A stack with Triton, used by OpenAI's client, which notices nothing when Triton is killed."""
+
+from collections.abc import AsyncIterator
+from functools import partial
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from cli.status import State
+from services.mesh.testing.waiting import until
+from services.model.testing.upstreams import FakeUpstream
+from tests.e2e.scripted import configure
+from tests.e2e.stack import Stack
+from tests.model.adapters.triton.server import gone, require_triton
+
+SHARED_MEMORY = Path("/dev/shm")
+START_SECONDS = 150.0
+# A machine that runs other tests beside takes a minute for each start.
+pytestmark = pytest.mark.timeout(400)
+OWN, SLM = "somasuite-embed-v1", "smollm2-135m-instruct"
+
+
+@pytest.fixture(scope="module")
+async def stack(
+    tmp_path_factory: pytest.TempPathFactory, model_server: FakeUpstream, claude_server: FakeUpstream
+) -> AsyncIterator[Stack]:
+    require_triton()
+    directory = tmp_path_factory.mktemp("triton")
+    configure(directory, model_server, claude_server, patience=30.0)
+    with (directory / "soma.toml").open("a") as file:
+        # Exact, because some processors are not exact enough with 8 bits.
+        file.write('\n[embedding]\nprecision = "fp32"\n')
+    stack = Stack(directory, "--triton")
+    await stack.up()
+    try:
+        await until(lambda: stack.part("triton").state is State.READY, seconds=START_SECONDS)
+        await until(lambda: _by_triton(stack), seconds=START_SECONDS)
+        yield stack
+    finally:
+        processes = [process for part in stack.state.parts if part.pid for process in _family(part.pid)]
+        await stack.down()
+        await until(partial(gone, processes), "every process to end", seconds=30)
+        assert not [region for region in SHARED_MEMORY.glob("soma_triton_*") if _of(region, processes)]
+
+
+def _of(region: Path, processes: list[psutil.Process]) -> bool:
+    """Whether a region of memory was made since the stack runs."""
+    return region.stat().st_mtime >= min(process.create_time() for process in processes)
+
+
+def _family(pid: int) -> list[psutil.Process]:
+    process = psutil.Process(pid)
+    return [process, *process.children(recursive=True)]
+
+
+def _ports(process: psutil.Process) -> set[int]:
+    """The ports that a process listens on."""
+    return {each.laddr.port for each in process.net_connections("tcp") if each.status == psutil.CONN_LISTEN}
+
+
+async def _by_triton(stack: Stack) -> bool:
+    return await stack.measured("soma_model_triton_up") == 1.0
+
+
+async def _texts(stack: Stack, by: str) -> float:
+    return await stack.measured("soma_model_embedded_texts_total", {"by": by})
+
+
+async def test_vectors_and_answers_come_from_triton(stack: Stack) -> None:
+    before = await _texts(stack, "triton")
+    async with stack.openai() as client:
+        vectors = await client.embeddings.create(model=OWN, input=["hello", "world"], encoding_format="float")
+        answer = await client.chat.completions.create(
+            model=SLM, stream=True, max_tokens=8, messages=[{"role": "user", "content": "Say hello."}]
+        )
+        pieces = [chunk.choices[0].delta.content or "" async for chunk in answer if chunk.choices]
+    assert [len(each.embedding) for each in vectors.data] == [384, 384]
+    assert await _texts(stack, "triton") == before + 2
+    assert len([piece for piece in pieces if piece]) > 1
+
+
+async def test_its_memory_and_version_are_in_the_status(stack: Stack) -> None:
+    (part,) = [part for part in (await stack.status())["parts"] if part["name"] == "triton"]
+    assert part["state"] == "ready" and part["version"].count(".") == 2
+    # With its models' processes.
+    assert part["rss_bytes"] > 100_000_000
+    assert len(_family(part["pid"])) > 1
+
+
+async def test_killed_it_is_replaced_and_its_models_processes_end(stack: Stack) -> None:
+    models = _family(stack.process("triton").pid)[1:]
+    before = await _texts(stack, "process")
+    killed = stack.kill("triton")
+    async with stack.openai() as client:
+        for _ in range(5):
+            found = await client.embeddings.create(model=OWN, input="hello", encoding_format="float")
+            assert len(found.data[0].embedding) == 384
+    assert await _texts(stack, "process") > before
+    await until(partial(gone, models), "the models' processes to end", seconds=30)
+    await until(lambda: stack.part("triton").pid not in (None, killed), seconds=START_SECONDS)
+    await until(lambda: stack.part("triton").state is State.READY, seconds=START_SECONDS)
+    await until(lambda: _by_triton(stack), seconds=START_SECONDS)
+
+
+async def test_its_socket_is_for_this_user_only(stack: Stack) -> None:
+    where = stack.part("triton").where
+    assert where is not None and where.startswith("unix:")
+    folder = Path(where.removeprefix("unix:")).parent
+    assert folder.stat().st_mode & 0o077 == 0
+    server, *models = _family(stack.process("triton").pid)
+    # Programs of a stack may have inherited the socket of the part `llm`, on which none of them accepts.
+    llm = {part.port for part in stack.state.parts if part.name == "llm"}
+    assert not _ports(server) - llm
+    # llama.cpp has a port, which takes no request without a key.
+    async with httpx.AsyncClient(timeout=30.0) as client:
+        for port in (port for model in models for port in _ports(model) - llm):
+            body = {"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 1}
+            answer = await client.post(f"http://127.0.0.1:{port}/v1/chat/completions", json=body)
+            assert answer.status_code == 401
+
+
+async def test_everything_else_is_ready_without_it(
+    tmp_path: Path, model_server: FakeUpstream, claude_server: FakeUpstream
+) -> None:
+    require_triton()
+    configure(tmp_path, model_server, claude_server)
+    with (tmp_path / "soma.toml").open("a") as file:
+        file.write('\n[embedding]\nprecision = "fp32"\n[triton]\nload = ["nothing"]\n')
+    stack = Stack(tmp_path, "--triton")
+    await stack.up()
+    try:
+        async with stack.openai() as client:
+            answer = await client.chat.completions.create(
+                model="fake-large", messages=[{"role": "user", "content": "Hi"}]
+            )
+        assert answer.choices[0].message.content
+    finally:
+        await stack.down()
