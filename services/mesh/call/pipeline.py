@@ -122,7 +122,10 @@ class _Fused:
                 error = self._over(call, exception)
                 if error is None:
                     raise
-                await context.abort(*_ending(error))
+                # A frame that refers to an error in whose traceback it is needs the garbage collector.
+                ends = _ending(error)
+                del error
+                await context.abort(*ends)
                 raise
             self._left(call, None)
             return response
@@ -147,6 +150,7 @@ class _Fused:
                 if error is None:
                     raise
                 context.refuse(*_ending(error))
+                del error
                 return None
             for leave in leaves:
                 leave(call, None)
@@ -193,7 +197,9 @@ class _Fused:
                     final = self._last_message(last, number, error)
                     if final is not None:
                         yield final
-                await context.abort(*_ending(error))
+                ends = _ending(error)
+                del error
+                await context.abort(*ends)
                 raise
             finally:
                 if responses is not None:

@@ -23,6 +23,8 @@ Question: TypeAlias = tuple[str, dict[str, Any], Mapping[str, str]]
 
 # Maximum size of an answer in one piece, in bytes; its text alone may have the maximum length of an answer.
 _LARGEST = 32 * 1024 * 1024
+# A piece of text with this many characters is not joined with more: what waits for a slow client is counted in pieces.
+_LARGE_PIECE = 64 * 1024
 # After the end of an answer, wait this many seconds for more events, such as its usage.
 _AFTER_END_SECONDS = 2.0
 # Reasons of errors of reading what is cut off.
@@ -117,17 +119,22 @@ def _read(events: Iterable[bytes], answer: AnswerReader) -> tuple[list[Delta], M
     """
     found: list[Delta] = []
     texts: list[Delta] = []
+    size = 0
     failure = None
     try:
         for data in events:
             for piece in answer.read(data):
-                if is_text(piece):
+                text = is_text(piece)
+                if text:
                     texts.append(piece)
-                    continue
+                    size += len(piece.text)
+                    if size < _LARGE_PIECE:
+                        continue
                 if texts:
                     found.append(joined_text(texts))
-                    texts = []
-                found.append(piece)
+                    texts, size = [], 0
+                if not text:
+                    found.append(piece)
     except MeshError as error:
         failure = error
     if texts:

@@ -22,8 +22,9 @@ from services.orchestrator.responses.store import PostgresResponses, ResponseRec
 
 log = structlog.get_logger("orchestrator")
 
-# With this many events waiting for a slow caller, the task stops reading the turn.
+# With so many events or bytes waiting for a slow caller, the task stops reading the turn.
 _MOST_WAITING = 256
+_MOST_BYTES = 256 * 1024
 _LOOK_SECONDS = 1.0
 
 
@@ -63,6 +64,7 @@ class ResponseTask:
         self._stopped: errors.MeshError | None = None
         self._error: errors.MeshError | None = None
         self._events: deque[CreateResponseResponse] = deque()
+        self._bytes = 0
         self._more, self._room = asyncio.Event(), asyncio.Event()
         self.work = asyncio.create_task(self._run())
         # A callback, because a task that is cancelled before its first step never enters its coroutine.
@@ -77,14 +79,20 @@ class ResponseTask:
         try:
             while True:
                 while self._events:
-                    yield self._events.popleft()
+                    event = self._events.popleft()
+                    self._bytes -= event.ByteSize()
+                    yield event
                     self._room.set()
                 if self._finished:
                     break
                 self._more.clear()
                 await self._more.wait()
             if self._error is not None:
-                raise self._error
+                try:
+                    raise self._error
+                finally:
+                    # Its traceback has frames that refer to this object.
+                    self._error = None
         finally:
             self._read = False
             self._room.set()
@@ -110,9 +118,11 @@ class ResponseTask:
             why = self._stopped or errors.Cancelled("the caller went away")
             await self._store_end(why, cancelled=isinstance(why, errors.Cancelled))
             if self._stopped is None:
-                raise
+                # Not raised: nobody awaits it, and with its traceback the task would keep the whole response in memory
+                # until the garbage collector finds the cycle.
+                return
             if self._begun and isinstance(self._stopped, errors.Cancelled):
-                self._events.append(self._numbered(self._response.finished()))
+                self._put(self._numbered(self._response.finished()))
             else:
                 self._error = self._stopped
         except Exception as error:
@@ -197,12 +207,16 @@ class ResponseTask:
         return event
 
     async def _hand_out(self, event: CreateResponseResponse) -> None:
-        while self._read and len(self._events) >= _MOST_WAITING:
+        while self._read and (len(self._events) >= _MOST_WAITING or self._bytes >= _MOST_BYTES):
             self._room.clear()
             await self._room.wait()
         if self._read:
-            self._events.append(event)
-            self._more.set()
+            self._put(event)
+
+    def _put(self, event: CreateResponseResponse) -> None:
+        self._events.append(event)
+        self._bytes += event.ByteSize()
+        self._more.set()
 
 
 class ResponseTasks:

@@ -1,6 +1,7 @@
 """Responses: their events, what is kept of them, what goes on from them, and how they end early."""
 
 import asyncio
+import gc
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ from services.mesh.testing.jobs import step_of
 from services.mesh.testing.local import SOMEBODY
 from services.mesh.testing.waiting import until
 from services.orchestrator.responses import store as stored
+from services.orchestrator.responses.response import ResponseBuilder
 from services.orchestrator.responses.store import PostgresResponses
 from tests.fakes.fake import away
 from tests.fakes.model import answer, lost, refusing
@@ -362,6 +364,41 @@ async def test_a_caller_that_leaves_cancels_its_response(orchestrator: Orchestra
         return (await get(orchestrator, response_id)).state == pb.Response.STATE_CANCELLED
 
     await until(cancelled)
+
+
+@pytest.mark.parametrize("ends", ["the caller leaves", "the model fails"])
+async def test_a_response_that_ends_early_is_freed_without_the_garbage_collector(
+    orchestrator: Orchestrator, fakes: Fakes, ends: str
+) -> None:
+    """A cycle would keep megabytes of each: the collector does not see the memory of messages."""
+
+    def builders() -> list[int]:
+        return [id(each) for each in gc.get_objects() if isinstance(each, ResponseBuilder)]
+
+    leaves = ends == "the caller leaves"
+    fakes.model.answers = [answer("Hello", fakes.model.resume) if leaves else answer("Hello", end=lost())]
+    gc.collect()
+    gc.disable()
+    try:
+        before = builders()
+        with run_as(SOMEBODY):
+            call = orchestrator.responses.CreateResponse(asking(store=False))
+            events = aiter(call)
+            assert (await anext(events)).HasField("created")
+            if leaves:
+                await fakes.model.waiting.wait()
+                call.cancel()
+            else:
+                with pytest.raises(grpc.aio.AioRpcError):
+                    [event async for event in events]
+            del call, events
+
+        async def freed() -> bool:
+            return builders() == before
+
+        await until(freed)
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize(
