@@ -26,6 +26,8 @@ MOST_BYTES: Final = 128 * 1024 * 1024
 MESSAGE_SECONDS: Final = 60.0
 """How long a message may take from its first byte to its last one, unless the application says otherwise."""
 
+# So long a client may go on after it was told what it did wrong; then its connection is cut.
+_LINGER_SECONDS = 5.0
 # So many messages wait for the application before reading pauses.
 _MOST_QUEUED = 4
 _TEXT, _PING = 0x81, 0x89
@@ -115,6 +117,7 @@ class WebSocket(WebSocketsSansIOProtocol):
         self._heard = self.loop.time()
         self._silence = 0.0
         self._alive: Callable[[], None] = _nothing
+        self._failed = False
         self._beat: asyncio.TimerHandle | None = None
         self._deadline: asyncio.TimerHandle | None = None
         self._wire = Wire(self)
@@ -150,6 +153,8 @@ class WebSocket(WebSocketsSansIOProtocol):
             extensions[EXTENSION] = self._wire
 
     def data_received(self, data: bytes) -> None:
+        if self._failed:
+            return
         self._heard = self.loop.time()
         most = self._incoming + len(data)
         super().data_received(data)
@@ -203,6 +208,22 @@ class WebSocket(WebSocketsSansIOProtocol):
             self._wire.stopping()
         else:
             super().shutdown()
+
+    def handle_parser_exception(self) -> None:
+        """Tell the client what it did wrong, and read what it still sends until it leaves.
+
+        A connection that is closed with bytes unread is reset, and then the client may never see why.
+        """
+        told = self.conn.close_sent
+        assert told is not None
+        self._failed = self.close_sent = True
+        self.queue.put_nowait({"type": "websocket.disconnect", "code": told.code, "reason": told.reason})
+        self.transport.write(b"".join(self.conn.data_to_send()))
+        self.transport.write_eof()
+        if self.read_paused:
+            self.read_paused = False
+            self.transport.resume_reading()
+        self.close_timer = self.loop.call_later(_LINGER_SECONDS, self.transport.close)
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
