@@ -23,6 +23,7 @@ def test_a_new_directory_gets_the_version_and_its_folders(tmp_path: Path) -> Non
         "run",
         "models",
         "llm",
+        "triton",
     }
 
 

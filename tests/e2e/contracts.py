@@ -21,14 +21,43 @@ BODIES: dict[str, dict[str, Any]] = {
     "soma.model.v1.ModelService/Infer": {"prompt": "once", "max_tokens": 4, "seed": 1},
     "soma.model.v1.ModelService/Embed": {"input": ["hello"]},
     "soma.model.v1.ModelService/CountTokens": {"model": MODEL, "messages": [USER]},
+    "soma.model.v1.ModelService/Moderate": {"inputs": [{"parts": [{"text": {"text": "hello"}}]}]},
+    "soma.model.v1.ModelService/Rerank": {"query": "tea", "documents": ["a cup of tea"]},
+    "soma.model.v1.MediaService/Transcribe": {"audio": {"url": "https://sounds.example/tea.mp3"}},
+    "soma.model.v1.MediaService/Translate": {"audio": {"url": "https://sounds.example/tee.mp3"}},
+    "soma.model.v1.MediaService/Speak": {"input": "hello"},
+    "soma.model.v1.MediaService/GenerateImage": {"prompt": "a cup of tea"},
+    "soma.model.v1.MediaService/EditImage": {
+        "prompt": "greener",
+        "images": [{"url": "https://pictures.example/tea.png"}],
+    },
+    "soma.model.v1.CatalogService/LoadModel": {"name": "embedder"},
+    "soma.model.v1.CatalogService/UnloadModel": {"name": "embedder"},
     "soma.orchestrator.v1.ChatService/Chat": {"model": MODEL, "messages": [USER]},
     "soma.orchestrator.v1.ChatSessionService/CreateChatSession": {"title": "Hello"},
     "soma.orchestrator.v1.ChatSessionService/SetChatSessionStatus": {"status": "paused"},
     "soma.orchestrator.v1.ChatSessionService/SendChatMessage": {"message": "hello", "model_name": MODEL},
     "soma.orchestrator.v1.ResponseService/CreateResponse": {"model": MODEL, "input": [{"message": USER}]},
     "soma.orchestrator.v1.ResponseService/CancelResponse": {},
+    "soma.orchestrator.v1.ResponseService/CompactResponse": {"model": MODEL, "input": [{"message": USER}]},
+    "soma.orchestrator.v1.ResponseService/CountResponseTokens": {"model": MODEL, "input": [{"message": USER}]},
     "soma.mesh.v1.EventService/ReplayDeadLetter": {},
     "soma.policy.v1.PolicyService/Evaluate": {"action": "chat.input", "content": "hello"},
+}
+# What no provider of the tests' stack has: it is refused with this reason. Each has tests of its own with a provider.
+UNSERVED = {
+    **{
+        f"soma.model.v1.{name}": "MODEL_CAPABILITY_MISSING"
+        for name in (
+            *("ModelService/Moderate", "ModelService/Rerank"),
+            *("MediaService/Transcribe", "MediaService/Translate", "MediaService/Speak"),
+            *("MediaService/GenerateImage", "MediaService/EditImage"),
+        )
+    },
+    **{
+        f"soma.model.v1.CatalogService/{name}": "MODEL_NOT_FOUND"
+        for name in ("LoadModel", "UnloadModel", "ListRepositoryModels")
+    },
 }
 
 

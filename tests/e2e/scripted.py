@@ -10,6 +10,8 @@ CLAUDE = "fake-claude"
 ABSENT = "absent-model"
 # Longer than any answer of a healthy fake on a busy machine, and short enough for a test to wait.
 PATIENCE_SECONDS = 3.0
+# For an answer in one piece, which tests hold back while they do something else.
+WHOLE_SECONDS = 10.0
 # Calls in flight per service; only the test of this limit makes more.
 MOST_REQUESTS = 100
 # Of the text of an answer; answers that a test reads to their end are shorter.
@@ -23,7 +25,7 @@ catalogue = "{catalogue}"
 ollama_url = ""
 connect_timeout = 0.5
 first_byte_timeout = {patience}
-whole_timeout = {patience}
+whole_timeout = {whole}
 idle_timeout = {patience}
 refresh_interval = 3600
 answer_limit_bytes = {most_bytes}
@@ -75,6 +77,7 @@ def configure(
     settings = SOMA_TOML.format(
         catalogue=catalogue,
         patience=patience,
+        whole=max(patience, WHOLE_SECONDS),
         memory_patience=memory_patience,
         heartbeat=heartbeat,
         most=MOST_REQUESTS,

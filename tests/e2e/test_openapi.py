@@ -17,7 +17,7 @@ OFF = ("negative_data_rejection", "missing_required_header", "use_after_free", "
 # would round, and requests that the model cannot fulfil. A WebSocket needs another protocol. Lists refuse page tokens
 # that they did not return (see `paged`).
 PARTICULAR = (
-    *("createChatCompletion", "createResponse", "compactResponse", "countInputTokens"),
+    *("createChatCompletion", "createCompletion", "createResponse", "compactResponse", "countInputTokens"),
     *("createEmbedding", "listInputItems", "connectLogs"),
     *("createMessage", "countMessageTokens", "soma.model.v1.ModelService.CountTokens"),
     *(f"soma.memory.v1.MemoryService.{name}" for name in ("AppendMessages", "Remember", "Retrieve")),
@@ -32,6 +32,14 @@ PARTICULAR = (
     "soma.orchestrator.v1.ChatSessionService.SetChatSessionStatus",
     *(f"soma.orchestrator.v1.ResponseService.{name}Response" for name in ("Create", "Compact")),
     "soma.orchestrator.v1.ResponseService.CountResponseTokens",
+    # No model of this stack can do these.
+    *("createSpeech", "createTranscription", "createTranslation", "createImage", "createImageEdit"),
+    *("createModeration", "rerankDocuments", "rerankDocuments2"),
+    *(f"soma.model.v1.ModelService.{name}" for name in ("Moderate", "Rerank")),
+    *(
+        f"soma.model.v1.MediaService.{name}"
+        for name in ("Transcribe", "Translate", "Speak", "GenerateImage", "EditImage")
+    ),
 )
 # QUERY is left out: without a body it is not valid HTTP.
 METHODS = ("GET", "PUT", "POST", "DELETE", "OPTIONS", "PATCH", "TRACE")

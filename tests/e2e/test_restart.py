@@ -13,7 +13,7 @@ from tests.e2e.surfaces import over_grpc, over_openai, over_rest, received_messa
 
 def processes(stack: Stack) -> list[psutil.Process]:
     """Every process of a stack: its parts, and the processes that they started."""
-    parts = [stack.process(part.name) for part in stack.state.parts]
+    parts = [stack.process(part.name) for part in stack.state.parts if part.pid is not None]
     below = [child for process in parts for child in process.children(recursive=True)]
     return list({process.pid: process for process in (*parts, *below)}.values())
 

@@ -104,7 +104,7 @@ async def test_a_surface_of_another_process_is_served_removed_and_remembered(spl
             await answers(http, say, 200)
     assert len(statuses) > 10
     kept = json.loads((split.data_dir / "envoy" / "surfaces.json").read_text())["surfaces"]
-    assert {each["name"] for each in kept} == {"openai", "logs", "testing"}
+    assert {each["name"] for each in kept} == {"openai", "anthropic", "logs", "testing"}
     await split.down()
     await split.up()
     async with split.http() as http:

@@ -171,8 +171,9 @@ async def test_a_body_without_an_end_is_cut_off(checked: Stack) -> None:
             while connection.answers[stream].reset is None and not connection.closed.is_set():
                 await connection.upload(stream, piece, end=False)
                 sent += len(piece)
-            # The gateway may have no room for one more large body, before it knows that this one has no end.
-            assert connection.answers[stream].status in (413, 503)
+            # The gateway may have no room for one more large body, before it knows that this one has no end; and on a
+            # slow machine the time for a request is over first.
+            assert connection.answers[stream].status in (408, 413, 503)
             return sent
 
     async with asyncio.timeout(CALL_SECONDS):

@@ -55,7 +55,13 @@ async def media_stack(tmp_path_factory: pytest.TempPathFactory, shared_vendor: M
     catalogue = directory / "catalogue.toml"
     catalogue.write_text(CATALOGUE.format(url=shared_vendor.url))
     settings = SOMA_TOML.format(
-        catalogue=catalogue, patience=3.0, memory_patience=15.0, heartbeat=15.0, most=100, most_bytes=100_000
+        catalogue=catalogue,
+        patience=3.0,
+        whole=10.0,
+        memory_patience=15.0,
+        heartbeat=15.0,
+        most=100,
+        most_bytes=100_000,
     )
     (directory / "soma.toml").write_text(settings)
     shared = Stack(directory)

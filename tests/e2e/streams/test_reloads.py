@@ -7,6 +7,7 @@ from cli.parts.envoy import LONGEST_STREAM_SECONDS
 from services.mesh.testing.waiting import until
 from services.model.testing.dialects import Behaviour
 from services.model.testing.upstreams import FakeUpstream
+from tests.e2e.counts import mesh_parts
 from tests.e2e.stack import Stack
 from tests.e2e.streams import logs
 from tests.e2e.streams.conftest import echoes
@@ -41,7 +42,7 @@ async def test_streams_outlive_services_that_come_and_go_and_workers_that_are_sc
 ) -> None:
     enough = asyncio.Event()
     upstream.behaviour = Behaviour(until=enough, pause=0.1)
-    own = len(pair.state.parts) - len(("postgres", "redis", "control", "envoy"))
+    own = sum(name.startswith("serve") for name in mesh_parts(pair))
     asks = {"tail": Ask(conversation="nobody's task"), "bidi": Ask(until=enough)}
     async with holding(pair, {**STREAMED, **FOLLOWERS}, asks, each=EACH) as held:
         # A service that is new to the mesh changes the routes, the transcoder and so the listener.

@@ -27,17 +27,17 @@ from tests.gateway.xds.test_rest import error_of
 
 SURFACE = surface()
 TESTING = SURFACE.announced("testing")
-CLAUDE = pb.Surface(
-    service="claude",
-    name="anthropic",
-    paths=["/v1/messages", "/v1/messages/count_tokens"],
-    spaces=[pb.SurfaceSpace(prefixes=["/v1/messages"], message="nothing", reason="NO_SUCH_PATH")],
+NOTES = pb.Surface(
+    service="notes",
+    name="notes",
+    paths=["/v1/notes", "/v1/notes/count"],
+    spaces=[pb.SurfaceSpace(prefixes=["/v1/notes"], message="nothing", reason="NO_SUCH_PATH")],
     errors=pb.SurfaceErrors(statuses={503: 529}, headers={"request-id": "{request_id}"}),
     max_body_bytes=1000,
 )
-CLAUDE.errors.body.update({"type": "error", "error": {"message": "{message}", "number": "{kind}"}})
-CLAUDE.errors.kinds[529].number_value = -529
-ALL = (*EDGE, TESTING, CLAUDE)
+NOTES.errors.body.update({"type": "error", "error": {"message": "{message}", "number": "{kind}"}})
+NOTES.errors.kinds[529].number_value = -529
+ALL = (*EDGE, TESTING, NOTES)
 
 
 @asynccontextmanager
@@ -103,10 +103,10 @@ async def test_the_error_of_an_unavailable_service_has_the_shape_of_the_surface(
     oops = {"why": "testing has no live instance", "reason": "NO_LIVE_INSTANCE", "number": 503, "kind": "ours"}
     assert (reply.status_code, reply.json()) == (503, {"oops": oops})
     assert reply.headers["x-testing-error"] == "no_live_instance"
-    claude = await gateway.http.post("/v1/messages", headers={"x-request-id": "mine-1"})
-    error = {"message": "claude has no live instance", "number": -529}
-    assert (claude.status_code, claude.json()) == (529, {"type": "error", "error": error})
-    assert claude.headers["request-id"] == "mine-1"
+    notes = await gateway.http.post("/v1/notes", headers={"x-request-id": "mine-1"})
+    error = {"message": "notes has no live instance", "number": -529}
+    assert (notes.status_code, notes.json()) == (529, {"type": "error", "error": error})
+    assert notes.headers["request-id"] == "mine-1"
     openai = await gateway.http.get("/v1/models")
     assert (openai.status_code, openai_error(openai)["code"]) == (503, "no_live_instance")
     with pytest.raises(InvalidStatus) as refused:
@@ -115,18 +115,18 @@ async def test_the_error_of_an_unavailable_service_has_the_shape_of_the_surface(
 
 
 async def test_a_surface_within_the_space_of_another_has_its_own_message_there(gateway: Gateway) -> None:
-    under = await gateway.http.post("/v1/messages/nothing")
+    under = await gateway.http.post("/v1/notes/nothing")
     assert (under.status_code, under.json()["error"]["message"]) == (404, "nothing")
-    beside = await gateway.http.post("/v1/messagesx")
-    assert openai_error(beside)["message"] == "Invalid URL (POST /v1/messagesx)"
+    beside = await gateway.http.post("/v1/notesx")
+    assert openai_error(beside)["message"] == "Invalid URL (POST /v1/notesx)"
 
 
 async def test_a_body_over_the_surfaces_limit_is_refused_in_its_shape(gateway: Gateway) -> None:
-    async with edge("/v1/messages") as claude:
-        await gateway.publish(http={"claude": (claude,)})
-        small = await gateway.http.post("/v1/messages", content=b"x" * 1000)
-        large = await gateway.http.post("/v1/messages", content=b"x" * 1001)
-        chunked = await gateway.http.post("/v1/messages", content=_chunks(b"x" * 700, 2))
+    async with edge("/v1/notes") as notes:
+        await gateway.publish(http={"notes": (notes,)})
+        small = await gateway.http.post("/v1/notes", content=b"x" * 1000)
+        large = await gateway.http.post("/v1/notes", content=b"x" * 1001)
+        chunked = await gateway.http.post("/v1/notes", content=_chunks(b"x" * 700, 2))
     assert small.json()["bytes"] == 1000
     assert [(reply.status_code, reply.json()["type"]) for reply in (large, chunked)] == [(413, "error")] * 2
 
@@ -190,9 +190,9 @@ CLAIMS = claims(ALL, ["/v1/chat/sessions/{id}", "/v1/remember", "/testing/notes/
         ("/v1/chat/completions", ["openai"]),
         ("/v1/chat/sessions/a/b", []),
         ("/v1/remember/x", []),
-        ("/v1/messages", ["anthropic"]),
-        ("/v1/messages/x?y", ["anthropic"]),
-        ("/v1/messagesx", ["openai"]),
+        ("/v1/notes", ["notes"]),
+        ("/v1/notes/x?y", ["notes"]),
+        ("/v1/notesx", ["openai"]),
         ("/testing/say/a", ["testing"]),
         ("/testing/notes", []),
         ("/testing/notes/a", []),

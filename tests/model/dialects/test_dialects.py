@@ -176,7 +176,8 @@ async def heard(
 
 
 def test_every_shipped_vendor_has_a_dialect() -> None:
-    assert DIALECTS.keys() == VENDORS.keys()
+    # The part llm is no vendor: its tests ask the real process.
+    assert DIALECTS.keys() == VENDORS.keys() - {"llm"}
 
 
 @EVERY
