@@ -106,6 +106,61 @@ async def over_openai(
     return Turn("".join(pieces), reason.upper(), 200, None, finished, chat_id.removeprefix("chatcmpl-"))
 
 
+async def over_responses(http: httpx.AsyncClient, text: str, *, model: str = MODEL, stream: bool = True) -> Turn:
+    """`POST /v1/responses`."""
+    body = {"model": model, "stream": stream, "input": text, "store": False}
+    async with http.stream("POST", "/v1/responses", json=body) as answer:
+        if answer.status_code != 200 or not stream:
+            whole = orjson.loads(await answer.aread())
+            return _refused(answer, whole["error"]) if answer.status_code != 200 else _response(whole, [])
+        pieces: list[str] = []
+        reason = ""
+        async with aclosing(events(answer)) as received:
+            async for data in received:
+                event: Mapping[str, Any] = {} if data == "[DONE]" else orjson.loads(data)
+                kind = event.get("type")
+                if kind == "response.output_text.delta":
+                    pieces.append(event["delta"])
+                elif kind == "error":
+                    reason = event["code"]
+                elif kind in ("response.completed", "response.incomplete"):
+                    return _response(event["response"], pieces)
+    return Turn("".join(pieces), reason.upper(), 200)
+
+
+def _response(whole: Mapping[str, Any], pieces: list[str]) -> Turn:
+    """A complete response; its text must be that of the pieces, if there were pieces."""
+    parts = [part for item in whole["output"] for part in item.get("content", ()) if item["type"] == "message"]
+    text = "".join(part.get("text", "") for part in parts)
+    assert not pieces or "".join(pieces) == text
+    return Turn(text, "", 200, None, True, whole["id"])
+
+
+async def over_messages(http: httpx.AsyncClient, text: str, *, model: str = MODEL, stream: bool = True) -> Turn:
+    """`POST /v1/messages` in Anthropic's shapes; an error has no reason there, so it is the error's type."""
+    said = [{"role": "user", "content": text}]
+    body = {"model": model, "stream": stream, "max_tokens": 1000, "messages": said}
+    async with http.stream("POST", "/v1/messages", json=body, headers={"anthropic-version": "2023-06-01"}) as answer:
+        if answer.status_code != 200 or not stream:
+            whole = orjson.loads(await answer.aread())
+            if answer.status_code != 200:
+                return Turn(reason=whole["error"]["type"], status=answer.status_code)
+            return Turn("".join(block.get("text", "") for block in whole["content"]), "", 200, None, True, whole["id"])
+        pieces: list[str] = []
+        reason = ""
+        finished = False
+        async with aclosing(events(answer)) as received:
+            async for data in received:
+                event: Mapping[str, Any] = orjson.loads(data)
+                assert not finished, f"{event} after the final event"
+                if event["type"] == "error":
+                    reason = event["error"]["type"]
+                elif event["type"] == "content_block_delta":
+                    pieces.append(event["delta"].get("text", ""))
+                finished = event["type"] == "message_stop"
+    return Turn("".join(pieces), reason, 200, None, finished)
+
+
 async def over_rest(http: httpx.AsyncClient, text: str, *, model: str = MODEL, conversation: str = "") -> Turn:
     """`POST /v1/chat`: the events of native gRPC, as server-sent events."""
     body: dict[str, Any] = {"model": model, "messages": [{"role": "ROLE_USER", "content": text}]}
