@@ -56,8 +56,11 @@ def _family(pid: int) -> list[psutil.Process]:
 
 
 def _ports(process: psutil.Process) -> set[int]:
-    """The ports that a process listens on."""
-    return {each.laddr.port for each in process.net_connections("tcp") if each.status == psutil.CONN_LISTEN}
+    """The ports that a process listens on; none if it has ended, as the shells do that watch for others."""
+    try:
+        return {each.laddr.port for each in process.net_connections("tcp") if each.status == psutil.CONN_LISTEN}
+    except psutil.NoSuchProcess:
+        return set()
 
 
 async def _by_triton(stack: Stack) -> bool:
