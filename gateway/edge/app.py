@@ -14,7 +14,7 @@ from gateway.edge.metrics import answered
 from gateway.edge.reply import Reply
 from gateway.edge.routes import UNKNOWN, Exchange, Route, Routes, unknown_path, wrong_method
 from gateway.edge.tracing import RequestTracing
-from services.mesh.call.authenticator import Authenticator
+from services.mesh.call.authenticator import Authenticator, Limiter
 from services.mesh.call.call import Call, run_as
 from services.mesh.call.errors import MeshError
 from services.mesh.call.interceptors.errors import translate
@@ -47,11 +47,13 @@ class Application:
     def __init__(
         self,
         authenticator: Authenticator,
+        limiter: Limiter,
         tracing: RequestTracing,
         routes: Iterable[Route],
         conventions: Conventions,
     ) -> None:
         self._authenticator = authenticator
+        self._limiter = limiter
         self._tracing = tracing
         self._routes = Routes(routes)
         self._conventions = conventions
@@ -114,6 +116,9 @@ class Application:
             raise wrong_method(scope["method"], scope["path"], routes)
         headers = exchange.headers
         who = await self._authenticator.authenticate(headers.text(b"authorization"), headers.text(b"x-api-key"))
+        spent = await self._limiter.spend(who, "read" if scope["method"] == "GET" else "execute")
+        if spent is not None:
+            exchange.reply.limited(spent)
         with run_as(who, trace=call.trace, barrier=exchange.reply.barrier) as served:
             served.span = call.span
             await route.handler(exchange)

@@ -23,6 +23,7 @@ from gateway.edge.openai.response_request import ResponseAsk
 from gateway.edge.openai.responses import Events, send_events
 from gateway.edge.reply import FailureEvent
 from gateway.edge.tracing import RequestTracing
+from services.mesh.call.authenticator import Limiter
 from services.mesh.call.call import Call, principal, run_as
 from services.mesh.call.interceptors.errors import translate
 from services.mesh.call.principal import Principal
@@ -81,10 +82,16 @@ class ResponseTurns:
     """Makes responses for WebSockets; each takes at most `timeout` seconds."""
 
     def __init__(
-        self, responses: "ResponseServiceAsyncStub", blobs: Holder, tracing: RequestTracing, timeout: float
+        self,
+        responses: "ResponseServiceAsyncStub",
+        blobs: Holder,
+        limiter: Limiter,
+        tracing: RequestTracing,
+        timeout: float,
     ) -> None:
         self._responses = responses
         self._blobs = blobs
+        self._limiter = limiter
         self._tracing = tracing
         self._timeout = timeout
 
@@ -115,6 +122,7 @@ class ResponseTurns:
         try:
             try:
                 who = await client.authenticate()
+                await self._limiter.spend(who, "execute")
                 with run_as(who, trace=call.trace) as served:
                     served.span = call.span
                     await self._make(creation, message, client, reply)

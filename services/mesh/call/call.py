@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import grpc
     from opentelemetry.trace import Span
 
+    from services.mesh.call.authenticator import Spent
     from services.mesh.call.barrier import Barrier
     from services.mesh.call.method import Method
 
@@ -33,6 +34,7 @@ class Call:
         context: the servicer context while interceptors look at the call; None once the servicer runs.
         local: whether the call came from inside this process.
         caller: the call that made this one, if this process serves that too; None once the servicer runs.
+        spent: what its caller has left of a rate limit; None for a caller without one, or from inside.
         principal: who the call runs as; None until it is authenticated, and in calls a process makes for itself.
         deadline: in seconds of the monotonic clock, which is the event loop's; None without one.
         trace: its trace id and span id.
@@ -48,7 +50,7 @@ class Call:
 
     __slots__ = (
         *("_metadata", "barrier", "caller", "compressed", "context", "deadline", "draining", "endless", "ends"),
-        *("local", "method", "principal", "span", "started", "trace"),
+        *("local", "method", "principal", "span", "spent", "started", "trace"),
     )
 
     def __init__(
@@ -66,6 +68,7 @@ class Call:
         self.caller = caller
         self.started = started
         self.principal: Principal | None = None
+        self.spent: Spent | None = None
         self.deadline: float | None = None
         self.trace: Trace | None = None
         self.span: Span | None = None

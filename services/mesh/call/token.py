@@ -47,14 +47,7 @@ class Signer:
             return known[0]
         body = principal_pb2.SignedPrincipal(expire_time=Timestamp(seconds=int(now + LIFETIME)), issuer=self._issuer)
         if principal is not None:
-            body.principal.CopyFrom(
-                principal_pb2.Principal(
-                    tenant_id=principal.tenant_id,
-                    subject=principal.subject,
-                    roles=principal.roles,
-                    scopes=sorted(principal.scopes),
-                )
-            )
+            body.principal.CopyFrom(message_of(principal))
         payload = body.SerializeToString()
         token = base64.urlsafe_b64encode(self._mac(payload) + payload).decode()
         _keep(self._signed, principal, (token, now + _REUSE))
@@ -82,7 +75,7 @@ class Signer:
             raise errors.Unauthenticated("the principal's token is malformed", reason=reasons.TOKEN_INVALID) from None
         if body.expire_time.seconds <= now:
             raise errors.Unauthenticated("the principal's token has expired", reason=reasons.TOKEN_EXPIRED)
-        principal = _principal(body.principal) if body.HasField("principal") else None
+        principal = principal_of(body.principal) if body.HasField("principal") else None
         _keep(self._verified, token, (principal, float(body.expire_time.seconds)))
         return principal
 
@@ -90,8 +83,30 @@ class Signer:
         return hmac.new(self._key, payload, hashlib.sha256).digest()
 
 
-def _principal(message: principal_pb2.Principal) -> Principal:
-    return Principal(message.tenant_id, message.subject, tuple(message.roles), frozenset(message.scopes))
+def message_of(principal: Principal) -> principal_pb2.Principal:
+    """The principal as the contract has it."""
+    return principal_pb2.Principal(
+        tenant_id=principal.tenant_id,
+        subject=principal.subject,
+        roles=principal.roles,
+        scopes=sorted(principal.scopes),
+        credential_id=principal.credential_id,
+        tier=principal.tier,
+        act=[principal_pb2.Actor(subject=actor) for actor in principal.act],
+    )
+
+
+def principal_of(message: principal_pb2.Principal) -> Principal:
+    """The principal of a message of the contract."""
+    return Principal(
+        message.tenant_id,
+        message.subject,
+        tuple(message.roles),
+        frozenset(message.scopes),
+        message.credential_id,
+        message.tier,
+        tuple(actor.subject for actor in message.act),
+    )
 
 
 def _keep(cache: "OrderedDict[_K, _V]", key: _K, value: _V) -> None:

@@ -9,26 +9,28 @@ from collections.abc import Awaitable
 from soma.errors.v1 import reasons
 
 from services.mesh.call import errors
-from services.mesh.call.authenticator import Authenticator
+from services.mesh.call.authenticator import Authenticator, Limiter
 from services.mesh.call.call import Call
 from services.mesh.call.hooks import Enter, Hooks, Interceptor
 from services.mesh.call.method import Access, Method
+from services.mesh.call.principal import PASSWORD_CHANGE, Principal
 from services.mesh.call.token import METADATA_KEY, Signer
 
 
-def principal(authenticator: Authenticator, signer: Signer) -> Interceptor:
-    """Interceptor over one authenticator for outside and one signer for inside."""
+def principal(authenticator: Authenticator, limiter: Limiter, signer: Signer) -> Interceptor:
+    """Interceptor over an authenticator and a limiter for outside, and a signer for inside."""
 
     def bind(rpc: Method) -> Hooks:
-        return Hooks(enter=_entry(rpc, authenticator, signer))
+        return Hooks(enter=_entry(rpc, authenticator, limiter, signer))
 
     return bind
 
 
-def _entry(rpc: Method, authenticator: Authenticator, signer: Signer) -> Enter | None:
+def _entry(rpc: Method, authenticator: Authenticator, limiter: Limiter, signer: Signer) -> Enter | None:
     if rpc.access is Access.OPEN:
         return None
-    internal, grants = rpc.access is Access.INTERNAL, rpc.grants
+    kind = rpc.scope.partition(":")[0] or "account"
+    internal, any_principal, grants = rpc.access is Access.INTERNAL, rpc.access is Access.AUTHENTICATED, rpc.grants
 
     def enter(call: Call) -> Awaitable[None] | None:
         if call.local:
@@ -50,14 +52,23 @@ def _entry(rpc: Method, authenticator: Authenticator, signer: Signer) -> Enter |
     async def outside(call: Call, authorization: str | None, api_key: str | None) -> None:
         call.principal = await authenticator.authenticate(authorization, api_key)
         check(call)
+        call.spent = await limiter.spend(call.principal, kind)
 
     def check(call: Call) -> None:
         if call.principal is None:
             raise errors.Unauthenticated(f"{rpc.path} needs a principal")
-        if call.principal.scopes.isdisjoint(grants):
-            raise errors.PermissionDenied(f"{rpc.path} needs the scope {rpc.scope}", metadata={"scope": rpc.scope})
+        if not any_principal and call.principal.scopes.isdisjoint(grants):
+            raise _refused(rpc, call.principal)
 
     return enter
+
+
+def _refused(rpc: Method, caller: Principal) -> errors.PermissionDenied:
+    if PASSWORD_CHANGE in caller.roles:
+        return errors.PermissionDenied(
+            "change your password first: POST /v1/auth/password, or soma login", reason=reasons.PASSWORD_CHANGE_REQUIRED
+        )
+    return errors.PermissionDenied(f"{rpc.path} needs the scope {rpc.scope}", metadata={"scope": rpc.scope})
 
 
 def _text(call: Call, key: str) -> str | None:
