@@ -1,0 +1,115 @@
+"""No RPC gives a caller what another tenant owns, or what its scopes do not include: tried for each RPC over REST."""
+
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.e2e.contracts import BINDINGS, Binding
+from tests.e2e.owned import owned
+from tests.e2e.stack import CALL_SECONDS, Stack
+
+CLOSED = [binding for binding in BINDINGS if not binding.open]
+PASSWORD = "seven grey herons wade slowly"
+
+
+@dataclass(frozen=True)
+class Sides:
+    """A tenant that owns things, and callers who must not have them.
+
+    Attributes:
+        name: in all that the owner says and makes.
+        ids: of what it owns, for paths.
+        stranger: the administrator of another tenant.
+        powerless: a program of the owner's tenant without a useful scope.
+    """
+
+    name: str
+    ids: dict[str, object]
+    owner: httpx.AsyncClient
+    stranger: httpx.AsyncClient
+    powerless: httpx.AsyncClient
+
+
+async def logged_in(http: httpx.AsyncClient, tenant: str, password: str) -> str:
+    """An access token of the administrator of a new tenant, who has changed the first password."""
+
+    async def token(secret: str) -> str:
+        said = {"tenant_id": tenant, "username": "admin", "password": secret}
+        answer: dict[str, Any] = (await http.post("/v1/auth/login", json=said)).raise_for_status().json()
+        return str(answer["access_token"])
+
+    headers = {"authorization": f"Bearer {await token(password)}"}
+    change = {"current_password": password, "new_password": PASSWORD}
+    (await http.post("/v1/auth/password", json=change, headers=headers)).raise_for_status()
+    return await token(PASSWORD)
+
+
+@pytest.fixture(scope="module")
+async def sides(stack: Stack) -> AsyncIterator[Sides]:
+    """Two tenants on one stack."""
+    async with AsyncExitStack() as closing:
+
+        async def client(key: str) -> httpx.AsyncClient:
+            headers = {"authorization": f"Bearer {key}"}
+            opened = httpx.AsyncClient(base_url=stack.url, headers=headers, timeout=CALL_SECONDS)
+            return await closing.enter_async_context(opened)
+
+        owner, name, other = await client(stack.key), f"owner{uuid.uuid4().hex[:8]}", f"t{uuid.uuid4().hex[:8]}"
+        made = (await owner.post("/v1/tenants", json={"tenant_id": other, "tier": "unlimited"})).json()
+        async with httpx.AsyncClient(base_url=stack.url, timeout=CALL_SECONDS) as anybody:
+            admin = await client(await logged_in(anybody, other, made["admin_password"]))
+        # A key, because a session would end when it is tried to log out.
+        everything = {"name": "stranger", "scopes": ["*"], "tier": "unlimited"}
+        stranger = await client((await admin.post("/v1/service-accounts", json=everything)).json()["api_key"])
+        account = {"name": f"{name}-powerless", "scopes": ["read:nothing"], "tier": "unlimited"}
+        powerless = await client((await owner.post("/v1/service-accounts", json=account)).json()["api_key"])
+        yield Sides(name, await owned(owner, name), owner, stranger, powerless)
+
+
+async def tried(http: httpx.AsyncClient, binding: Binding, path: str) -> httpx.Response:
+    """The answer to a call; of a stream that begins, only the beginning."""
+    async with http.stream(binding.verb, path, json=binding.body) as answer:
+        if answer.status_code != 200 or not binding.streams:
+            await answer.aread()
+        return answer
+
+
+@pytest.mark.parametrize("binding", CLOSED, ids=str)
+async def test_a_key_without_the_scope_is_refused(sides: Sides, binding: Binding) -> None:
+    answer = await tried(sides.powerless, binding, binding.path.format(**sides.ids))
+    if binding.scope:
+        reasons = [detail.get("reason") for detail in answer.json()["error"]["details"]]
+        assert (answer.status_code, reasons) == (403, ["SCOPE_MISSING"]), answer.text
+    else:
+        # Anybody with a credential may make it, and it concerns only the caller.
+        assert answer.status_code in (200, 400), answer.text
+
+
+@pytest.mark.parametrize("binding", CLOSED, ids=str)
+async def test_another_tenants_ids_lead_to_nothing(sides: Sides, binding: Binding) -> None:
+    answer = await tried(sides.stranger, binding, binding.path.format(**sides.ids))
+    if not binding.streams or answer.status_code != 200:
+        # The ids are the caller's own words: only what the owner said and made may not be there.
+        assert f"{sides.name} " not in answer.text
+    if "{" in binding.path and binding.verb in ("GET", "DELETE", "PATCH"):
+        assert answer.status_code in (200, 400, 403, 404), answer.text
+
+
+async def test_the_owner_still_has_everything(sides: Sides) -> None:
+    """It runs after the stranger has tried to change and to delete it all."""
+    ids, http = sides.ids, sides.owner
+    assert (await http.get(f"/v1/recall/{ids['key']}")).json()["value"] == f"{sides.name} remembers"
+    messages = (await http.get(f"/v1/memory/conversations/{ids['conversation_id']}/messages")).text
+    assert f"{sides.name} said this" in messages
+    assert (await http.get(f"/v1/responses/{ids['response_id']}")).status_code == 200
+    assert (await http.get(f"/api/v1/chat/sessions/{ids['session_id']}/stats")).status_code == 200
+    account = (await http.get(f"/v1/service-accounts/{ids['service_account_id']}")).json()["service_account"]
+    assert (account["state"], len(account["keys"])) == ("STATE_ACTIVE", 1)
+    assert (await http.get(f"/v1/users/{ids['user_id']}")).json()["user"]["roles"] == ["member"]
+    assert (await http.get(f"/v1/tenants/{ids['tenant_id']}")).json()["tenant"]["title"] == sides.name
+    assert sides.name in [role["name"] for role in (await http.get("/v1/roles")).json()["roles"]]
