@@ -54,11 +54,7 @@ class Reply:
 
     def limited(self, spent: Spent) -> None:
         """Say in the headers of the answer what the caller has left of its rate limit."""
-        self._limits = [
-            (b"x-ratelimit-limit-requests", b"%d" % spent.limit),
-            (b"x-ratelimit-remaining-requests", b"%d" % spent.left),
-            (b"x-ratelimit-reset-requests", b"%.3fs" % spent.reset_seconds),
-        ]
+        self._limits = [(name.encode(), value.encode()) for name, value in spent.headers]
 
     async def json(self, status: int, body: bytes, headers: Iterable[tuple[bytes, bytes]] = ()) -> None:
         """Send a whole JSON answer."""

@@ -8,10 +8,14 @@ from typing import Any
 
 import httpx
 import pytest
+from soma.model.v1.catalog_service_pb2 import ListModelsRequest
+from soma.model.v1.catalog_service_pb2_grpc import CatalogServiceStub
 
 from tests.e2e.contracts import BINDINGS, Binding
 from tests.e2e.owned import owned
+from tests.e2e.scripted import MODEL
 from tests.e2e.stack import CALL_SECONDS, Stack
+from tests.e2e.surfaces import over_openai
 
 CLOSED = [binding for binding in BINDINGS if not binding.open]
 PASSWORD = "seven grey herons wade slowly"
@@ -114,3 +118,42 @@ async def test_another_tenants_ids_lead_to_nothing_and_change_nothing(sides: Sid
         if "{" in binding.path:
             assert answer.status_code in (200, 400, 403, 404), (binding, answer.text)
     await owner_has_everything(sides)
+
+
+async def test_a_key_is_limited_and_told_what_is_left_on_every_surface(stack: Stack) -> None:
+    async with stack.http() as http, stack.channel() as channel:
+        account = {"name": f"n{uuid.uuid4().hex[:8]}", "scopes": ["read:models", "execute:chat"], "tier": "free"}
+        key = (await http.post("/v1/service-accounts", json=account)).json()["api_key"]
+        headers = {"authorization": f"Bearer {key}"}
+        rest = await http.get("/api/v1/models/available", headers=headers)
+        assert (rest.status_code, rest.headers["x-ratelimit-remaining-requests"]) == (200, "9")
+        openai = await http.get("/v1/models", headers=headers)
+        assert openai.headers["x-ratelimit-limit-requests"] == "10"
+        assert openai.headers["x-ratelimit-remaining-requests"] == "8"
+        call = CatalogServiceStub(channel).ListModels(ListModelsRequest(), metadata=tuple(headers.items()))
+        assert dict(await call.initial_metadata())["x-ratelimit-remaining-requests"] == "7"
+        await call
+        said = {"model": MODEL, "messages": [{"role": "ROLE_USER", "content": "hello"}]}
+        async with http.stream("POST", "/v1/chat", json=said, headers=headers) as chat:
+            assert chat.status_code == 200, await chat.aread()
+            assert chat.headers["x-ratelimit-remaining-requests"] == "9"
+        for _ in range(7):
+            assert (await http.get("/v1/models", headers=headers)).status_code == 200
+        refused = await http.get("/api/v1/models/available", headers=headers)
+        assert refused.status_code == 429
+        assert 0 < int(refused.headers["retry-after"]) <= 61
+
+
+async def test_a_key_for_chats_needs_no_scope_of_what_a_chat_uses(split: Stack) -> None:
+    """Memory is in another process there."""
+    async with split.http() as http:
+        account = {"name": f"n{uuid.uuid4().hex[:8]}", "scopes": ["execute:chat"]}
+        key = (await http.post("/v1/service-accounts", json=account)).json()["api_key"]
+    async with httpx.AsyncClient(
+        base_url=split.url, headers={"authorization": f"Bearer {key}"}, timeout=CALL_SECONDS
+    ) as program:
+        conversation = f"chat-{uuid.uuid4()}"
+        assert (await over_openai(program, "I am Kim.", conversation=conversation)).finished
+        assert (await over_openai(program, "Who am I?", conversation=conversation)).finished
+        messages = await program.get(f"/v1/memory/conversations/{conversation}/messages")
+        assert messages.status_code == 403

@@ -42,6 +42,15 @@ class Spent:
     left: int
     reset_seconds: float
 
+    @property
+    def headers(self) -> tuple[tuple[str, str], ...]:
+        """The same as headers of an answer, with the names that OpenAI's clients know."""
+        return (
+            ("x-ratelimit-limit-requests", f"{self.limit}"),
+            ("x-ratelimit-remaining-requests", f"{self.left}"),
+            ("x-ratelimit-reset-requests", f"{self.reset_seconds:.3f}s"),
+        )
+
 
 class Limiter(Protocol):
     """Counts the requests of callers from outside."""

@@ -2,6 +2,9 @@
 
 A call from the same process inherits the principal of its caller; a call from another process carries a signed one;
 a call from outside has a credential. Only the first two may reach internal methods.
+
+The scope is checked where a caller comes in: at the RPC that it calls itself. What the servicer of that RPC calls for
+it needs no scope of its own, so that a key for chats need not have rights on policy, models and memory.
 """
 
 from collections.abc import Awaitable
@@ -34,16 +37,17 @@ def _entry(rpc: Method, authenticator: Authenticator, limiter: Limiter, signer: 
 
     def enter(call: Call) -> Awaitable[None] | None:
         if call.local:
-            if call.caller is not None:
-                call.principal = call.caller.principal
+            caller = call.caller
+            if caller is not None:
+                call.principal = caller.principal
             if not internal:
-                check(call)
+                check(call, inside=caller is not None and caller.inside)
             return None
         token = call.metadata.get(METADATA_KEY)
         if token is not None:
-            call.principal = signer.verify(str(token))
+            call.principal, inside = signer.verify(str(token))
             if not internal:
-                check(call)
+                check(call, inside=inside)
             return None
         if internal:
             raise errors.PermissionDenied(f"{rpc.path} is for the mesh's own processes", reason=reasons.METHOD_INTERNAL)
@@ -51,13 +55,13 @@ def _entry(rpc: Method, authenticator: Authenticator, limiter: Limiter, signer: 
 
     async def outside(call: Call, authorization: str | None, api_key: str | None) -> None:
         call.principal = await authenticator.authenticate(authorization, api_key)
-        check(call)
+        check(call, inside=False)
         call.spent = await limiter.spend(call.principal, kind)
 
-    def check(call: Call) -> None:
+    def check(call: Call, *, inside: bool) -> None:
         if call.principal is None:
             raise errors.Unauthenticated(f"{rpc.path} needs a principal")
-        if not any_principal and call.principal.scopes.isdisjoint(grants):
+        if not any_principal and not inside and call.principal.scopes.isdisjoint(grants):
             raise _refused(rpc, call.principal)
 
     return enter

@@ -182,7 +182,10 @@ type SignedPrincipal struct {
 	// When the token expires: at most a minute after it was signed.
 	ExpireTime *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
 	// Instance id of the process that signed.
-	Issuer        string `protobuf:"bytes,3,opt,name=issuer,proto3" json:"issuer,omitempty"`
+	Issuer string `protobuf:"bytes,3,opt,name=issuer,proto3" json:"issuer,omitempty"`
+	// Whether a service calls for the principal, whose right was checked where its call came in. The scopes are not checked
+	// again then.
+	Inside        bool `protobuf:"varint,4,opt,name=inside,proto3" json:"inside,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -238,6 +241,13 @@ func (x *SignedPrincipal) GetIssuer() string {
 	return ""
 }
 
+func (x *SignedPrincipal) GetInside() bool {
+	if x != nil {
+		return x.Inside
+	}
+	return false
+}
+
 var File_soma_identity_v1_principal_proto protoreflect.FileDescriptor
 
 const file_soma_identity_v1_principal_proto_rawDesc = "" +
@@ -255,12 +265,13 @@ const file_soma_identity_v1_principal_proto_rawDesc = "" +
 	"\x03act\x18\a \x03(\v2\x17.soma.identity.v1.ActorB\b\xbaH\x05\x92\x01\x02\x10\x10R\x03act\"-\n" +
 	"\x05Actor\x12$\n" +
 	"\asubject\x18\x01 \x01(\tB\n" +
-	"\xbaH\ar\x05\x10\x01\x18\x80\x02R\asubject\"\xab\x01\n" +
+	"\xbaH\ar\x05\x10\x01\x18\x80\x02R\asubject\"\xc3\x01\n" +
 	"\x0fSignedPrincipal\x129\n" +
 	"\tprincipal\x18\x01 \x01(\v2\x1b.soma.identity.v1.PrincipalR\tprincipal\x12;\n" +
 	"\vexpire_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"expireTime\x12 \n" +
-	"\x06issuer\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x01R\x06issuerB\xb8\x01\n" +
+	"\x06issuer\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x01R\x06issuer\x12\x16\n" +
+	"\x06inside\x18\x04 \x01(\bR\x06insideB\xb8\x01\n" +
 	"\x14com.soma.identity.v1B\x0ePrincipalProtoP\x01Z.somamesh/contracts/soma/identity/v1;identityv1\xa2\x02\x03SIX\xaa\x02\x10Soma.Identity.V1\xca\x02\x10Soma\\Identity\\V1\xe2\x02\x1cSoma\\Identity\\V1\\GPBMetadata\xea\x02\x12Soma::Identity::V1b\x06proto3"
 
 var (

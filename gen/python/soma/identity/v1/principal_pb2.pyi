@@ -108,8 +108,13 @@ class SignedPrincipal(_message.Message):
     PRINCIPAL_FIELD_NUMBER: _builtins.int
     EXPIRE_TIME_FIELD_NUMBER: _builtins.int
     ISSUER_FIELD_NUMBER: _builtins.int
+    INSIDE_FIELD_NUMBER: _builtins.int
     issuer: _builtins.str
     """Instance id of the process that signed."""
+    inside: _builtins.bool
+    """Whether a service calls for the principal, whose right was checked where its call came in. The scopes are not checked
+    again then.
+    """
     @_builtins.property
     def principal(self) -> Global___Principal:
         """The principal; unset when the process calls on its own behalf."""
@@ -124,10 +129,11 @@ class SignedPrincipal(_message.Message):
         principal: Global___Principal | None = ...,
         expire_time: _timestamp_pb2.Timestamp | None = ...,
         issuer: _builtins.str = ...,
+        inside: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time", "principal", b"principal"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time", "issuer", b"issuer", "principal", b"principal"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time", "inside", b"inside", "issuer", b"issuer", "principal", b"principal"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -15,7 +15,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file soma/identity/v1/principal.proto.
  */
 export const file_soma_identity_v1_principal: GenFile = /*@__PURE__*/
-  fileDesc("CiBzb21hL2lkZW50aXR5L3YxL3ByaW5jaXBhbC5wcm90bxIQc29tYS5pZGVudGl0eS52MSLjAQoJUHJpbmNpcGFsEh0KCXRlbmFudF9pZBgBIAEoCUIKukgHcgUQARiAARIbCgdzdWJqZWN0GAIgASgJQgq6SAdyBRABGIACEhcKBXJvbGVzGAMgAygJQgi6SAWSAQIQQBIZCgZzY29wZXMYBCADKAlCCbpIBpIBAxCAAhIfCg1jcmVkZW50aWFsX2lkGAUgASgJQgi6SAVyAxiAARIVCgR0aWVyGAYgASgJQge6SARyAhhAEi4KA2FjdBgHIAMoCzIXLnNvbWEuaWRlbnRpdHkudjEuQWN0b3JCCLpIBZIBAhAQIiQKBUFjdG9yEhsKB3N1YmplY3QYASABKAlCCrpIB3IFEAEYgAIijAEKD1NpZ25lZFByaW5jaXBhbBIuCglwcmluY2lwYWwYASABKAsyGy5zb21hLmlkZW50aXR5LnYxLlByaW5jaXBhbBIvCgtleHBpcmVfdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASGAoGaXNzdWVyGAMgASgJQgi6SAVyAxiAAUK4AQoUY29tLnNvbWEuaWRlbnRpdHkudjFCDlByaW5jaXBhbFByb3RvUAFaLnNvbWFtZXNoL2NvbnRyYWN0cy9zb21hL2lkZW50aXR5L3YxO2lkZW50aXR5djGiAgNTSViqAhBTb21hLklkZW50aXR5LlYxygIQU29tYVxJZGVudGl0eVxWMeICHFNvbWFcSWRlbnRpdHlcVjFcR1BCTWV0YWRhdGHqAhJTb21hOjpJZGVudGl0eTo6VjFiBnByb3RvMw", [file_buf_validate_validate, file_google_protobuf_timestamp]);
+  fileDesc("CiBzb21hL2lkZW50aXR5L3YxL3ByaW5jaXBhbC5wcm90bxIQc29tYS5pZGVudGl0eS52MSLjAQoJUHJpbmNpcGFsEh0KCXRlbmFudF9pZBgBIAEoCUIKukgHcgUQARiAARIbCgdzdWJqZWN0GAIgASgJQgq6SAdyBRABGIACEhcKBXJvbGVzGAMgAygJQgi6SAWSAQIQQBIZCgZzY29wZXMYBCADKAlCCbpIBpIBAxCAAhIfCg1jcmVkZW50aWFsX2lkGAUgASgJQgi6SAVyAxiAARIVCgR0aWVyGAYgASgJQge6SARyAhhAEi4KA2FjdBgHIAMoCzIXLnNvbWEuaWRlbnRpdHkudjEuQWN0b3JCCLpIBZIBAhAQIiQKBUFjdG9yEhsKB3N1YmplY3QYASABKAlCCrpIB3IFEAEYgAIinAEKD1NpZ25lZFByaW5jaXBhbBIuCglwcmluY2lwYWwYASABKAsyGy5zb21hLmlkZW50aXR5LnYxLlByaW5jaXBhbBIvCgtleHBpcmVfdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASGAoGaXNzdWVyGAMgASgJQgi6SAVyAxiAARIOCgZpbnNpZGUYBCABKAhCuAEKFGNvbS5zb21hLmlkZW50aXR5LnYxQg5QcmluY2lwYWxQcm90b1ABWi5zb21hbWVzaC9jb250cmFjdHMvc29tYS9pZGVudGl0eS92MTtpZGVudGl0eXYxogIDU0lYqgIQU29tYS5JZGVudGl0eS5WMcoCEFNvbWFcSWRlbnRpdHlcVjHiAhxTb21hXElkZW50aXR5XFYxXEdQQk1ldGFkYXRh6gISU29tYTo6SWRlbnRpdHk6OlYxYgZwcm90bzM", [file_buf_validate_validate, file_google_protobuf_timestamp]);
 
 /**
  * Principal is the authenticated caller. The first process that receives a request makes the principal from the
@@ -130,6 +130,14 @@ export type SignedPrincipal = Message<"soma.identity.v1.SignedPrincipal"> & {
    * @generated from field: string issuer = 3;
    */
   issuer: string;
+
+  /**
+   * Whether a service calls for the principal, whose right was checked where its call came in. The scopes are not checked
+   * again then.
+   *
+   * @generated from field: bool inside = 4;
+   */
+  inside: boolean;
 };
 
 /**
