@@ -110,7 +110,11 @@ async def test_a_refused_key_works_as_soon_as_it_is_made(
     assert (await authenticator.authenticate(None, made.text)).subject == "new"
 
 
-@pytest.mark.parametrize("text", ["x", KEY.text[:-1] + ("a" if KEY.text[-1] != "a" else "b"), "soma_" + "a" * 54])
+@pytest.mark.parametrize(
+    "text",
+    ["x", KEY.text[:-1] + ("a" if KEY.text[-1] != "a" else "b"), "soma_" + "a" * 54],
+    ids=["short", "one character wrong", "no checksum"],
+)
 async def test_what_has_not_the_form_of_a_credential_is_refused_without_asking(
     authenticator: CachedAuthenticator, identity: FakeIdentity, text: str
 ) -> None:
@@ -126,6 +130,7 @@ async def test_what_has_not_the_form_of_a_credential_is_refused_without_asking(
         (pb.Revocation.KIND_SUBJECT, f"of {KEY.key_id}"),
         (pb.Revocation.KIND_TENANT, ""),
     ],
+    ids=["credential", "subject", "tenant"],
 )
 async def test_a_revocation_drops_what_it_concerns(
     authenticator: CachedAuthenticator,
