@@ -219,7 +219,9 @@ class WebSocket(WebSocketsSansIOProtocol):
         self._failed = self.close_sent = True
         self.queue.put_nowait({"type": "websocket.disconnect", "code": told.code, "reason": told.reason})
         self.transport.write(b"".join(self.conn.data_to_send()))
-        self.transport.write_eof()
+        if self.transport.can_write_eof():
+            # Over TLS a side cannot end alone.
+            self.transport.write_eof()
         if self.read_paused:
             self.read_paused = False
             self.transport.resume_reading()
