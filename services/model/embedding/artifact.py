@@ -85,6 +85,8 @@ def _build(weights: Weights, precision: Precision, artifact: Artifact) -> None:
     if built.returncode != 0:
         why = (built.stderr.strip().splitlines() or [f"exit status {built.returncode}"])[-1]
         raise _failed(why)
+    # On a processor where int8 is inexact the graph has float32, and takes longer.
+    log.info("embedding_graph_built", precision=precision, weights=built.stdout.strip())
     partial.directory.rename(artifact.directory)
 
 

@@ -22,8 +22,8 @@ CALIBRATION = Path(__file__).with_name("calibration.txt")
 LEAST_COSINE = 0.99
 
 
-def build(weights: Path, tokenizer: Path, output: Path, precision: str) -> None:
-    """Write the graph to `output`.
+def build(weights: Path, tokenizer: Path, output: Path, precision: str) -> str:
+    """Write the graph to `output`; returns which weights it has.
 
     With `int8` it is the first of these whose vectors have a cosine of at least 0.99 with those of float32 on this
     processor: signed weights, unsigned weights, float32.
@@ -33,7 +33,7 @@ def build(weights: Path, tokenizer: Path, output: Path, precision: str) -> None:
     exact = encoder(tensors, linear)
     if precision == "fp32":
         onnx.save(exact, output)
-        return
+        return "float32"
     texts = CALIBRATION.read_text("utf-8").splitlines()
     texts.append(" ".join(texts))
     pieces = WordPieces(tokenizer)
@@ -45,8 +45,9 @@ def build(weights: Path, tokenizer: Path, output: Path, precision: str) -> None:
         got, _ = _observe(quantized, {}, pieces, texts)
         if float((got * expected).sum(axis=1).min()) >= LEAST_COSINE:
             onnx.save(quantized, output)
-            return
+            return "unsigned int8" if unsigned else "signed int8"
     onnx.save(exact, output)
+    return "float32"
 
 
 def _observe(
@@ -70,4 +71,4 @@ def _observe(
 
 if __name__ == "__main__":
     source, pieces_file, target, how = sys.argv[1:]
-    build(Path(source), Path(pieces_file), Path(target), how)
+    sys.stdout.write(build(Path(source), Path(pieces_file), Path(target), how))
