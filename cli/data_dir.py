@@ -44,6 +44,11 @@ class DataDir:
         return self.root / "dev.key"
 
     @property
+    def admin_password(self) -> Path:
+        """The file of the first administrator's password, until it is changed."""
+        return self.root / "admin.password"
+
+    @property
     def internal_key(self) -> Path:
         """The file of the key that signs principals between processes."""
         return self.root / "internal.key"

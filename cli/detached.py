@@ -22,10 +22,9 @@ POLL_SECONDS = 0.03
 
 def arguments(settings: Settings, directory: DataDir, layout: Layout) -> Sequence[str]:
     """The command line that runs the same stack in the foreground."""
-    command = [sys.executable, "-P", "-m", "cli.main", "up", "--dev", "--quiet", "--data-dir", str(directory.root)]
+    command = [sys.executable, "-P", "-m", "cli.main", "up", "--quiet", "--data-dir", str(directory.root)]
     command += ["--host", settings.host, "--port", str(settings.port)]
-    if settings.tls:
-        command.append("--tls")
+    command += [option for option, wanted in (("--dev", settings.dev), ("--tls", settings.tls)) if wanted]
     for option, path in (("--tls-cert", settings.tls_cert), ("--tls-key", settings.tls_key)):
         command += [option, str(path.absolute())] if path is not None else []
     command += ["--apart", ",".join(layout.apart), "--without", ",".join(layout.without)]

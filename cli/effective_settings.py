@@ -7,6 +7,7 @@ from typing import Any
 from gateway.settings import GatewaySettings
 from services.declared import SERVICES, declarations
 from services.mesh.blobs.settings import BlobsSettings
+from services.mesh.limits.settings import LimitSettings
 from services.mesh.process.sources import wrong
 from services.mesh.settings import Settings, SomaSettings
 
@@ -24,7 +25,7 @@ class EffectiveSetting:
 
 def settings_classes() -> Sequence[type[SomaSettings]]:
     """The settings classes of the mesh, of the gateway and of each service."""
-    found: list[type[SomaSettings]] = [Settings, BlobsSettings, GatewaySettings]
+    found: list[type[SomaSettings]] = [Settings, BlobsSettings, LimitSettings, GatewaySettings]
     for declaration in declarations():
         if issubclass(declaration.settings, SomaSettings):
             found += (declaration.settings, *declaration.settings.parts)
@@ -40,7 +41,7 @@ def require_known_tables() -> None:
     _, file = Settings.sources()
     # The table of a service has its name. The declarations take a while to load, so other names alone make us load
     # them.
-    if not file.tables - {*SERVICES, BlobsSettings.table, GatewaySettings.table}:
+    if not file.tables - {*SERVICES, BlobsSettings.table, LimitSettings.table, GatewaySettings.table}:
         return
     known = {kind.table for kind in settings_classes() if kind.table is not None}
     unknown = sorted(file.tables - known)

@@ -9,11 +9,12 @@ from urllib.parse import urlsplit
 import grpc
 
 from cli.data_dir import DataDir
+from cli.logins import Login, Logins
 from cli.state import running
 from services.mesh.call.credential import checked, trimmed
 from services.mesh.call.errors import FailedPrecondition, InvalidArgument
 from services.mesh.call.status import AS_MESH_ERRORS
-from services.mesh.process.keys import read_key
+from services.mesh.process.keys import read_key_if_any
 from services.mesh.transport.address import joined
 from services.mesh.transport.url import http_url
 
@@ -23,20 +24,31 @@ MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 
 @dataclass(frozen=True)
 class Endpoint:
-    """The public port of a stack, the API key, and the CA of its certificate if the stack has a CA of its own."""
+    """The public port of a stack, and how its caller proves who it is.
+
+    Attributes:
+        key: an API key; None to use the login.
+        ca: the CA of its certificate, if the stack has a CA of its own.
+        login: the tokens that `soma login` stored for this URL; None if nobody has logged in.
+    """
 
     url: str
     key: str | None
     ca: Path | None = None
+    login: Login | None = None
 
     @property
     def metadata(self) -> Sequence[tuple[str, str]]:
-        """The metadata of every call."""
-        return [("authorization", f"Bearer {self.key}")] if self.key else []
+        """The metadata of every call inside `channel`."""
+        key = self.key or (self.login.access_token if self.login is not None else None)
+        return [("authorization", f"Bearer {key}")] if key else []
 
     @asynccontextmanager
-    async def channel(self) -> AsyncIterator[grpc.aio.Channel]:
-        """A channel to the port, closed at the end. A failed call raises MeshError from the block."""
+    async def channel(self, *, authenticated: bool = True) -> AsyncIterator[grpc.aio.Channel]:
+        """A channel to the port, closed at the end. A failed call raises MeshError from the block.
+
+        If the caller uses a login, its tokens are renewed first when they expire soon, unless `authenticated` is False.
+        """
         target = urlsplit(self.url)
         assert target.hostname is not None
         address = joined(target.hostname, target.port or DEFAULT_PORTS[target.scheme])
@@ -49,6 +61,8 @@ class Endpoint:
             opened = grpc.aio.insecure_channel(address, options)
         async with opened as channel:
             with AS_MESH_ERRORS:
+                if authenticated and self.login is not None and not self.key:
+                    await self.login.renew(channel)
                 yield channel
 
 
@@ -65,7 +79,8 @@ def find_endpoint(directory: DataDir, url: str | None, key: str | None) -> Endpo
         raise InvalidArgument(f"--key, or SOMA_API_KEY in the environment: {error}") from error
     if url is not None:
         try:
-            return Endpoint(http_url(trimmed(url)), key)
+            plain = http_url(trimmed(url))
+            return Endpoint(plain, key, login=Logins().get(plain))
         except ValueError as error:
             raise InvalidArgument(f"--url: {error}") from error
     stack = running(directory)
@@ -76,4 +91,4 @@ def find_endpoint(directory: DataDir, url: str | None, key: str | None) -> Endpo
         )
     ca = directory.root / "tls" / "ca.pem"
     own = ca if stack.url.startswith("https:") and ca.exists() else None
-    return Endpoint(stack.url, key or (read_key(directory.dev_key) if directory.dev_key.exists() else None), own)
+    return Endpoint(stack.url, key or read_key_if_any(directory.dev_key), own, Logins().get(stack.url))

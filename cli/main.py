@@ -15,12 +15,15 @@ from cli.commands.demo import demo
 from cli.commands.doctor import doctor
 from cli.commands.down import down
 from cli.commands.events import events
+from cli.commands.keys import keys
+from cli.commands.login import login, logout
 from cli.commands.logs import logs
 from cli.commands.models import models
 from cli.commands.restart import restart
 from cli.commands.restore import restore
 from cli.commands.serve import serve
 from cli.commands.status import status
+from cli.commands.tenants import tenants
 from cli.commands.triton import triton
 from cli.commands.up import up
 from services.mesh.call.errors import MeshError
@@ -64,12 +67,16 @@ for command in (
     doctor,
     backup,
     restore,
+    login,
+    logout,
 ):
     app.command()(command)
 app.add_typer(certs, name="certs")
 app.add_typer(events, name="events")
 app.add_typer(triton, name="triton")
 app.add_typer(models, name="models")
+app.add_typer(keys, name="keys")
+app.add_typer(tenants, name="tenants")
 
 
 if __name__ == "__main__":

@@ -79,5 +79,5 @@ def table(found: dict[str, Any]) -> str:
             (part["name"], part["state"], str(part["pid"] or "-"), part["version"] or "-", used, part["where"] or "-")
         )
     notes = [f"{part['name']}: {part['reason']}" for part in found["parts"] if part["reason"]]
-    head = [f"{found['url']}  {found['state']}", f"key {found['api_key']}"] if found["api_key"] else [found["url"]]
+    head = [f"{found['url']}  {found['state']}", *([f"key {found['api_key']}"] if found["api_key"] else [])]
     return "\n".join([*head, "", *aligned(rows), *notes])

@@ -11,6 +11,7 @@ from cli.data_dir import DataDir
 from cli.report import report, table
 from cli.state import StackState
 from cli.status import State
+from services.mesh.call.credential import trimmed
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -90,14 +91,26 @@ def screen() -> PlainScreen | RichScreen:
 
 
 def announcement(directory: DataDir) -> str:
-    """The table of parts, the key, and a command line for a first call."""
+    """The table of parts, and a command line for a first call, or for a first login."""
     found = report(directory)
     if found["url"] is None:
         return f"\n{table(found)}\n"
+    if found["api_key"] is None:
+        return f"\n{table(found)}\n\n{_login(directory)}\n"
     ca = directory.root / "tls" / "ca.pem"
     trust = f" --cacert {ca}" if found["url"].startswith("https:") else ""
     call = f"curl{trust} -H 'authorization: Bearer {found['api_key']}' {shlex.quote(found['url'] + '/v1/models')}"
     return f"\n{table(found)}\n\n{call}\n"
+
+
+def _login(directory: DataDir) -> str:
+    """How to log in, with the password of the first administrator until that is changed."""
+    option = "" if directory.root.name == ".somamesh" else f" --data-dir {shlex.quote(str(directory.root))}"
+    command = f"soma login --username admin{option}"
+    if not directory.admin_password.exists():
+        return f"soma login{option}"
+    password = trimmed(directory.admin_password.read_text("utf-8", "replace"))
+    return f"{command}\npassword {password} (until you log in and change it)"
 
 
 def explain(stack: StackState) -> str:

@@ -141,7 +141,11 @@ async def run_stack(
         with data_dir.usable():
             # Remove orders of an earlier stack; no command waits for their answers.
             shutil.rmtree(data_dir.orders, ignore_errors=True)
-            ensure_key(data_dir.dev_key, "soma_dev_")
+            if settings.dev:
+                ensure_key(data_dir.dev_key, "soma_dev_")
+            else:
+                # The key of an earlier development stack on this directory stops working.
+                data_dir.dev_key.unlink(missing_ok=True)
             ensure_key(data_dir.internal_key)
             ensure(data_dir.root, needed)
 

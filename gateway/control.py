@@ -3,11 +3,13 @@
 It runs in the process of `soma up`; Envoy and every serve process connect to it.
 """
 
+import asyncio
 from collections.abc import Iterable
 from contextlib import AsyncExitStack
 from importlib.metadata import version
 
 import aiohttp
+from soma.identity.v1.auth_service_pb2_grpc import AuthServiceStub
 from soma.mesh.v1.registry_service_pb2_grpc import add_RegistryServiceServicer_to_server
 
 from gateway.contracts import pool
@@ -19,7 +21,10 @@ from gateway.settings import LARGE_SHARE, GatewaySettings
 from gateway.surfaces import load_surfaces
 from gateway.xds.server import XdsServer
 from gateway.xds.snapshot import Endpoint, Limits
-from services.mesh.call.authenticator import DevAuthenticator
+from services.mesh.authentication.authenticator import CachedAuthenticator
+from services.mesh.authentication.cache import PrincipalCache
+from services.mesh.authentication.follower import RevocationFollower
+from services.mesh.call.authenticator import Unlimited
 from services.mesh.call.handlers import collect
 from services.mesh.call.interceptors.drain import Drain
 from services.mesh.call.process_name import CONTROL, processes
@@ -27,10 +32,11 @@ from services.mesh.call.spans import Spans
 from services.mesh.call.stack import pipeline
 from services.mesh.call.token import Signer
 from services.mesh.process.jobs import run_job
-from services.mesh.process.keys import read_key
+from services.mesh.process.keys import read_key, read_key_if_any
 from services.mesh.process.registry.service import RegistryService
 from services.mesh.settings import Settings
 from services.mesh.transport.address import joined
+from services.mesh.transport.channels import Channels
 from services.mesh.transport.directory import Directory
 from services.mesh.transport.http import HttpServer
 from services.mesh.transport.server import Server
@@ -74,14 +80,22 @@ async def start_gateway(settings: Settings, services: Iterable[str]) -> ControlP
     async with AsyncExitStack() as stack:
         own = GatewaySettings()
         signer = Signer(read_key(settings.data_dir / "internal.key").encode(), "control")
-        authenticator = DevAuthenticator(read_key(settings.data_dir / "dev.key"))
         spans = Spans("control", settings.otlp_endpoint)
         stack.callback(spans.close)
         identity = Identity(folder_of(settings.data_dir), CONTROL) if settings.mutual_tls else None
-        registry = RegistryService(Directory(), admit)
+        directory = Directory()
+        registry = RegistryService(directory, admit)
+        channels = Channels((), directory, signer, settings.max_message_bytes, identity)
+        stack.push_async_callback(channels.close)
+        cache = PrincipalCache(asyncio.get_running_loop().time)
+        identities = AuthServiceStub(channels.connect("identity"))
+        authenticator = CachedAuthenticator(identities, cache, read_key_if_any(settings.data_dir / "dev.key"))
+        stack.push_async_callback(authenticator.close)
+        run_job(stack, "control", RevocationFollower(identities, cache).job)
         drain = Drain()
         wrap = pipeline(
             authenticator=authenticator,
+            limiter=Unlimited(),
             signer=signer,
             spans=spans,
             drain=drain,

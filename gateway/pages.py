@@ -15,6 +15,7 @@ from gateway import reference
 from gateway.exposition import merge
 from services.mesh.call import errors
 from services.mesh.call.authenticator import Authenticator
+from services.mesh.call.principal import OPERATOR
 from services.mesh.process.health import alive_body, described
 from services.mesh.process.registry.leases import Joined
 from services.mesh.process.registry.service import RegistryService
@@ -83,11 +84,17 @@ class Pages:
     async def metrics(self, request: Request) -> Response:
         """The metrics of every process; each sample has an `instance` label. The caller needs a credential."""
         try:
-            await self._authenticator.authenticate(
+            who = await self._authenticator.authenticate(
                 request.headers.get("authorization"), request.headers.get("x-api-key")
             )
         except errors.Unauthenticated as error:
             return _refused(401, error, {"WWW-Authenticate": "Bearer"})
+        except errors.MeshError as error:
+            return _refused(reasons.HTTP_STATUSES[error.code.name], error)
+        # They are of all tenants together.
+        if who.tenant_id != OPERATOR or not who.allows("read:metrics"):
+            message = f"/metrics needs the scope read:metrics in the tenant {OPERATOR!r}"
+            return _refused(403, errors.PermissionDenied(message))
         addresses = [joined.admin_address for joined in self._registry.instances if joined.admin_address]
         texts = await asyncio.gather(*map(self._scrape, addresses))
         expositions = {"control": generate_latest(REGISTRY).decode()}

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from services.mesh.declaration import Declaration
 
 _MODULES = {
+    "identity": "services.identity.main",
     "edge": "gateway.edge.main",
     "orchestrator": "services.orchestrator.main",
     "policy": "services.policy.main",

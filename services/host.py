@@ -13,14 +13,17 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 from soma.errors.v1 import reasons
+from soma.identity.v1.auth_service_pb2_grpc import AuthServiceStub
 from soma.mesh.v1 import registry_service_pb2
 
 from services.declared import declared, needed, require_sent, used
+from services.mesh.authentication.authenticator import CachedAuthenticator
+from services.mesh.authentication.cache import PrincipalCache
+from services.mesh.authentication.follower import RevocationFollower
 from services.mesh.blobs.blobs import Blobs
 from services.mesh.blobs.settings import BlobsSettings
 from services.mesh.blobs.sweep import Sweep
 from services.mesh.call import errors
-from services.mesh.call.authenticator import DevAuthenticator
 from services.mesh.call.handlers import collect, service_names
 from services.mesh.call.interceptors.drain import Drain
 from services.mesh.call.process_name import CONTROL, neighbours, serve_name
@@ -33,13 +36,16 @@ from services.mesh.events import groups
 from services.mesh.events.event import area_of
 from services.mesh.events.service import event_service
 from services.mesh.hosting import host
+from services.mesh.limits.counter import SharedCounters
+from services.mesh.limits.limiter import RateLimiter
+from services.mesh.limits.settings import LimitSettings
 from services.mesh.mesh import Mesh
 from services.mesh.parts import PARTS, POSTGRES, REDIS, Opened
 from services.mesh.process import logs
 from services.mesh.process.admin import admin_app
 from services.mesh.process.health import Health, HealthPublisher
 from services.mesh.process.jobs import run_job, run_jobs
-from services.mesh.process.keys import read_key
+from services.mesh.process.keys import read_key, read_key_if_any
 from services.mesh.process.registry.membership import Membership
 from services.mesh.process.shutdown import Shutdown
 from services.mesh.service import Service
@@ -179,7 +185,6 @@ class _Process:
         instance_id = str(uuid.uuid4())
         key = read_key(settings.data_dir / "internal.key").encode()
         signer = Signer(key, instance_id)
-        authenticator = DevAuthenticator(read_key(settings.data_dir / "dev.key"))
         spans = Spans("+".join(names), settings.otlp_endpoint)
         stack.callback(spans.close)
         directory, drain = Directory(), Drain()
@@ -190,6 +195,14 @@ class _Process:
         for part, url in urls.items():
             disk.watch(part, url, settings.data_dir / part)
             parts[part] = Opened.of(PARTS[part], await PARTS[part].open(url, settings, stack))
+        cache = PrincipalCache(asyncio.get_running_loop().time)
+        identity_stub = AuthServiceStub(channels.connect("identity"))
+        dev_key = read_key_if_any(settings.data_dir / "dev.key")
+        authenticator = CachedAuthenticator(identity_stub, cache, dev_key)
+        stack.push_async_callback(authenticator.close)
+        shared = SharedCounters(parts[REDIS.name].client) if REDIS.name in parts else None
+        limiter = RateLimiter(LimitSettings().tiers, shared)
+        stack.push_async_callback(limiter.close)
         kept = BlobsSettings()
         store = kept.open(settings.data_dir)
         pool = parts[POSTGRES.name].client if POSTGRES.name in parts else None
@@ -198,6 +211,7 @@ class _Process:
             data_dir=settings.data_dir,
             parts=parts,
             authenticator=authenticator,
+            limiter=limiter,
             spans=spans,
             connect=channels.connect,
             blobs=Blobs(store, pool, shared=not set(names) >= _BLOB_READERS, held_bytes=kept.held_bytes),
@@ -207,6 +221,7 @@ class _Process:
             await _migrate(urls[POSTGRES.name], declarations)
         wrap = pipeline(
             authenticator=authenticator,
+            limiter=limiter,
             signer=signer,
             spans=spans,
             drain=drain,
@@ -278,6 +293,7 @@ class _Process:
         health.watch(publisher.changed)
         await membership.join()
         run_job(stack, "mesh", health.job)
+        run_job(stack, "mesh", RevocationFollower(identity_stub, cache).job)
         if pool is not None:
             run_jobs(stack, "mesh", Sweep(store, pool).jobs, pool)
         return cls(settings, health, membership, drain, server, unary, list(http.values()), services, instance)

@@ -157,7 +157,7 @@ def _operation(
     rule = method.options.Extensions[authz_pb2.rule]
     if rule.scope:
         operation["x-soma-scope"] = rule.scope
-    else:
+    elif not rule.authenticated:
         operation["security"] = []
     return operation
 

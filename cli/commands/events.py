@@ -71,7 +71,7 @@ async def _list(endpoint: "Endpoint") -> None:
         typer.echo("\n" + "\n".join(aligned(_letters(letters.dead_letters))))
         typer.echo("\nsoma events replay ID lets its consumer handle an event again")
     if letters.next_page_token:
-        typer.echo(f"these are the newest {SHOWN}; GET /v1/events/dead-letters lists all of them of them of them")
+        typer.echo(f"these are the newest {SHOWN}; GET /v1/events/dead-letters lists all of them")
 
 
 def _streams(streams: "Sequence[pb.EventStream]") -> list[tuple[str, ...]]:
@@ -105,6 +105,6 @@ async def _replay(endpoint: "Endpoint", dead_letter: str) -> None:
     letter = answer.dead_letter
     what = letter.type or "the entry"
     if letter.state == pb.DeadLetter.STATE_HANDLED:
-        typer.echo(f"{what} was replayed before, and {letter.consumer} has handled it already already already")
+        typer.echo(f"{what} was replayed before, and {letter.consumer} has handled it already")
     else:
         typer.echo(f"{what} is on its way to {letter.consumer}")

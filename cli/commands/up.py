@@ -10,7 +10,11 @@ from cli.commands.options import DataDirOption, directory, names
 
 def up(
     dev: Annotated[
-        bool, typer.Option("--dev", help="Development stack: one random API key, kept in the data directory.")
+        bool,
+        typer.Option(
+            "--dev",
+            help="Development stack: a key in the data directory needs no login.",
+        ),
     ] = False,
     data_dir: DataDirOption = None,
     host: Annotated[
@@ -43,7 +47,6 @@ def up(
     """Start the whole stack: Envoy, the services, and what they need, such as Postgres and Redis."""
     from cli.effective_settings import require_known_tables
     from cli.layout import Layout
-    from services.mesh.call.errors import FailedPrecondition
     from services.mesh.settings import Settings
 
     require_known_tables()
@@ -51,12 +54,6 @@ def up(
     given: dict[str, Any] = {"dev": dev or None, "host": host, "port": port, "data_dir": here.root}
     given |= {"tls": tls or tls_cert is not None or None, "tls_cert": tls_cert, "tls_key": tls_key}
     settings = Settings(**{name: value for name, value in given.items() if value is not None})
-    if not settings.dev:
-        raise FailedPrecondition(
-            "soma up needs --dev for now: there are no users, tenants and roles yet, "
-            "so it cannot authenticate anybody safely",
-            reason="IDENTITY_MISSING",
-        )
     layout = Layout(names(apart), names(without), workers, names(parts), triton)
     if detach:
         from cli.detached import start_detached

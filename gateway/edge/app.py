@@ -14,11 +14,10 @@ from gateway.edge.metrics import answered
 from gateway.edge.reply import Reply
 from gateway.edge.routes import UNKNOWN, Exchange, Route, Routes, unknown_path, wrong_method
 from gateway.edge.tracing import RequestTracing
-from services.mesh.call.authenticator import Authenticator
+from services.mesh.call.authenticator import Authenticator, Limiter
 from services.mesh.call.call import Call, run_as
 from services.mesh.call.errors import MeshError
 from services.mesh.call.interceptors.errors import translate
-from services.mesh.process.tasks import being_cancelled
 from services.mesh.surfaces.surface import Space
 from services.mesh.transport.departure import EXTENSION
 
@@ -48,11 +47,13 @@ class Application:
     def __init__(
         self,
         authenticator: Authenticator,
+        limiter: Limiter,
         tracing: RequestTracing,
         routes: Iterable[Route],
         conventions: Conventions,
     ) -> None:
         self._authenticator = authenticator
+        self._limiter = limiter
         self._tracing = tracing
         self._routes = Routes(routes)
         self._conventions = conventions
@@ -96,8 +97,9 @@ class Application:
         try:
             await self._answer(scope, routes, exchange, call)
         except BaseException as exception:
+            task = asyncio.current_task()
             # When a client leaves, its request ends with `Cancelled`. Only a stop of the server cancels this task.
-            call.draining = being_cancelled()
+            call.draining = task is not None and task.cancelling() > 0
             error = translate(call, exception)
             if error is None:
                 raise
@@ -114,6 +116,9 @@ class Application:
             raise wrong_method(scope["method"], scope["path"], routes)
         headers = exchange.headers
         who = await self._authenticator.authenticate(headers.text(b"authorization"), headers.text(b"x-api-key"))
+        spent = await self._limiter.spend(who, "read" if scope["method"] == "GET" else "execute")
+        if spent is not None:
+            exchange.reply.limited(spent)
         with run_as(who, trace=call.trace, barrier=exchange.reply.barrier) as served:
             served.span = call.span
             await route.handler(exchange)

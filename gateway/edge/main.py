@@ -77,12 +77,14 @@ async def build(mesh: Mesh, settings: EdgeSettings, _stack: AsyncExitStack) -> S
     )
     log_sockets = LogSockets(mesh.authenticator, Tails(LogServiceStub(orchestrator)), mesh.redis, settings)
     tracing = RequestTracing(mesh.spans, mesh.settings.trace_sample_ratio)
-    turns = ResponseTurns(ResponseServiceStub(orchestrator), mesh.blobs, tracing, settings.chat_timeout_seconds)
+    turns = ResponseTurns(
+        ResponseServiceStub(orchestrator), mesh.blobs, mesh.limiter, tracing, settings.chat_timeout_seconds
+    )
     response_sockets = ResponseSockets(mesh.authenticator, turns, mesh.redis, settings)
-    openai_app = Application(mesh.authenticator, tracing, api.routes, openai.CONVENTIONS)
-    anthropic_app = Application(mesh.authenticator, tracing, anthropic_api.routes, anthropic.CONVENTIONS)
+    openai_app = Application(mesh.authenticator, mesh.limiter, tracing, api.routes, openai.CONVENTIONS)
+    anthropic_app = Application(mesh.authenticator, mesh.limiter, tracing, anthropic_api.routes, anthropic.CONVENTIONS)
     # A plain HTTP request to the path of the WebSocket is answered in the shape that clients of the edge know.
-    logs_app = Application(mesh.authenticator, tracing, logs.ROUTES, openai.CONVENTIONS)
+    logs_app = Application(mesh.authenticator, mesh.limiter, tracing, logs.ROUTES, openai.CONVENTIONS)
     return Service(
         surfaces=(
             openai.surface(api, openai_app, response_sockets),

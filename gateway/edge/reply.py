@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from starlette.types import Send
 
 from gateway.edge.error_response import ErrorResponse
+from services.mesh.call.authenticator import Spent
 from services.mesh.call.barrier import Barrier
 from services.mesh.call.errors import MeshError
 
@@ -26,7 +27,7 @@ class Reply:
     """
 
     __slots__ = (
-        *("_elapsed", "_failure_event", "_identity", "_send", "_started_at", "_streams_bytes"),
+        *("_elapsed", "_failure_event", "_identity", "_limits", "_send", "_started_at", "_streams_bytes"),
         *("barrier", "request_id", "status"),
     )
 
@@ -38,6 +39,7 @@ class Reply:
         self._identity = identity
         self._started_at = time.perf_counter()
         self._failure_event: FailureEvent | None = None
+        self._limits: list[tuple[bytes, bytes]] = []
         self.barrier = Barrier()
         self._streams_bytes = False
         self.status = 0
@@ -49,6 +51,10 @@ class Reply:
     def seconds(self) -> float:
         """Seconds since the request arrived."""
         return time.perf_counter() - self._started_at
+
+    def limited(self, spent: Spent) -> None:
+        """Say in the headers of the answer what the caller has left of its rate limit."""
+        self._limits = [(name.encode(), value.encode()) for name, value in spent.headers]
 
     async def json(self, status: int, body: bytes, headers: Iterable[tuple[bytes, bytes]] = ()) -> None:
         """Send a whole JSON answer."""
@@ -112,5 +118,5 @@ class Reply:
         named = [(b"content-type", content_type), *((name, self.request_id) for name in self._identity)]
         if self._elapsed:
             named.append((self._elapsed, b"%d" % (self.seconds * 1000)))
-        named += headers
+        named += [*self._limits, *headers]
         await self._send({"type": "http.response.start", "status": status, "headers": named})

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 import structlog
 from soma.memory.v1 import memory_service_pb2 as pb
 
-from services.memory.adapters.values import timestamp
 from services.memory.embedder import DIMENSIONS, Embedder, Vector
 from services.memory.indexing import Indexer
 from services.memory.passages import Json, Passage
@@ -14,6 +13,7 @@ from services.memory.question import Found
 from services.memory.search import Search
 from services.memory.store.facts import FactStore
 from services.mesh.call import errors, page_token
+from services.mesh.call.timestamp import timestamp
 
 log = structlog.get_logger("memory")
 

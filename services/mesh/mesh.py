@@ -10,7 +10,7 @@ import grpc
 import redis.asyncio
 
 from services.mesh.blobs.blobs import Blobs
-from services.mesh.call.authenticator import Authenticator
+from services.mesh.call.authenticator import Authenticator, Limiter
 from services.mesh.call.seal import Seal
 from services.mesh.call.spans import Spans
 from services.mesh.events.outbox import Outbox
@@ -32,6 +32,7 @@ class Mesh:
     data_dir: Path
     parts: Mapping[str, Opened[Any]]
     authenticator: Authenticator
+    limiter: Limiter
     spans: Spans
     connect: Callable[[str], grpc.aio.Channel]
     blobs: Blobs

@@ -26,4 +26,5 @@ async def build(_mesh: Mesh, settings: PolicySettings, _stack: AsyncExitStack) -
     )
 
 
-SERVICE = Declaration(name="policy", build=build, settings=PolicySettings)
+# Redis counts the requests of callers from outside for all processes together.
+SERVICE = Declaration(name="policy", build=build, settings=PolicySettings, needs=("redis",))

@@ -10,7 +10,7 @@ from soma.orchestrator.v1.chat_service_pb2_grpc import ChatServiceServicer, add_
 from soma.testing.v1.echo_service_pb2_grpc import add_EchoServiceServicer_to_server
 
 from cli.endpoint import Endpoint
-from services.mesh.call.authenticator import DevAuthenticator
+from services.mesh.call.authenticator import DevAuthenticator, Unlimited
 from services.mesh.call.handlers import Registration, collect
 from services.mesh.call.interceptors.drain import Drain
 from services.mesh.call.spans import Spans
@@ -55,6 +55,7 @@ async def serving(chatting: ScriptedChat, *others: Registration) -> AsyncIterato
         stack.callback(spans.close)
         wrap = pipeline(
             authenticator=DevAuthenticator(KEY),
+            limiter=Unlimited(),
             signer=Signer(b"k" * 32, "test"),
             spans=spans,
             drain=drain,

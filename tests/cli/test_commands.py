@@ -150,13 +150,6 @@ async def test_a_data_directory_of_a_newer_version_is_refused(home: Path) -> Non
     assert f"data version '{VERSION + 1}'" in refused.errors
 
 
-async def test_without_dev_up_refuses_and_says_why(home: Path) -> None:
-    refused = await soma("up", "--data-dir", home)
-    assert refused.status == 1
-    assert "--dev" in refused.errors
-    assert not home.exists()
-
-
 async def test_a_part_that_cannot_start_is_named_with_its_last_log_lines(home: Path) -> None:
     (home / "postgres" / "data").mkdir(parents=True)
     (home / "version").write_text(f"{VERSION}\n")
@@ -271,11 +264,19 @@ async def test_doctor_names_everything_a_stack_needs(home: Path) -> None:
 
 async def test_doctor_looks_only_at_what_the_services_need(home: Path) -> None:
     ended = await soma(
-        *("doctor", "--data-dir", home, "--port", str(free_port()), "--without", "edge,orchestrator,memory,model")
+        *(
+            "doctor",
+            "--data-dir",
+            home,
+            "--port",
+            str(free_port()),
+            "--without",
+            "identity,edge,orchestrator,memory,model",
+        )
     )
     assert ended.status == 0
     assert "envoy" in ended.output
-    assert not any(part in ended.output for part in ("postgres", "valkey-server", "pgvector"))
+    assert not any(part in ended.output for part in ("postgres", "pgvector"))
 
 
 async def test_doctor_says_what_is_wrong_with_exit_status_one(home: Path) -> None:

@@ -68,7 +68,7 @@ def test_an_unknown_table_is_refused_with_the_existing_ones(tmp_path: Path, monk
     (tmp_path / "soma.toml").write_text('[modle]\nopenai_api_key = "x"\n')
     with pytest.raises(
         InvalidArgument,
-        match=r"\[modle\] in soma.toml: .* there are blobs, edge, embedding, gateway, llm, media, memory",
+        match=r"\[modle\] in soma.toml: .* there are blobs, edge, embedding, gateway, identity, limits, llm",
     ):
         require_known_tables()
 

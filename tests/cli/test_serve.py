@@ -84,13 +84,13 @@ async def test_a_service_that_is_left_out_is_unavailable_until_a_process_that_se
 async def test_a_stack_of_one_service_runs_no_part_that_it_does_not_need(home: Path, tmp_path: Path) -> None:
     started = await start(home, "--without", ALL_BUT_POLICY)
     assert (started.status, started.errors) == (0, "")
-    assert [part["name"] for part in (await status(home))["parts"]] == ["control", "envoy", "serve"]
+    assert [part["name"] for part in (await status(home))["parts"]] == ["redis", "control", "envoy", "serve"]
     assert (await evaluate(home)).status == 0
     events = await soma("call", "EventService/ListEventStreams", "{}", "--data-dir", home)
     assert events.status == 64 + Code.UNAVAILABLE
     refused = await soma("serve", "memory", "--data-dir", home)
     assert refused.status == 1
-    assert "serves memory needs postgres_url and redis_url (SOMA_POSTGRES_URL, SOMA_REDIS_URL)" in refused.errors
+    assert "serves memory needs postgres_url (SOMA_POSTGRES_URL)" in refused.errors
     taken = await soma("backup", tmp_path / "backup", "--data-dir", home)
     assert (taken.status, taken.errors) == (0, "")
     assert "no Postgres" in taken.output
@@ -103,7 +103,7 @@ async def test_a_stack_of_one_service_runs_no_part_that_it_does_not_need(home: P
 async def test_a_process_that_joins_opens_no_part_that_its_services_do_not_need(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert (await start(home, "--without", ",".join(SERVICES))).status == 0
+    assert (await start(home, "--without", ",".join(SERVICES), "--parts", "redis")).status == 0
     # Nobody answers there, and nobody asks.
     monkeypatch.setenv("SOMA_POSTGRES_URL", f"postgresql://soma:none@127.0.0.1:{free_port()}/soma")
     command = [sys.executable, "-P", "-m", "cli.main", "serve", "policy", "--data-dir", str(home)]

@@ -67,13 +67,13 @@ def test_a_stack_can_run_every_part_that_a_service_can_ask_for() -> None:
     [
         (Layout(), ["postgres", "redis", "llm"]),
         (Layout(without=all_but("model")), ["postgres", "redis", "llm"]),
-        (Layout(without=all_but("policy"), parts=["llm"]), ["llm"]),
+        (Layout(without=all_but("policy"), parts=["llm"]), ["redis", "llm"]),
         (Layout(without=SERVICES), []),
-        (Layout(without=all_but("policy")), []),
-        (Layout(without=all_but("policy"), workers=3), []),
+        (Layout(without=all_but("policy")), ["redis"]),
+        (Layout(without=all_but("policy"), workers=3), ["redis"]),
         (Layout(without=all_but("edge", "policy"), apart=["edge=2"]), ["redis"]),
         (Layout(without=all_but("memory")), ["postgres", "redis"]),
-        (Layout(without=all_but("policy"), parts=["postgres"]), ["postgres"]),
+        (Layout(without=all_but("policy"), parts=["postgres"]), ["postgres", "redis"]),
         (Layout(without=all_but("edge"), parts=["redis"]), ["redis"]),
     ],
 )
@@ -89,9 +89,9 @@ async def test_a_process_gets_the_urls_of_the_parts_that_its_services_need_and_w
 ) -> None:
     parts = await composed(data_dir, Layout(apart=["policy", "edge"]))
     rest, policy, edge = parts["serve"], parts["serve-policy"], parts["serve-edge"]
-    assert await told(policy) == {"postgres": "", "redis": "", "llm": ""}
-    assert policy.after == ("control", "envoy")
     redis = (await told(edge))["redis"]
+    assert await told(policy) == {"postgres": "", "redis": redis, "llm": ""}
+    assert policy.after == ("redis", "control", "envoy")
     assert redis.startswith("redis://:")
     assert await told(edge) == {"postgres": "", "redis": redis, "llm": ""}
     assert edge.after == ("redis", "control", "envoy")
@@ -115,7 +115,7 @@ async def test_a_machine_without_llama_cpp_runs_a_stack_without_the_part(
 async def test_an_external_part_takes_the_place_of_the_embedded_one_where_it_is_needed(data_dir: DataDir) -> None:
     url = "redis://cache:6379/0"
     settings = Settings(data_dir=data_dir.root, redis_url=SecretStr(url))
-    assert "redis" not in await composed(data_dir, Layout(without=all_but("policy")), settings)
+    assert "redis" not in await composed(data_dir, Layout(without=SERVICES), settings)
     parts = await composed(data_dir, Layout(without=all_but("edge")), settings)
     assert isinstance(parts["redis"], ExternalRedis)
     assert (await told(parts["serve"]))["redis"] == url

@@ -11,7 +11,7 @@ from tests.e2e.stack import Stack, command
 EXAMPLES = Path(__file__).parents[2] / "examples"
 # The flags with which `make` builds Go's tools, so that gRPC is compiled only once.
 GO_FLAGS = ("-trimpath", "-gcflags=all=-N -l")
-INVALID_KEY = "the API key is not valid"
+INVALID_KEY = "the API key or token is not valid"
 
 
 @dataclass(frozen=True)

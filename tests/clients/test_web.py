@@ -121,7 +121,7 @@ async def test_a_page_of_an_allowed_origin_calls_and_streams(stack: Stack, origi
 @pytest.mark.timeout(BUILD_SECONDS)
 async def test_a_page_of_an_allowed_origin_reads_why_it_is_refused(stack: Stack, origin: str, page: Page) -> None:
     await page.open(f"{origin}/index.html")
-    assert await connect(page, stack, "soma_dev_guess") == "[unauthenticated] the API key is not valid"
+    assert await connect(page, stack, "soma_dev_guess") == "[unauthenticated] the API key or token is not valid"
 
 
 @pytest.mark.timeout(BUILD_SECONDS)

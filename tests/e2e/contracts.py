@@ -6,6 +6,7 @@ from typing import Any
 
 from google.api import annotations_pb2
 from google.protobuf.descriptor import MethodDescriptor
+from soma.authz.v1 import authz_pb2
 
 from gateway.contracts import pool, public_services
 from tests.e2e.scripted import MODEL
@@ -13,6 +14,21 @@ from tests.e2e.scripted import MODEL
 USER = {"role": "ROLE_USER", "content": "hello"}
 # A body for each RPC that needs one. The tests fill in the ids in paths.
 BODIES: dict[str, dict[str, Any]] = {
+    "soma.identity.v1.AuthService/Login": {"username": "nobody", "password": "tea with a little lemon"},
+    "soma.identity.v1.AuthService/Refresh": {"refresh_token": "not a token"},
+    "soma.identity.v1.AuthService/Logout": {},
+    "soma.identity.v1.UserService/ChangePassword": {
+        "current_password": "tea with a little lemon",
+        "new_password": "tea with a little milk",
+    },
+    "soma.identity.v1.UserService/CreateUser": {"username": "binding", "roles": ["member"]},
+    "soma.identity.v1.UserService/UpdateUser": {"roles": ["viewer"]},
+    "soma.identity.v1.UserService/ResetPassword": {},
+    "soma.identity.v1.RoleService/SetRole": {"description": "Reads models.", "scopes": ["read:models"]},
+    "soma.identity.v1.ServiceAccountService/CreateServiceAccount": {"name": "binding", "scopes": ["read:models"]},
+    "soma.identity.v1.ServiceAccountService/RotateServiceAccountKey": {"overlap_seconds": 60},
+    "soma.identity.v1.TenantService/CreateTenant": {"tenant_id": "binding", "title": "Binding"},
+    "soma.identity.v1.TenantService/UpdateTenant": {"title": "Another"},
     "soma.memory.v1.MemoryService/Remember": {"key": "k", "value": "blue"},
     "soma.memory.v1.MemoryService/Retrieve": {"query": "blue"},
     "soma.memory.v1.MemoryService/AppendMessages": {"messages": [USER]},
@@ -58,22 +74,34 @@ UNSERVED = {
         f"soma.model.v1.CatalogService/{name}": "MODEL_NOT_FOUND"
         for name in ("LoadModel", "UnloadModel", "ListRepositoryModels")
     },
+    # Nobody has this password or this token, and the development key has no password.
+    "soma.identity.v1.AuthService/Login": "LOGIN_REFUSED",
+    "soma.identity.v1.AuthService/Refresh": "REFRESH_TOKEN_INVALID",
+    "soma.identity.v1.AuthService/Logout": "USER_NEEDED",
+    "soma.identity.v1.UserService/ChangePassword": "USER_NEEDED",
 }
 
 
 @dataclass(frozen=True)
 class Binding:
-    """One way to call an RPC over REST."""
+    """One way to call an RPC over REST.
+
+    Attributes:
+        open: whether it needs no credential.
+        scope: what a caller needs; empty if any credential will do.
+    """
 
     rpc: str
     verb: str
     path: str
     streams: bool
+    open: bool
+    scope: str
 
     @property
     def body(self) -> dict[str, Any] | None:
         """A body with which the call is answered."""
-        return BODIES[self.rpc] if self.verb in ("POST", "PUT") else None
+        return BODIES[self.rpc] if self.verb in ("POST", "PUT", "PATCH") else None
 
     def __str__(self) -> str:
         return self.rpc.rpartition(".")[2]
@@ -92,7 +120,8 @@ def _of(method: MethodDescriptor) -> Iterator[Binding]:
         if verb is not None:
             path = getattr(each, verb).replace("=**}", "}")
             rpc = f"{method.containing_service.full_name}/{method.name}"
-            yield Binding(rpc, verb.upper(), path, method.server_streaming)
+            access = method.GetOptions().Extensions[authz_pb2.rule]
+            yield Binding(rpc, verb.upper(), path, method.server_streaming, access.open, access.scope)
 
 
 BINDINGS = tuple(_bindings())

@@ -27,7 +27,7 @@ async def test_health_and_ready_name_every_service(http: httpx.AsyncClient) -> N
         assert health.json().keys() == {"status", "app_name", "version", "timestamp"}
         ready = await http.get(f"{prefix}/ready")
         assert ready.status_code == 200
-        services = dict.fromkeys(("edge", "memory", "model", "orchestrator", "policy"), "ok")
+        services = dict.fromkeys(("edge", "identity", "memory", "model", "orchestrator", "policy"), "ok")
         checks = dict.fromkeys(("database", "redis", "llm"), "healthy")
         assert ready.json() == {"status": "ready", "ready": True, "checks": checks, "services": services}
         for page in ("health", "ready"):

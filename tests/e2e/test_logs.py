@@ -115,7 +115,7 @@ async def test_a_websocket_without_a_valid_credential_is_closed_with_1008(stack:
     async with socket(stack, "", key="wrong") as connection:
         async with asyncio.timeout(10):
             await connection.wait_closed()
-        assert (connection.close_code, connection.close_reason) == (1008, "the API key is not valid")
+        assert (connection.close_code, connection.close_reason) == (1008, "the API key or token is not valid")
 
 
 async def test_the_token_of_a_websocket_is_in_no_log(stack: Stack) -> None:

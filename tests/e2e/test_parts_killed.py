@@ -148,7 +148,7 @@ async def test_while_redis_is_frozen_ready_says_so_and_chat_goes_on(split: Stack
     body = ready[-1].json()
     assert (body["status"], body["checks"]["database"]) == ("not_ready", "healthy")
     assert body["checks"]["redis"].startswith("unhealthy: ")
-    assert {name for name, state in body["services"].items() if state != "ok"} == {"edge", "orchestrator"}
+    assert {name for name, state in body["services"].items() if state != "ok"} == {"identity", "edge", "orchestrator"}
     assert turn.finished
     assert health.status == HealthCheckResponse.SERVING
 

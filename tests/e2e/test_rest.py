@@ -1,43 +1,24 @@
 """The contracts over REST: every binding answers, and every error has the same JSON shape."""
 
-import base64
-import hashlib
 import uuid
 
 import httpx
 import pytest
 
 from tests.e2e.contracts import BINDINGS, UNSERVED, Binding
+from tests.e2e.owned import owned
 from tests.e2e.scripted import MODEL
 from tests.e2e.surfaces import events
-
-# The smallest GIF, of one pixel.
-PICTURE = "R0lGODlhAQABAAAAACwAAAAAAQABAAACAkQBADs="
 
 
 @pytest.mark.parametrize("binding", BINDINGS, ids=str)
 async def test_every_binding_answers(http: httpx.AsyncClient, binding: Binding) -> None:
-    conversation, key = f"rest-{uuid.uuid4()}", f"rest/{uuid.uuid4()}"
-    picture = {"role": "ROLE_USER", "parts": [{"image": {"data": PICTURE, "media_type": "image/gif"}}]}
-    said = {"messages": [_said("before"), picture]}
-    await http.post(f"/v1/memory/conversations/{conversation}/messages", json=said)
-    await http.post("/v1/remember", json={"key": key, "value": "before"})
-    session = (await http.post("/api/v1/chat/sessions", json={})).json()["id"]
-    kept = {"model": MODEL, "input": "before", "background": True}
-    response = (await http.post("/v1/responses", json=kept)).json()["id"]
+    path = binding.path.format(**await owned(http))
     if "{dead_letter_id}" in binding.path:
         # A dead letter takes an event that failed five times: `test_events` replays one.
-        missing = await http.request(binding.verb, binding.path.format(dead_letter_id=uuid.uuid4()), json=binding.body)
+        missing = await http.request(binding.verb, path, json=binding.body)
         assert (missing.status_code, missing.json()["error"]["status"]) == (404, "NOT_FOUND")
         return
-    path = binding.path.format(
-        conversation_id=conversation,
-        key=key,
-        session_id=session,
-        task_id=session,
-        response_id=response,
-        hash=hashlib.sha256(base64.b64decode(PICTURE)).hexdigest(),
-    )
     # Some streams never end, so the test reads only the beginning.
     async with http.stream(binding.verb, path, json=binding.body) as answer:
         if binding.rpc in UNSERVED:

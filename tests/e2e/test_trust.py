@@ -1,5 +1,7 @@
 """No surface accepts a call without the key, and no header of a client can replace the key."""
 
+import re
+
 import grpc
 import httpx
 import openai as vendor
@@ -28,20 +30,13 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("headers", "reason"), WRONG)
-@pytest.mark.parametrize("binding", BINDINGS, ids=str)
+@pytest.mark.parametrize("binding", [each for each in BINDINGS if not each.open], ids=str)
 async def test_every_rest_path_needs_the_key(
     stack: Stack, binding: Binding, headers: dict[str, str], reason: str
 ) -> None:
     async with httpx.AsyncClient(base_url=stack.url, headers=headers, timeout=CALL_SECONDS) as http:
-        path = binding.path.format(
-            conversation_id="c",
-            key="k",
-            session_id="s",
-            task_id="t",
-            response_id="r",
-            hash="0" * 64,
-            dead_letter_id="00000000-0000-0000-0000-000000000000",
-        )
+        # The gateway has to refuse it before it looks for anything.
+        path = re.sub(r"\{[^}]+\}", "00000000-0000-0000-0000-000000000000", binding.path)
         answer = await http.request(binding.verb, path, json=binding.body)
     assert answer.status_code == 401
     error = answer.json()["error"]

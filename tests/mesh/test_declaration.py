@@ -45,7 +45,7 @@ def mesh(asked: list[str]) -> Mesh:
 
     nothing = cast(Any, None)
     parts = {name: Opened.of(part, nothing) for name, part in PARTS.items()}
-    return Mesh(nothing, Path("data"), parts, nothing, nothing, connect, nothing, nothing)
+    return Mesh(nothing, Path("data"), parts, nothing, nothing, nothing, connect, nothing, nothing)
 
 
 async def test_a_service_is_built_with_its_settings_and_can_connect_to_its_neighbours() -> None:
@@ -165,7 +165,7 @@ async def test_what_a_built_service_has_must_be_declared(
     ("services", "parts"),
     [
         ((), ()),
-        (("policy", "testing"), ()),
+        (("policy", "testing"), ("redis",)),
         (("policy", "edge"), ("redis",)),
         (("edge", "memory"), ("postgres", "redis")),
         (SERVICES, ("postgres", "redis")),
@@ -298,7 +298,7 @@ def test_a_declaration_that_cannot_be_read_without_an_import_is_not_guessed(
 
 
 def test_an_unknown_service_is_refused_with_the_existing_ones() -> None:
-    with pytest.raises(InvalidArgument, match="no such service: memmory; there are edge, orchestrator") as refused:
+    with pytest.raises(InvalidArgument, match="no such service: memmory; there are identity, edge") as refused:
         declared("memmory")
     assert refused.value.reason == "SERVICE_UNKNOWN"
 

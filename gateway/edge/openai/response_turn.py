@@ -1,5 +1,6 @@
 """One response over a WebSocket: from the client's message to the last event."""
 
+import asyncio
 import time
 import uuid
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -22,10 +23,10 @@ from gateway.edge.openai.response_request import ResponseAsk
 from gateway.edge.openai.responses import Events, send_events
 from gateway.edge.reply import FailureEvent
 from gateway.edge.tracing import RequestTracing
+from services.mesh.call.authenticator import Limiter
 from services.mesh.call.call import Call, principal, run_as
 from services.mesh.call.interceptors.errors import translate
 from services.mesh.call.principal import Principal
-from services.mesh.process.tasks import being_cancelled
 from services.mesh.transport.departure import Departure
 from services.mesh.transport.websocket import Wire
 
@@ -81,10 +82,16 @@ class ResponseTurns:
     """Makes responses for WebSockets; each takes at most `timeout` seconds."""
 
     def __init__(
-        self, responses: "ResponseServiceAsyncStub", blobs: Holder, tracing: RequestTracing, timeout: float
+        self,
+        responses: "ResponseServiceAsyncStub",
+        blobs: Holder,
+        limiter: Limiter,
+        tracing: RequestTracing,
+        timeout: float,
     ) -> None:
         self._responses = responses
         self._blobs = blobs
+        self._limiter = limiter
         self._tracing = tracing
         self._timeout = timeout
 
@@ -115,12 +122,14 @@ class ResponseTurns:
         try:
             try:
                 who = await client.authenticate()
+                await self._limiter.spend(who, "execute")
                 with run_as(who, trace=call.trace) as served:
                     served.span = call.span
                     await self._make(creation, message, client, reply)
             except BaseException as exception:
+                task = asyncio.current_task()
                 # When a client leaves, its turn ends with `Cancelled`. Only a stop of the server cancels this task.
-                call.draining = being_cancelled()
+                call.draining = task is not None and task.cancelling() > 0
                 error = translate(call, exception)
                 if error is None:
                     raise

@@ -1,10 +1,8 @@
 """Protobuf's well-known types and Python's values: Value and Struct as JSON for searching, times as Timestamp."""
 
 import math
-from datetime import datetime
 
 from google.protobuf.struct_pb2 import Struct, Value
-from google.protobuf.timestamp_pb2 import Timestamp
 
 from services.memory.passages import Json
 from services.mesh.call import errors
@@ -43,15 +41,6 @@ def struct_to_json(struct: Struct, field: str) -> dict[str, Json]:
         InvalidArgument: as `to_json`.
     """
     return {_text(name): to_json(inner, field) for name, inner in struct.fields.items()}
-
-
-def timestamp(moment: datetime | None) -> Timestamp | None:
-    """The moment as a Timestamp; None stays None."""
-    if moment is None:
-        return None
-    stamp = Timestamp()
-    stamp.FromDatetime(moment)
-    return stamp
 
 
 def _number(number: float, field: str) -> int | float:

@@ -8,11 +8,11 @@ from soma.memory.v1 import memory_service_pb2 as pb
 from soma.memory.v1.events_pb2 import ConversationDeleted
 from soma.model.v1 import message_pb2
 
-from services.memory.adapters.values import timestamp
 from services.memory.embedder import score
 from services.memory.passages import Passage
 from services.memory.question import Found, Question
 from services.mesh.blobs.blobs import Blobs
+from services.mesh.call.timestamp import timestamp
 from services.mesh.events.event import new_event
 from services.mesh.events.outbox import Outbox
 from services.mesh.stores import postgres

@@ -10,10 +10,10 @@ import asyncpg
 from google.protobuf.struct_pb2 import Struct, Value
 from soma.memory.v1 import memory_service_pb2 as pb
 
-from services.memory.adapters.values import timestamp
 from services.memory.embedder import Vector, score
 from services.memory.passages import Json, Passage
 from services.memory.question import Found, Question
+from services.mesh.call.timestamp import timestamp
 from services.mesh.stores import postgres
 
 if TYPE_CHECKING:

@@ -1,18 +1,19 @@
 """Turns the credential of a request into a principal; shared by the gRPC pipeline and the HTTP edge.
 
-There is one kind of credential: the key that `soma up --dev` writes into the data directory. It stands for the
-administrator of one tenant.
+What the credentials are, the identity service knows; `services.mesh.authentication` asks it. A development stack has a
+key beside them, which `soma up --dev` writes into the data directory. It stands for the administrator of one tenant.
 """
 
 import hmac
+from dataclasses import dataclass
 from typing import Protocol
 
 from soma.errors.v1 import reasons
 
 from services.mesh.call import errors
-from services.mesh.call.principal import Principal
+from services.mesh.call.principal import OPERATOR, Principal
 
-DEV_PRINCIPAL = Principal(tenant_id="default", subject="dev", roles=("admin",), scopes=frozenset({"*"}))
+DEV_PRINCIPAL = Principal(tenant_id=OPERATOR, subject="dev", roles=("admin",), scopes=frozenset({"*"}))
 
 
 class Authenticator(Protocol):
@@ -25,6 +26,50 @@ class Authenticator(Protocol):
             Unauthenticated: there is no credential, or it is not valid.
         """
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What a caller has left after a request.
+
+    Attributes:
+        limit: requests that it may make in a minute.
+        left: requests that it may make now.
+        reset_seconds: seconds until it may make more than `left`.
+    """
+
+    limit: int
+    left: int
+    reset_seconds: float
+
+    @property
+    def headers(self) -> tuple[tuple[str, str], ...]:
+        """The same as headers of an answer, with the names that OpenAI's clients know."""
+        return (
+            ("x-ratelimit-limit-requests", f"{self.limit}"),
+            ("x-ratelimit-remaining-requests", f"{self.left}"),
+            ("x-ratelimit-reset-requests", f"{self.reset_seconds:.3f}s"),
+        )
+
+
+class Limiter(Protocol):
+    """Counts the requests of callers from outside."""
+
+    async def spend(self, who: Principal, kind: str) -> Spent | None:
+        """Count one request of a kind, such as `read` or `execute`; None for a caller without a limit.
+
+        Raises:
+            ResourceExhausted: the key or the tenant has made as many as it may; says when to try again.
+        """
+        ...
+
+
+class Unlimited:
+    """Counts nothing."""
+
+    async def spend(self, who: Principal, kind: str) -> Spent | None:
+        """None, because there is no limit."""
+        return None
 
 
 class DevAuthenticator:

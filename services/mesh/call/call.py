@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import grpc
     from opentelemetry.trace import Span
 
+    from services.mesh.call.authenticator import Spent
     from services.mesh.call.barrier import Barrier
     from services.mesh.call.method import Method
 
@@ -33,6 +34,9 @@ class Call:
         context: the servicer context while interceptors look at the call; None once the servicer runs.
         local: whether the call came from inside this process.
         caller: the call that made this one, if this process serves that too; None once the servicer runs.
+        inside: whether the calls that it makes are work of the mesh for a caller whose right was checked: so it is in a
+            servicer. Otherwise it is where somebody comes in, and each call is checked against the scopes.
+        spent: what its caller has left of a rate limit; None for a caller without one, or from inside.
         principal: who the call runs as; None until it is authenticated, and in calls a process makes for itself.
         deadline: in seconds of the monotonic clock, which is the event loop's; None without one.
         trace: its trace id and span id.
@@ -48,7 +52,7 @@ class Call:
 
     __slots__ = (
         *("_metadata", "barrier", "caller", "compressed", "context", "deadline", "draining", "endless", "ends"),
-        *("local", "method", "principal", "span", "started", "trace"),
+        *("inside", "local", "method", "principal", "span", "spent", "started", "trace"),
     )
 
     def __init__(
@@ -64,8 +68,10 @@ class Call:
         self.context = context
         self.local = local
         self.caller = caller
+        self.inside = method is not None
         self.started = started
         self.principal: Principal | None = None
+        self.spent: Spent | None = None
         self.deadline: float | None = None
         self.trace: Trace | None = None
         self.span: Span | None = None
@@ -155,10 +161,12 @@ def run_as(
     trace: Trace | None = None,
     timeout: float | None = None,
     barrier: "Barrier | None" = None,
+    inside: bool = False,
 ) -> Iterator[Call]:
     """Run a block as a call of `principal`: calls in it inherit principal, trace and at most `timeout` seconds.
 
-    Who gives a `barrier` waits for it before an answer is sent.
+    Who gives a `barrier` waits for it before an answer is sent. `inside` is for work that a service does for a caller
+    whose right was checked: what the work calls needs no further scope.
     """
     now = monotonic()
     call = Call(started=now)
@@ -166,6 +174,7 @@ def run_as(
     call.trace = trace
     call.deadline = None if timeout is None else now + timeout
     call.barrier = barrier
+    call.inside = inside
     token = current.set(call)
     try:
         yield call

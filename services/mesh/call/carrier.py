@@ -5,7 +5,7 @@ from typing import Protocol, TypeAlias
 
 import grpc
 
-from services.mesh.call.call import current_call
+from services.mesh.call.call import Call, current_call
 from services.mesh.call.token import METADATA_KEY, Signer
 
 Metadata: TypeAlias = grpc.aio.Metadata | Sequence[tuple[str, str | bytes]]
@@ -47,7 +47,10 @@ class RemoteCarrier(LocalCarrier):
         """The caller's metadata, and behind it the signed principal and the trace."""
         call = current_call()
         added: list[tuple[str, str | bytes]] = list(given or ())
-        added.append((METADATA_KEY, self._signer.sign(call.principal if call is not None else None)))
+        added.append((METADATA_KEY, self._token(call)))
         if call is not None and call.trace is not None:
             added.append(("traceparent", call.trace.traceparent))
         return added
+
+    def _token(self, call: Call | None) -> str:
+        return self._signer.sign(None) if call is None else self._signer.sign(call.principal, inside=call.inside)

@@ -17,6 +17,7 @@ class Access(Enum):
     SCOPE = "scope"
     OPEN = "open"
     INTERNAL = "internal"
+    AUTHENTICATED = "authenticated"
 
 
 # Services of gRPC itself, which everybody may call; their contracts have no rules.
@@ -79,5 +80,7 @@ def _access(descriptor: MethodDescriptor) -> tuple[Access, str]:
             return Access.OPEN, ""
         case "internal":
             return Access.INTERNAL, ""
+        case "authenticated":
+            return Access.AUTHENTICATED, ""
         case _:
             raise LookupError(f"{descriptor.full_name} has no soma.authz.v1.rule")

@@ -24,7 +24,6 @@ from services.mesh.call import errors
 from services.mesh.call.barrier import Barrier
 from services.mesh.call.call import Call, InProcess, current
 from services.mesh.call.hooks import Enter, Interceptor, Leave, Received
-from services.mesh.call.interceptors import compression
 from services.mesh.call.interceptors.deadline import ending
 from services.mesh.call.interceptors.errors import translate
 from services.mesh.call.method import Method, method
@@ -116,8 +115,8 @@ class _Fused:
                 response: Message = await answer if waits else answer
                 if call.barrier and not call.local:
                     await call.barrier.passed()
-                if call.compressed:
-                    await compression.begin(context)
+                if call.compressed or call.spent is not None:
+                    await _begin(call, context)
             except BaseException as exception:
                 error = self._over(call, exception)
                 if error is None:
@@ -167,7 +166,7 @@ class _Fused:
         async def call_stream(request: Any, context: Context) -> AsyncGenerator[Message, None]:
             call = _begun(rpc, context)
             last: Any = None
-            number = 0
+            number, told = 0, False
             responses: AsyncGenerator[Message, None] | None = None
             try:
                 for enter in enters:
@@ -178,6 +177,9 @@ class _Fused:
                 if call.ends is not None:
                     responses = ending(responses, call.ends)
                 async for last in responses:
+                    if call.spent is not None and not told:
+                        told = True
+                        await _begin(call, context)
                     if numbered:
                         last.sequence = number
                         number += 1
@@ -285,6 +287,15 @@ def _begun(rpc: Method, context: Context) -> Call:
     call = Call(rpc, context, started=monotonic())
     call.barrier = Barrier()
     return call
+
+
+async def _begin(call: Call, context: Context) -> None:
+    """Send the initial metadata: what the caller has left. Without this grpc.aio compresses no response."""
+    try:
+        await context.send_initial_metadata(call.spent.headers if call.spent is not None else ())
+    except grpc.aio.UsageError:
+        # The servicer has sent its own initial metadata, and with it the compression.
+        return
 
 
 def _ending(error: errors.MeshError) -> tuple[grpc.StatusCode, str, tuple[tuple[str, str | bytes], ...]]:

@@ -1,6 +1,6 @@
 """Every interceptor in its order; a call passes the first one first."""
 
-from services.mesh.call.authenticator import Authenticator
+from services.mesh.call.authenticator import Authenticator, Limiter
 from services.mesh.call.interceptors.compression import compression
 from services.mesh.call.interceptors.deadline import deadline
 from services.mesh.call.interceptors.drain import Drain
@@ -19,6 +19,7 @@ from services.mesh.call.token import Signer
 def pipeline(
     *,
     authenticator: Authenticator,
+    limiter: Limiter,
     signer: Signer,
     spans: Spans,
     drain: Drain,
@@ -38,7 +39,7 @@ def pipeline(
             tracing(spans, sample_ratio),
             deadline,
             *((peer(peers),) if peers is not None else ()),
-            principal(authenticator, signer),
+            principal(authenticator, limiter, signer),
             validation,
             compression,
         )

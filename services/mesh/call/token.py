@@ -36,32 +36,30 @@ class Signer:
             raise errors.FailedPrecondition("the internal key is shorter than 32 bytes", reason=reasons.KEY_TOO_WEAK)
         self._key = key
         self._issuer = issuer
-        self._signed: OrderedDict[Principal | None, tuple[str, float]] = OrderedDict()
-        self._verified: OrderedDict[str, tuple[Principal | None, float]] = OrderedDict()
+        self._signed: OrderedDict[tuple[Principal | None, bool], tuple[str, float]] = OrderedDict()
+        self._verified: OrderedDict[str, tuple[Principal | None, bool, float]] = OrderedDict()
 
-    def sign(self, principal: Principal | None) -> str:
-        """A token for `principal`, or for the process itself; it is reused for half a minute."""
+    def sign(self, principal: Principal | None, *, inside: bool = False) -> str:
+        """A token for `principal`, or for the process itself; it is reused for half a minute.
+
+        `inside` says that the right of the principal was checked, and that a service works for it.
+        """
         now = time.time()
-        known = self._signed.get(principal)
+        known = self._signed.get((principal, inside))
         if known is not None and now < known[1]:
             return known[0]
-        body = principal_pb2.SignedPrincipal(expire_time=Timestamp(seconds=int(now + LIFETIME)), issuer=self._issuer)
+        body = principal_pb2.SignedPrincipal(
+            expire_time=Timestamp(seconds=int(now + LIFETIME)), issuer=self._issuer, inside=inside
+        )
         if principal is not None:
-            body.principal.CopyFrom(
-                principal_pb2.Principal(
-                    tenant_id=principal.tenant_id,
-                    subject=principal.subject,
-                    roles=principal.roles,
-                    scopes=sorted(principal.scopes),
-                )
-            )
+            body.principal.CopyFrom(message_of(principal))
         payload = body.SerializeToString()
         token = base64.urlsafe_b64encode(self._mac(payload) + payload).decode()
-        _keep(self._signed, principal, (token, now + _REUSE))
+        _keep(self._signed, (principal, inside), (token, now + _REUSE))
         return token
 
-    def verify(self, token: str) -> Principal | None:
-        """The principal a token was made for; None when a process calls for itself.
+    def verify(self, token: str) -> tuple[Principal | None, bool]:
+        """The principal a token was made for, None when a process calls for itself, and whether it is `inside`.
 
         Raises:
             Unauthenticated: the token is malformed, forged or expired.
@@ -69,8 +67,8 @@ class Signer:
         now = time.time()
         known = self._verified.get(token)
         if known is not None:
-            if now < known[1]:
-                return known[0]
+            if now < known[2]:
+                return known[:2]
             del self._verified[token]
         try:
             raw = base64.urlsafe_b64decode(token.encode())
@@ -82,16 +80,38 @@ class Signer:
             raise errors.Unauthenticated("the principal's token is malformed", reason=reasons.TOKEN_INVALID) from None
         if body.expire_time.seconds <= now:
             raise errors.Unauthenticated("the principal's token has expired", reason=reasons.TOKEN_EXPIRED)
-        principal = _principal(body.principal) if body.HasField("principal") else None
-        _keep(self._verified, token, (principal, float(body.expire_time.seconds)))
-        return principal
+        principal = principal_of(body.principal) if body.HasField("principal") else None
+        _keep(self._verified, token, (principal, body.inside, float(body.expire_time.seconds)))
+        return principal, body.inside
 
     def _mac(self, payload: bytes) -> bytes:
         return hmac.new(self._key, payload, hashlib.sha256).digest()
 
 
-def _principal(message: principal_pb2.Principal) -> Principal:
-    return Principal(message.tenant_id, message.subject, tuple(message.roles), frozenset(message.scopes))
+def message_of(principal: Principal) -> principal_pb2.Principal:
+    """The principal as the contract has it."""
+    return principal_pb2.Principal(
+        tenant_id=principal.tenant_id,
+        subject=principal.subject,
+        roles=principal.roles,
+        scopes=sorted(principal.scopes),
+        credential_id=principal.credential_id,
+        tier=principal.tier,
+        act=[principal_pb2.Actor(subject=actor) for actor in principal.act],
+    )
+
+
+def principal_of(message: principal_pb2.Principal) -> Principal:
+    """The principal of a message of the contract."""
+    return Principal(
+        message.tenant_id,
+        message.subject,
+        tuple(message.roles),
+        frozenset(message.scopes),
+        message.credential_id,
+        message.tier,
+        tuple(actor.subject for actor in message.act),
+    )
 
 
 def _keep(cache: "OrderedDict[_K, _V]", key: _K, value: _V) -> None:

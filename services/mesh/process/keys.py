@@ -47,3 +47,12 @@ def read_key(path: Path) -> str:
             f"{path} is empty; delete it to have a new one made", reason=reasons.KEY_MISSING
         )
     return key
+
+
+def read_key_if_any(path: Path) -> str | None:
+    """Read the key in `path`; None if there is no such file.
+
+    Raises:
+        FailedPrecondition: the file is empty, holds no key, or can be read by others.
+    """
+    return read_key(path) if path.exists() else None

@@ -12,7 +12,7 @@ import redis.asyncio as aioredis
 
 from services.mesh.blobs.blobs import Blobs
 from services.mesh.blobs.directory import Directory as BlobDirectory
-from services.mesh.call.authenticator import Authenticator, DevAuthenticator
+from services.mesh.call.authenticator import Authenticator, DevAuthenticator, Unlimited
 from services.mesh.call.call import Call, current_call
 from services.mesh.call.interceptors.drain import Drain
 from services.mesh.call.principal import Principal
@@ -123,6 +123,7 @@ async def hosted(
             data_dir=data_dir,
             parts=parts,
             authenticator=authenticator,
+            limiter=Unlimited(),
             spans=spans,
             connect=channels.connect,
             blobs=blobs if blobs is not None else Blobs(BlobDirectory(data_dir / "blobs"), database),

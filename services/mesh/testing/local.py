@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from services.mesh.call.authenticator import Authenticator, DevAuthenticator
+from services.mesh.call.authenticator import Authenticator, DevAuthenticator, Unlimited
 from services.mesh.call.call import Call, current_call
 from services.mesh.call.carrier import LocalCarrier
 from services.mesh.call.handlers import Registration, collect
@@ -42,6 +42,7 @@ class LocalMesh:
         self.drain = Drain()
         self.pipeline = pipeline(
             authenticator=authenticator or DevAuthenticator(KEY),
+            limiter=Unlimited(),
             signer=SIGNER,
             spans=spans or Spans("test", None),
             drain=self.drain,

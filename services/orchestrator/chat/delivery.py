@@ -113,7 +113,7 @@ class Delivery:
 
     async def _hand_over(self, turn: PendingTurn) -> None:
         try:
-            with run_as(turn.principal, timeout=_APPEND_SECONDS):
+            with run_as(turn.principal, timeout=_APPEND_SECONDS, inside=True):
                 await self._memory.append(AppendMessagesRequest.FromString(turn.request))
         except errors.MeshError as error:
             if error.code not in _REFUSALS:

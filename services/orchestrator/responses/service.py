@@ -180,7 +180,7 @@ class ResponseService(rpc.ResponseServiceServicer):
         """
         who, call = principal(), current_call()
         background = request.settings.background
-        scope = run_as(who, trace=call.trace if call else None, timeout=self._background_seconds)
+        scope = run_as(who, trace=call.trace if call else None, timeout=self._background_seconds, inside=True)
         with scope if background else nullcontext():
             async with held(self._blobs, who.tenant_id, new, kept=False):
                 turn = self._turns.take(chat_request(request, before, new))

@@ -63,8 +63,7 @@ class ResponseTask:
         self._finished = False
         self._stopped: errors.MeshError | None = None
         self._error: errors.MeshError | None = None
-        # With their sizes.
-        self._events: deque[tuple[CreateResponseResponse, int]] = deque()
+        self._events: deque[CreateResponseResponse] = deque()
         self._bytes = 0
         self._more, self._room = asyncio.Event(), asyncio.Event()
         self.work = asyncio.create_task(self._run())
@@ -80,8 +79,8 @@ class ResponseTask:
         try:
             while True:
                 while self._events:
-                    event, size = self._events.popleft()
-                    self._bytes -= size
+                    event = self._events.popleft()
+                    self._bytes -= event.ByteSize()
                     yield event
                     self._room.set()
                 if self._finished:
@@ -215,9 +214,8 @@ class ResponseTask:
             self._put(event)
 
     def _put(self, event: CreateResponseResponse) -> None:
-        size = event.ByteSize()
-        self._events.append((event, size))
-        self._bytes += size
+        self._events.append(event)
+        self._bytes += event.ByteSize()
         self._more.set()
 
 

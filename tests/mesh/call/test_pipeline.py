@@ -142,6 +142,17 @@ async def test_a_principal_without_the_scope_is_refused_with_the_name_of_the_sco
     assert (error.code, error.facts.metadata["scope"]) == (errors.Code.PERMISSION_DENIED, "test:echo")
 
 
+async def test_what_a_service_calls_for_a_caller_needs_no_scope_of_the_caller() -> None:
+    nobody = Principal("acme", "alex", scopes=frozenset({"test:other"}))
+    with run_as(nobody, inside=True):
+        assert (await local(echo).Echo(pb.EchoRequest())).text == "alex"
+    async with Socket(echo) as stub:
+        signed = ((METADATA_KEY, SIGNER.sign(nobody, inside=True)),)
+        assert (await stub.Echo(pb.EchoRequest(), metadata=signed)).text == "alex"
+        error = await failure(stub.Echo(pb.EchoRequest(), metadata=((METADATA_KEY, SIGNER.sign(nobody)),)))
+    assert error.facts.metadata["scope"] == "test:echo"
+
+
 async def test_a_local_call_without_a_principal_is_refused() -> None:
     assert (await failure(local(echo).Echo(pb.EchoRequest()))).code is errors.Code.UNAUTHENTICATED
 

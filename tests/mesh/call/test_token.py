@@ -25,11 +25,17 @@ ALEX = Principal("acme", "alex", ("admin",), frozenset({"read:*", "execute:chat"
     )
 )
 def test_a_principal_reads_back_as_it_was(principal: Principal) -> None:
-    assert Signer(KEY, "b").verify(Signer(KEY, "a").sign(principal)) == principal
+    assert Signer(KEY, "b").verify(Signer(KEY, "a").sign(principal)) == (principal, False)
 
 
 def test_a_process_can_sign_a_token_without_a_principal() -> None:
-    assert Signer(KEY, "b").verify(Signer(KEY, "a").sign(None)) is None
+    assert Signer(KEY, "b").verify(Signer(KEY, "a").sign(None)) == (None, False)
+
+
+def test_a_token_says_whether_the_right_was_checked() -> None:
+    signer = Signer(KEY, "a")
+    assert signer.verify(signer.sign(ALEX, inside=True)) == (ALEX, True)
+    assert signer.verify(signer.sign(ALEX)) == (ALEX, False)
 
 
 def test_another_key_is_refused() -> None:
@@ -55,7 +61,7 @@ def test_text_that_is_not_a_token_is_refused(token: str) -> None:
 def test_a_token_expires_after_a_minute_even_if_it_was_accepted_before() -> None:
     reader = Signer(KEY, "b")
     token = Signer(KEY, "a").sign(ALEX)
-    assert reader.verify(token) == ALEX
+    assert reader.verify(token) == (ALEX, False)
     later = patch("services.mesh.call.token.time.time", return_value=time.time() + LIFETIME + 1)
     with later, pytest.raises(errors.Unauthenticated) as refused:
         reader.verify(token)

@@ -25,12 +25,3 @@ def _enter(call: Call) -> None:
         context: Any = call.context
         context.set_compression(grpc.Compression.Gzip)
         call.compressed = True
-
-
-async def begin(context: Any) -> None:
-    """Send the initial metadata of a unary call; without this grpc.aio does not compress the response."""
-    try:
-        await context.send_initial_metadata(())
-    except grpc.aio.UsageError:
-        # The servicer has sent its own initial metadata, and with it the compression.
-        return

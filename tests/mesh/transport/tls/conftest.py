@@ -9,7 +9,7 @@ from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
-from services.mesh.call.authenticator import DevAuthenticator
+from services.mesh.call.authenticator import DevAuthenticator, Unlimited
 from services.mesh.call.handlers import collect
 from services.mesh.call.interceptors.drain import Drain
 from services.mesh.call.process_name import host_of, neighbours
@@ -51,6 +51,7 @@ async def address(authority: Authority, folder: Path) -> AsyncIterator[str]:
     spans, drain = Spans("test", None), Drain()
     wrap = pipeline(
         authenticator=DevAuthenticator(KEY),
+        limiter=Unlimited(),
         signer=Signer(b"k" * 32, "test"),
         spans=spans,
         drain=drain,

@@ -37,6 +37,7 @@ type Rule struct {
 	//	*Rule_Scope
 	//	*Rule_Open
 	//	*Rule_Internal
+	//	*Rule_Authenticated
 	Access        isRule_Access `protobuf_oneof:"access"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -106,6 +107,15 @@ func (x *Rule) GetInternal() bool {
 	return false
 }
 
+func (x *Rule) GetAuthenticated() bool {
+	if x != nil {
+		if x, ok := x.Access.(*Rule_Authenticated); ok {
+			return x.Authenticated
+		}
+	}
+	return false
+}
+
 type isRule_Access interface {
 	isRule_Access()
 }
@@ -125,11 +135,18 @@ type Rule_Internal struct {
 	Internal bool `protobuf:"varint,3,opt,name=internal,proto3,oneof"`
 }
 
+type Rule_Authenticated struct {
+	// Any principal may call it, whatever its scopes: what concerns only the caller, such as to log out.
+	Authenticated bool `protobuf:"varint,4,opt,name=authenticated,proto3,oneof"`
+}
+
 func (*Rule_Scope) isRule_Access() {}
 
 func (*Rule_Open) isRule_Access() {}
 
 func (*Rule_Internal) isRule_Access() {}
+
+func (*Rule_Authenticated) isRule_Access() {}
 
 var file_soma_authz_v1_authz_proto_extTypes = []protoimpl.ExtensionInfo{
 	{
@@ -154,11 +171,12 @@ var File_soma_authz_v1_authz_proto protoreflect.FileDescriptor
 
 const file_soma_authz_v1_authz_proto_rawDesc = "" +
 	"\n" +
-	"\x19soma/authz/v1/authz.proto\x12\rsoma.authz.v1\x1a google/protobuf/descriptor.proto\"\\\n" +
+	"\x19soma/authz/v1/authz.proto\x12\rsoma.authz.v1\x1a google/protobuf/descriptor.proto\"\x84\x01\n" +
 	"\x04Rule\x12\x16\n" +
 	"\x05scope\x18\x01 \x01(\tH\x00R\x05scope\x12\x14\n" +
 	"\x04open\x18\x02 \x01(\bH\x00R\x04open\x12\x1c\n" +
-	"\binternal\x18\x03 \x01(\bH\x00R\binternalB\b\n" +
+	"\binternal\x18\x03 \x01(\bH\x00R\binternal\x12&\n" +
+	"\rauthenticated\x18\x04 \x01(\bH\x00R\rauthenticatedB\b\n" +
 	"\x06access:I\n" +
 	"\x04rule\x12\x1e.google.protobuf.MethodOptions\x18\xf1\x8c\x03 \x01(\v2\x13.soma.authz.v1.RuleR\x04ruleB\x9f\x01\n" +
 	"\x11com.soma.authz.v1B\n" +
@@ -200,6 +218,7 @@ func file_soma_authz_v1_authz_proto_init() {
 		(*Rule_Scope)(nil),
 		(*Rule_Open)(nil),
 		(*Rule_Internal)(nil),
+		(*Rule_Authenticated)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{

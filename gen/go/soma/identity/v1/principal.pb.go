@@ -36,7 +36,15 @@ type Principal struct {
 	// Names of the roles it has.
 	Roles []string `protobuf:"bytes,3,rep,name=roles,proto3" json:"roles,omitempty"`
 	// Scopes it has, such as `read:*`, `execute:models` or `*`.
-	Scopes        []string `protobuf:"bytes,4,rep,name=scopes,proto3" json:"scopes,omitempty"`
+	Scopes []string `protobuf:"bytes,4,rep,name=scopes,proto3" json:"scopes,omitempty"`
+	// Id of the credential: of an API key, or of the session that a token belongs to. It names what a rate limit counts,
+	// and what a revocation takes away. Empty for a process that acts on its own behalf.
+	CredentialId string `protobuf:"bytes,5,opt,name=credential_id,json=credentialId,proto3" json:"credential_id,omitempty"`
+	// The rate limits that the credential has, as a name in the settings of identity; empty for no limit.
+	Tier string `protobuf:"bytes,6,opt,name=tier,proto3" json:"tier,omitempty"`
+	// Who acts on behalf of `subject`, when it is somebody else: a workflow, an agent, a service account. The first one
+	// acts now, and each further one asked the one before it.
+	Act           []*Actor `protobuf:"bytes,7,rep,name=act,proto3" json:"act,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -99,6 +107,73 @@ func (x *Principal) GetScopes() []string {
 	return nil
 }
 
+func (x *Principal) GetCredentialId() string {
+	if x != nil {
+		return x.CredentialId
+	}
+	return ""
+}
+
+func (x *Principal) GetTier() string {
+	if x != nil {
+		return x.Tier
+	}
+	return ""
+}
+
+func (x *Principal) GetAct() []*Actor {
+	if x != nil {
+		return x.Act
+	}
+	return nil
+}
+
+// Actor is who acts on behalf of somebody else, as `act` of RFC 8693.
+type Actor struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What or who acts, such as `workflow:session-42`.
+	Subject       string `protobuf:"bytes,1,opt,name=subject,proto3" json:"subject,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Actor) Reset() {
+	*x = Actor{}
+	mi := &file_soma_identity_v1_principal_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Actor) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Actor) ProtoMessage() {}
+
+func (x *Actor) ProtoReflect() protoreflect.Message {
+	mi := &file_soma_identity_v1_principal_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Actor.ProtoReflect.Descriptor instead.
+func (*Actor) Descriptor() ([]byte, []int) {
+	return file_soma_identity_v1_principal_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *Actor) GetSubject() string {
+	if x != nil {
+		return x.Subject
+	}
+	return ""
+}
+
 // SignedPrincipal is the content of the metadata `x-soma-principal` between processes.
 type SignedPrincipal struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -107,14 +182,17 @@ type SignedPrincipal struct {
 	// When the token expires: at most a minute after it was signed.
 	ExpireTime *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
 	// Instance id of the process that signed.
-	Issuer        string `protobuf:"bytes,3,opt,name=issuer,proto3" json:"issuer,omitempty"`
+	Issuer string `protobuf:"bytes,3,opt,name=issuer,proto3" json:"issuer,omitempty"`
+	// Whether a service calls for the principal, whose right was checked where its call came in. The scopes are not checked
+	// again then.
+	Inside        bool `protobuf:"varint,4,opt,name=inside,proto3" json:"inside,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *SignedPrincipal) Reset() {
 	*x = SignedPrincipal{}
-	mi := &file_soma_identity_v1_principal_proto_msgTypes[1]
+	mi := &file_soma_identity_v1_principal_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -126,7 +204,7 @@ func (x *SignedPrincipal) String() string {
 func (*SignedPrincipal) ProtoMessage() {}
 
 func (x *SignedPrincipal) ProtoReflect() protoreflect.Message {
-	mi := &file_soma_identity_v1_principal_proto_msgTypes[1]
+	mi := &file_soma_identity_v1_principal_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -139,7 +217,7 @@ func (x *SignedPrincipal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SignedPrincipal.ProtoReflect.Descriptor instead.
 func (*SignedPrincipal) Descriptor() ([]byte, []int) {
-	return file_soma_identity_v1_principal_proto_rawDescGZIP(), []int{1}
+	return file_soma_identity_v1_principal_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *SignedPrincipal) GetPrincipal() *Principal {
@@ -163,23 +241,37 @@ func (x *SignedPrincipal) GetIssuer() string {
 	return ""
 }
 
+func (x *SignedPrincipal) GetInside() bool {
+	if x != nil {
+		return x.Inside
+	}
+	return false
+}
+
 var File_soma_identity_v1_principal_proto protoreflect.FileDescriptor
 
 const file_soma_identity_v1_principal_proto_rawDesc = "" +
 	"\n" +
-	" soma/identity/v1/principal.proto\x12\x10soma.identity.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x9d\x01\n" +
+	" soma/identity/v1/principal.proto\x12\x10soma.identity.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x9e\x02\n" +
 	"\tPrincipal\x12'\n" +
 	"\ttenant_id\x18\x01 \x01(\tB\n" +
 	"\xbaH\ar\x05\x10\x01\x18\x80\x01R\btenantId\x12$\n" +
 	"\asubject\x18\x02 \x01(\tB\n" +
 	"\xbaH\ar\x05\x10\x01\x18\x80\x02R\asubject\x12\x1e\n" +
 	"\x05roles\x18\x03 \x03(\tB\b\xbaH\x05\x92\x01\x02\x10@R\x05roles\x12!\n" +
-	"\x06scopes\x18\x04 \x03(\tB\t\xbaH\x06\x92\x01\x03\x10\x80\x02R\x06scopes\"\xab\x01\n" +
+	"\x06scopes\x18\x04 \x03(\tB\t\xbaH\x06\x92\x01\x03\x10\x80\x02R\x06scopes\x12-\n" +
+	"\rcredential_id\x18\x05 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x01R\fcredentialId\x12\x1b\n" +
+	"\x04tier\x18\x06 \x01(\tB\a\xbaH\x04r\x02\x18@R\x04tier\x123\n" +
+	"\x03act\x18\a \x03(\v2\x17.soma.identity.v1.ActorB\b\xbaH\x05\x92\x01\x02\x10\x10R\x03act\"-\n" +
+	"\x05Actor\x12$\n" +
+	"\asubject\x18\x01 \x01(\tB\n" +
+	"\xbaH\ar\x05\x10\x01\x18\x80\x02R\asubject\"\xc3\x01\n" +
 	"\x0fSignedPrincipal\x129\n" +
 	"\tprincipal\x18\x01 \x01(\v2\x1b.soma.identity.v1.PrincipalR\tprincipal\x12;\n" +
 	"\vexpire_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"expireTime\x12 \n" +
-	"\x06issuer\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x01R\x06issuerB\xb8\x01\n" +
+	"\x06issuer\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x01R\x06issuer\x12\x16\n" +
+	"\x06inside\x18\x04 \x01(\bR\x06insideB\xb8\x01\n" +
 	"\x14com.soma.identity.v1B\x0ePrincipalProtoP\x01Z.somamesh/contracts/soma/identity/v1;identityv1\xa2\x02\x03SIX\xaa\x02\x10Soma.Identity.V1\xca\x02\x10Soma\\Identity\\V1\xe2\x02\x1cSoma\\Identity\\V1\\GPBMetadata\xea\x02\x12Soma::Identity::V1b\x06proto3"
 
 var (
@@ -194,20 +286,22 @@ func file_soma_identity_v1_principal_proto_rawDescGZIP() []byte {
 	return file_soma_identity_v1_principal_proto_rawDescData
 }
 
-var file_soma_identity_v1_principal_proto_msgTypes = make([]protoimpl.MessageInfo, 2)
+var file_soma_identity_v1_principal_proto_msgTypes = make([]protoimpl.MessageInfo, 3)
 var file_soma_identity_v1_principal_proto_goTypes = []any{
 	(*Principal)(nil),             // 0: soma.identity.v1.Principal
-	(*SignedPrincipal)(nil),       // 1: soma.identity.v1.SignedPrincipal
-	(*timestamppb.Timestamp)(nil), // 2: google.protobuf.Timestamp
+	(*Actor)(nil),                 // 1: soma.identity.v1.Actor
+	(*SignedPrincipal)(nil),       // 2: soma.identity.v1.SignedPrincipal
+	(*timestamppb.Timestamp)(nil), // 3: google.protobuf.Timestamp
 }
 var file_soma_identity_v1_principal_proto_depIdxs = []int32{
-	0, // 0: soma.identity.v1.SignedPrincipal.principal:type_name -> soma.identity.v1.Principal
-	2, // 1: soma.identity.v1.SignedPrincipal.expire_time:type_name -> google.protobuf.Timestamp
-	2, // [2:2] is the sub-list for method output_type
-	2, // [2:2] is the sub-list for method input_type
-	2, // [2:2] is the sub-list for extension type_name
-	2, // [2:2] is the sub-list for extension extendee
-	0, // [0:2] is the sub-list for field type_name
+	1, // 0: soma.identity.v1.Principal.act:type_name -> soma.identity.v1.Actor
+	0, // 1: soma.identity.v1.SignedPrincipal.principal:type_name -> soma.identity.v1.Principal
+	3, // 2: soma.identity.v1.SignedPrincipal.expire_time:type_name -> google.protobuf.Timestamp
+	3, // [3:3] is the sub-list for method output_type
+	3, // [3:3] is the sub-list for method input_type
+	3, // [3:3] is the sub-list for extension type_name
+	3, // [3:3] is the sub-list for extension extendee
+	0, // [0:3] is the sub-list for field type_name
 }
 
 func init() { file_soma_identity_v1_principal_proto_init() }
@@ -221,7 +315,7 @@ func file_soma_identity_v1_principal_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_soma_identity_v1_principal_proto_rawDesc), len(file_soma_identity_v1_principal_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   2,
+			NumMessages:   3,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import descriptor_pb2 as google_dot_protobuf_dot_descriptor__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19soma/authz/v1/authz.proto\x12\rsoma.authz.v1\x1a google/protobuf/descriptor.proto\"E\n\x04Rule\x12\x0f\n\x05scope\x18\x01 \x01(\tH\x00\x12\x0e\n\x04open\x18\x02 \x01(\x08H\x00\x12\x12\n\x08internal\x18\x03 \x01(\x08H\x00\x42\x08\n\x06\x61\x63\x63\x65ss:C\n\x04rule\x12\x1e.google.protobuf.MethodOptions\x18\xf1\x8c\x03 \x01(\x0b\x32\x13.soma.authz.v1.Ruleb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19soma/authz/v1/authz.proto\x12\rsoma.authz.v1\x1a google/protobuf/descriptor.proto\"^\n\x04Rule\x12\x0f\n\x05scope\x18\x01 \x01(\tH\x00\x12\x0e\n\x04open\x18\x02 \x01(\x08H\x00\x12\x12\n\x08internal\x18\x03 \x01(\x08H\x00\x12\x17\n\rauthenticated\x18\x04 \x01(\x08H\x00\x42\x08\n\x06\x61\x63\x63\x65ss:C\n\x04rule\x12\x1e.google.protobuf.MethodOptions\x18\xf1\x8c\x03 \x01(\x0b\x32\x13.soma.authz.v1.Ruleb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,5 +33,5 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'soma.authz.v1.authz_pb2', _
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_RULE']._serialized_start=78
-  _globals['_RULE']._serialized_end=147
+  _globals['_RULE']._serialized_end=172
 # @@protoc_insertion_point(module_scope)

@@ -31,24 +31,28 @@ class Rule(_message.Message):
     SCOPE_FIELD_NUMBER: _builtins.int
     OPEN_FIELD_NUMBER: _builtins.int
     INTERNAL_FIELD_NUMBER: _builtins.int
+    AUTHENTICATED_FIELD_NUMBER: _builtins.int
     scope: _builtins.str
     """Scope that the principal must have, as `verb:noun`. The scopes `verb:*` and `*` include it."""
     open: _builtins.bool
     """Anyone may call it, without a credential: health, key sets, login."""
     internal: _builtins.bool
     """Only another process of the same mesh may call it, never a principal from outside."""
+    authenticated: _builtins.bool
+    """Any principal may call it, whatever its scopes: what concerns only the caller, such as to log out."""
     def __init__(
         self,
         *,
         scope: _builtins.str = ...,
         open: _builtins.bool = ...,
         internal: _builtins.bool = ...,
+        authenticated: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["access", b"access", "internal", b"internal", "open", b"open", "scope", b"scope"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["access", b"access", "authenticated", b"authenticated", "internal", b"internal", "open", b"open", "scope", b"scope"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["access", b"access", "internal", b"internal", "open", b"open", "scope", b"scope"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["access", b"access", "authenticated", b"authenticated", "internal", b"internal", "open", b"open", "scope", b"scope"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_access: _TypeAlias = _typing.Literal["scope", "open", "internal"]  # noqa: Y015
+    _WhichOneofReturnType_access: _TypeAlias = _typing.Literal["scope", "open", "internal", "authenticated"]  # noqa: Y015
     _WhichOneofArgType_access: _TypeAlias = _typing.Literal["access", b"access"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_access) -> _WhichOneofReturnType_access | None: ...
 

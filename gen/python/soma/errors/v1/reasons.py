@@ -37,6 +37,48 @@ HTTP_STATUSES: Final[dict[str, int]] = {
     "UNAUTHENTICATED": 401,
 }
 
+# soma.identity.v1
+LOGIN_REFUSED: Final = "LOGIN_REFUSED"
+"""The username or the password is wrong, or the user may not log in. The answer does not say which."""
+REFRESH_TOKEN_INVALID: Final = "REFRESH_TOKEN_INVALID"
+"""The refresh token is unknown or has expired; log in again."""
+REFRESH_TOKEN_REUSED: Final = "REFRESH_TOKEN_REUSED"
+"""The refresh token was used before, so somebody else may have it. Its session has ended; log in again."""
+CREDENTIAL_REVOKED: Final = "CREDENTIAL_REVOKED"
+"""The credential was revoked, or its session has ended."""
+CREDENTIAL_EXPIRED: Final = "CREDENTIAL_EXPIRED"
+"""The API key has expired; rotate it, or make another one."""
+TENANT_SUSPENDED: Final = "TENANT_SUSPENDED"
+"""The tenant is suspended."""
+PASSWORD_CHANGE_REQUIRED: Final = "PASSWORD_CHANGE_REQUIRED"
+"""The password was set by somebody else; it must be changed first."""
+PASSWORD_TOO_WEAK: Final = "PASSWORD_TOO_WEAK"
+"""The password is too short, is one of the most common ones, or is the same as before."""
+SCOPE_NOT_HELD: Final = "SCOPE_NOT_HELD"
+"""Nobody can grant a scope that they do not have; the details name it."""
+OPERATOR_ONLY: Final = "OPERATOR_ONLY"
+"""Only the tenant that operates the mesh may do this."""
+LAST_ADMIN: Final = "LAST_ADMIN"
+"""The tenant would be left without a user who can administer it."""
+ROLE_BUILT_IN: Final = "ROLE_BUILT_IN"
+"""The role is one of those that every tenant has; it cannot be changed."""
+ROLE_UNKNOWN: Final = "ROLE_UNKNOWN"
+"""There is no such role; the details name it."""
+TIER_UNKNOWN: Final = "TIER_UNKNOWN"
+"""There is no such tier of rate limits in the settings; the message lists those that there are."""
+SERVICE_ACCOUNT_REVOKED: Final = "SERVICE_ACCOUNT_REVOKED"
+"""The service account is revoked."""
+RATE_LIMITED: Final = "RATE_LIMITED"
+"""The credential, or its tenant, has made too many requests; RetryInfo says when the next one may succeed."""
+TOO_MANY_ATTEMPTS: Final = "TOO_MANY_ATTEMPTS"
+"""Too many attempts to authenticate failed; RetryInfo says when the next one is answered."""
+IDENTITY_UNAVAILABLE: Final = "IDENTITY_UNAVAILABLE"
+"""The credential cannot be checked now, because identity cannot be reached."""
+USER_NEEDED: Final = "USER_NEEDED"
+"""The operation is not for this kind of caller, such as to change a password with an API key."""
+INTERNAL_KEY_CHANGED: Final = "INTERNAL_KEY_CHANGED"
+"""The internal key of the stack is not the one that this database was made with."""
+
 # soma.memory.v1
 CONVERSATION_NOT_FOUND: Final = "CONVERSATION_NOT_FOUND"
 """There is no such conversation."""
@@ -418,6 +460,26 @@ NOTE_NOT_FOUND: Final = "NOTE_NOT_FOUND"
 """There is no note with this name."""
 
 DECLARED: Final[dict[str, Declared]] = {
+    LOGIN_REFUSED: Declared("UNAUTHENTICATED", 401, "NO"),
+    REFRESH_TOKEN_INVALID: Declared("UNAUTHENTICATED", 401, "NO"),
+    REFRESH_TOKEN_REUSED: Declared("UNAUTHENTICATED", 401, "NO"),
+    CREDENTIAL_REVOKED: Declared("UNAUTHENTICATED", 401, "NO"),
+    CREDENTIAL_EXPIRED: Declared("UNAUTHENTICATED", 401, "NO"),
+    TENANT_SUSPENDED: Declared("PERMISSION_DENIED", 403, "AFTER_CHANGE"),
+    PASSWORD_CHANGE_REQUIRED: Declared("PERMISSION_DENIED", 403, "AFTER_CHANGE"),
+    PASSWORD_TOO_WEAK: Declared("INVALID_ARGUMENT", 400, "NO"),
+    SCOPE_NOT_HELD: Declared("PERMISSION_DENIED", 403, "NO"),
+    OPERATOR_ONLY: Declared("PERMISSION_DENIED", 403, "NO"),
+    LAST_ADMIN: Declared("FAILED_PRECONDITION", 400, "AFTER_CHANGE"),
+    ROLE_BUILT_IN: Declared("FAILED_PRECONDITION", 400, "NO"),
+    ROLE_UNKNOWN: Declared("INVALID_ARGUMENT", 400, "AFTER_CHANGE"),
+    TIER_UNKNOWN: Declared("INVALID_ARGUMENT", 400, "AFTER_CHANGE"),
+    SERVICE_ACCOUNT_REVOKED: Declared("FAILED_PRECONDITION", 400, "NO"),
+    RATE_LIMITED: Declared("RESOURCE_EXHAUSTED", 429, "LATER"),
+    TOO_MANY_ATTEMPTS: Declared("RESOURCE_EXHAUSTED", 429, "LATER"),
+    IDENTITY_UNAVAILABLE: Declared("UNAVAILABLE", 503, "LATER"),
+    USER_NEEDED: Declared("FAILED_PRECONDITION", 400, "NO"),
+    INTERNAL_KEY_CHANGED: Declared("FAILED_PRECONDITION", 400, "AFTER_CHANGE"),
     CONVERSATION_NOT_FOUND: Declared("NOT_FOUND", 404, "NO"),
     MEMORY_NOT_FOUND: Declared("NOT_FOUND", 404, "NO"),
     VALUE_TOO_LARGE: Declared("INVALID_ARGUMENT", 400, "NO"),

@@ -26,7 +26,7 @@ from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n soma/identity/v1/principal.proto\x12\x10soma.identity.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"{\n\tPrincipal\x12\x1d\n\ttenant_id\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x01\x12\x1b\n\x07subject\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x02\x12\x17\n\x05roles\x18\x03 \x03(\tB\x08\xbaH\x05\x92\x01\x02\x10@\x12\x19\n\x06scopes\x18\x04 \x03(\tB\t\xbaH\x06\x92\x01\x03\x10\x80\x02\"\x8c\x01\n\x0fSignedPrincipal\x12.\n\tprincipal\x18\x01 \x01(\x0b\x32\x1b.soma.identity.v1.Principal\x12/\n\x0b\x65xpire_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x18\n\x06issuer\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n soma/identity/v1/principal.proto\x12\x10soma.identity.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe3\x01\n\tPrincipal\x12\x1d\n\ttenant_id\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x01\x12\x1b\n\x07subject\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x02\x12\x17\n\x05roles\x18\x03 \x03(\tB\x08\xbaH\x05\x92\x01\x02\x10@\x12\x19\n\x06scopes\x18\x04 \x03(\tB\t\xbaH\x06\x92\x01\x03\x10\x80\x02\x12\x1f\n\rcredential_id\x18\x05 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\x12\x15\n\x04tier\x18\x06 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12.\n\x03\x61\x63t\x18\x07 \x03(\x0b\x32\x17.soma.identity.v1.ActorB\x08\xbaH\x05\x92\x01\x02\x10\x10\"$\n\x05\x41\x63tor\x12\x1b\n\x07subject\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x02\"\x9c\x01\n\x0fSignedPrincipal\x12.\n\tprincipal\x18\x01 \x01(\x0b\x32\x1b.soma.identity.v1.Principal\x12/\n\x0b\x65xpire_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x18\n\x06issuer\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\x12\x0e\n\x06inside\x18\x04 \x01(\x08\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -41,10 +41,20 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PRINCIPAL'].fields_by_name['roles']._serialized_options = b'\272H\005\222\001\002\020@'
   _globals['_PRINCIPAL'].fields_by_name['scopes']._loaded_options = None
   _globals['_PRINCIPAL'].fields_by_name['scopes']._serialized_options = b'\272H\006\222\001\003\020\200\002'
+  _globals['_PRINCIPAL'].fields_by_name['credential_id']._loaded_options = None
+  _globals['_PRINCIPAL'].fields_by_name['credential_id']._serialized_options = b'\272H\005r\003\030\200\001'
+  _globals['_PRINCIPAL'].fields_by_name['tier']._loaded_options = None
+  _globals['_PRINCIPAL'].fields_by_name['tier']._serialized_options = b'\272H\004r\002\030@'
+  _globals['_PRINCIPAL'].fields_by_name['act']._loaded_options = None
+  _globals['_PRINCIPAL'].fields_by_name['act']._serialized_options = b'\272H\005\222\001\002\020\020'
+  _globals['_ACTOR'].fields_by_name['subject']._loaded_options = None
+  _globals['_ACTOR'].fields_by_name['subject']._serialized_options = b'\272H\007r\005\020\001\030\200\002'
   _globals['_SIGNEDPRINCIPAL'].fields_by_name['issuer']._loaded_options = None
   _globals['_SIGNEDPRINCIPAL'].fields_by_name['issuer']._serialized_options = b'\272H\005r\003\030\200\001'
-  _globals['_PRINCIPAL']._serialized_start=116
-  _globals['_PRINCIPAL']._serialized_end=239
-  _globals['_SIGNEDPRINCIPAL']._serialized_start=242
-  _globals['_SIGNEDPRINCIPAL']._serialized_end=382
+  _globals['_PRINCIPAL']._serialized_start=117
+  _globals['_PRINCIPAL']._serialized_end=344
+  _globals['_ACTOR']._serialized_start=346
+  _globals['_ACTOR']._serialized_end=382
+  _globals['_SIGNEDPRINCIPAL']._serialized_start=385
+  _globals['_SIGNEDPRINCIPAL']._serialized_end=541
 # @@protoc_insertion_point(module_scope)

@@ -31,10 +31,19 @@ class Principal(_message.Message):
     SUBJECT_FIELD_NUMBER: _builtins.int
     ROLES_FIELD_NUMBER: _builtins.int
     SCOPES_FIELD_NUMBER: _builtins.int
+    CREDENTIAL_ID_FIELD_NUMBER: _builtins.int
+    TIER_FIELD_NUMBER: _builtins.int
+    ACT_FIELD_NUMBER: _builtins.int
     tenant_id: _builtins.str
     """Tenant the caller belongs to. Every stored row belongs to a tenant."""
     subject: _builtins.str
     """Id of the user or service account inside the tenant."""
+    credential_id: _builtins.str
+    """Id of the credential: of an API key, or of the session that a token belongs to. It names what a rate limit counts,
+    and what a revocation takes away. Empty for a process that acts on its own behalf.
+    """
+    tier: _builtins.str
+    """The rate limits that the credential has, as a name in the settings of identity; empty for no limit."""
     @_builtins.property
     def roles(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Names of the roles it has."""
@@ -43,6 +52,12 @@ class Principal(_message.Message):
     def scopes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Scopes it has, such as `read:*`, `execute:models` or `*`."""
 
+    @_builtins.property
+    def act(self) -> _containers.RepeatedCompositeFieldContainer[Global___Actor]:
+        """Who acts on behalf of `subject`, when it is somebody else: a workflow, an agent, a service account. The first one
+        acts now, and each further one asked the one before it.
+        """
+
     def __init__(
         self,
         *,
@@ -50,14 +65,39 @@ class Principal(_message.Message):
         subject: _builtins.str = ...,
         roles: _abc.Iterable[_builtins.str] | None = ...,
         scopes: _abc.Iterable[_builtins.str] | None = ...,
+        credential_id: _builtins.str = ...,
+        tier: _builtins.str = ...,
+        act: _abc.Iterable[Global___Actor] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["roles", b"roles", "scopes", b"scopes", "subject", b"subject", "tenant_id", b"tenant_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["act", b"act", "credential_id", b"credential_id", "roles", b"roles", "scopes", b"scopes", "subject", b"subject", "tenant_id", b"tenant_id", "tier", b"tier"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Principal: _TypeAlias = Principal  # noqa: Y015
+
+@_typing.final
+class Actor(_message.Message):
+    """Actor is who acts on behalf of somebody else, as `act` of RFC 8693."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SUBJECT_FIELD_NUMBER: _builtins.int
+    subject: _builtins.str
+    """What or who acts, such as `workflow:session-42`."""
+    def __init__(
+        self,
+        *,
+        subject: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["subject", b"subject"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Actor: _TypeAlias = Actor  # noqa: Y015
 
 @_typing.final
 class SignedPrincipal(_message.Message):
@@ -68,8 +108,13 @@ class SignedPrincipal(_message.Message):
     PRINCIPAL_FIELD_NUMBER: _builtins.int
     EXPIRE_TIME_FIELD_NUMBER: _builtins.int
     ISSUER_FIELD_NUMBER: _builtins.int
+    INSIDE_FIELD_NUMBER: _builtins.int
     issuer: _builtins.str
     """Instance id of the process that signed."""
+    inside: _builtins.bool
+    """Whether a service calls for the principal, whose right was checked where its call came in. The scopes are not checked
+    again then.
+    """
     @_builtins.property
     def principal(self) -> Global___Principal:
         """The principal; unset when the process calls on its own behalf."""
@@ -84,10 +129,11 @@ class SignedPrincipal(_message.Message):
         principal: Global___Principal | None = ...,
         expire_time: _timestamp_pb2.Timestamp | None = ...,
         issuer: _builtins.str = ...,
+        inside: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time", "principal", b"principal"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time", "issuer", b"issuer", "principal", b"principal"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time", "inside", b"inside", "issuer", b"issuer", "principal", b"principal"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

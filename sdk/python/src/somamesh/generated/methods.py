@@ -2,6 +2,7 @@
 
 from somamesh.connection import Connection
 from somamesh.generated import (
+    auth_service,
     catalog_service,
     chat_session_service,
     cost_service,
@@ -12,6 +13,10 @@ from somamesh.generated import (
     model_service,
     policy_service,
     response_service,
+    role_service,
+    service_account_service,
+    tenant_service,
+    user_service,
 )
 from somamesh.sync_methods import calling, following, listing
 
@@ -19,6 +24,11 @@ from somamesh.sync_methods import calling, following, listing
 class Methods(Connection):
     """The methods of `Client` that are generated from the contracts."""
 
+    get_jwks = calling(auth_service.get_jwks)
+    login = calling(auth_service.login)
+    logout = calling(auth_service.logout)
+    refresh = calling(auth_service.refresh)
+    verify = calling(auth_service.verify)
     list_models = calling(catalog_service.list_models)
     list_repository_models = calling(catalog_service.list_repository_models)
     load_model = calling(catalog_service.load_model)
@@ -65,3 +75,23 @@ class Methods(Connection):
     delete_response = calling(response_service.delete_response)
     get_response = calling(response_service.get_response)
     list_response_inputs = listing(response_service.list_response_inputs)
+    delete_role = calling(role_service.delete_role)
+    list_roles = calling(role_service.list_roles)
+    set_role = calling(role_service.set_role)
+    create_service_account = calling(service_account_service.create_service_account)
+    get_service_account = calling(service_account_service.get_service_account)
+    list_service_accounts = listing(service_account_service.list_service_accounts)
+    revoke_api_key = calling(service_account_service.revoke_api_key)
+    revoke_service_account = calling(service_account_service.revoke_service_account)
+    rotate_service_account_key = calling(service_account_service.rotate_service_account_key)
+    create_tenant = calling(tenant_service.create_tenant)
+    get_tenant = calling(tenant_service.get_tenant)
+    list_tenants = listing(tenant_service.list_tenants)
+    update_tenant = calling(tenant_service.update_tenant)
+    change_password = calling(user_service.change_password)
+    create_user = calling(user_service.create_user)
+    delete_user = calling(user_service.delete_user)
+    get_user = calling(user_service.get_user)
+    list_users = listing(user_service.list_users)
+    reset_password = calling(user_service.reset_password)
+    update_user = calling(user_service.update_user)

@@ -1,6 +1,11 @@
 """The generated stubs of all services, on one channel."""
 
 import grpc
+from soma.identity.v1.auth_service_pb2_grpc import AuthServiceStub
+from soma.identity.v1.role_service_pb2_grpc import RoleServiceStub
+from soma.identity.v1.service_account_service_pb2_grpc import ServiceAccountServiceStub
+from soma.identity.v1.tenant_service_pb2_grpc import TenantServiceStub
+from soma.identity.v1.user_service_pb2_grpc import UserServiceStub
 from soma.memory.v1.memory_service_pb2_grpc import MemoryServiceStub
 from soma.mesh.v1.event_service_pb2_grpc import EventServiceStub
 from soma.model.v1.catalog_service_pb2_grpc import CatalogServiceStub
@@ -18,6 +23,7 @@ class Stubs:
     """The stubs; with a channel of `grpc.aio` their methods are awaited."""
 
     def __init__(self, channel: grpc.Channel | grpc.aio.Channel) -> None:
+        self.auth_service: AuthServiceStub = AuthServiceStub(channel)
         self.catalog_service: CatalogServiceStub = CatalogServiceStub(channel)
         self.chat_service: ChatServiceStub = ChatServiceStub(channel)
         self.chat_session_service: ChatSessionServiceStub = ChatSessionServiceStub(channel)
@@ -29,3 +35,7 @@ class Stubs:
         self.model_service: ModelServiceStub = ModelServiceStub(channel)
         self.policy_service: PolicyServiceStub = PolicyServiceStub(channel)
         self.response_service: ResponseServiceStub = ResponseServiceStub(channel)
+        self.role_service: RoleServiceStub = RoleServiceStub(channel)
+        self.service_account_service: ServiceAccountServiceStub = ServiceAccountServiceStub(channel)
+        self.tenant_service: TenantServiceStub = TenantServiceStub(channel)
+        self.user_service: UserServiceStub = UserServiceStub(channel)

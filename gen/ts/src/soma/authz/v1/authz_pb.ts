@@ -17,7 +17,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file soma/authz/v1/authz.proto.
  */
 export const file_soma_authz_v1_authz: GenFile = /*@__PURE__*/
-  fileDesc("Chlzb21hL2F1dGh6L3YxL2F1dGh6LnByb3RvEg1zb21hLmF1dGh6LnYxIkUKBFJ1bGUSDwoFc2NvcGUYASABKAlIABIOCgRvcGVuGAIgASgISAASEgoIaW50ZXJuYWwYAyABKAhIAEIICgZhY2Nlc3M6SQoEcnVsZRIeLmdvb2dsZS5wcm90b2J1Zi5NZXRob2RPcHRpb25zGPGMAyABKAsyEy5zb21hLmF1dGh6LnYxLlJ1bGVSBHJ1bGVCnwEKEWNvbS5zb21hLmF1dGh6LnYxQgpBdXRoelByb3RvUAFaKHNvbWFtZXNoL2NvbnRyYWN0cy9zb21hL2F1dGh6L3YxO2F1dGh6djGiAgNTQViqAg1Tb21hLkF1dGh6LlYxygINU29tYVxBdXRoelxWMeICGVNvbWFcQXV0aHpcVjFcR1BCTWV0YWRhdGHqAg9Tb21hOjpBdXRoejo6VjFiBnByb3RvMw", [file_google_protobuf_descriptor]);
+  fileDesc("Chlzb21hL2F1dGh6L3YxL2F1dGh6LnByb3RvEg1zb21hLmF1dGh6LnYxIl4KBFJ1bGUSDwoFc2NvcGUYASABKAlIABIOCgRvcGVuGAIgASgISAASEgoIaW50ZXJuYWwYAyABKAhIABIXCg1hdXRoZW50aWNhdGVkGAQgASgISABCCAoGYWNjZXNzOkkKBHJ1bGUSHi5nb29nbGUucHJvdG9idWYuTWV0aG9kT3B0aW9ucxjxjAMgASgLMhMuc29tYS5hdXRoei52MS5SdWxlUgRydWxlQp8BChFjb20uc29tYS5hdXRoei52MUIKQXV0aHpQcm90b1ABWihzb21hbWVzaC9jb250cmFjdHMvc29tYS9hdXRoei92MTthdXRoenYxogIDU0FYqgINU29tYS5BdXRoei5WMcoCDVNvbWFcQXV0aHpcVjHiAhlTb21hXEF1dGh6XFYxXEdQQk1ldGFkYXRh6gIPU29tYTo6QXV0aHo6OlYxYgZwcm90bzM", [file_google_protobuf_descriptor]);
 
 /**
  * Rule says what a caller needs to call the method.
@@ -54,6 +54,14 @@ export type Rule = Message<"soma.authz.v1.Rule"> & {
      */
     value: boolean;
     case: "internal";
+  } | {
+    /**
+     * Any principal may call it, whatever its scopes: what concerns only the caller, such as to log out.
+     *
+     * @generated from field: bool authenticated = 4;
+     */
+    value: boolean;
+    case: "authenticated";
   } | { case: undefined; value?: undefined };
 };
 

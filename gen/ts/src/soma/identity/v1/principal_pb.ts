@@ -15,7 +15,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file soma/identity/v1/principal.proto.
  */
 export const file_soma_identity_v1_principal: GenFile = /*@__PURE__*/
-  fileDesc("CiBzb21hL2lkZW50aXR5L3YxL3ByaW5jaXBhbC5wcm90bxIQc29tYS5pZGVudGl0eS52MSJ7CglQcmluY2lwYWwSHQoJdGVuYW50X2lkGAEgASgJQgq6SAdyBRABGIABEhsKB3N1YmplY3QYAiABKAlCCrpIB3IFEAEYgAISFwoFcm9sZXMYAyADKAlCCLpIBZIBAhBAEhkKBnNjb3BlcxgEIAMoCUIJukgGkgEDEIACIowBCg9TaWduZWRQcmluY2lwYWwSLgoJcHJpbmNpcGFsGAEgASgLMhsuc29tYS5pZGVudGl0eS52MS5QcmluY2lwYWwSLwoLZXhwaXJlX3RpbWUYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhgKBmlzc3VlchgDIAEoCUIIukgFcgMYgAFCuAEKFGNvbS5zb21hLmlkZW50aXR5LnYxQg5QcmluY2lwYWxQcm90b1ABWi5zb21hbWVzaC9jb250cmFjdHMvc29tYS9pZGVudGl0eS92MTtpZGVudGl0eXYxogIDU0lYqgIQU29tYS5JZGVudGl0eS5WMcoCEFNvbWFcSWRlbnRpdHlcVjHiAhxTb21hXElkZW50aXR5XFYxXEdQQk1ldGFkYXRh6gISU29tYTo6SWRlbnRpdHk6OlYxYgZwcm90bzM", [file_buf_validate_validate, file_google_protobuf_timestamp]);
+  fileDesc("CiBzb21hL2lkZW50aXR5L3YxL3ByaW5jaXBhbC5wcm90bxIQc29tYS5pZGVudGl0eS52MSLjAQoJUHJpbmNpcGFsEh0KCXRlbmFudF9pZBgBIAEoCUIKukgHcgUQARiAARIbCgdzdWJqZWN0GAIgASgJQgq6SAdyBRABGIACEhcKBXJvbGVzGAMgAygJQgi6SAWSAQIQQBIZCgZzY29wZXMYBCADKAlCCbpIBpIBAxCAAhIfCg1jcmVkZW50aWFsX2lkGAUgASgJQgi6SAVyAxiAARIVCgR0aWVyGAYgASgJQge6SARyAhhAEi4KA2FjdBgHIAMoCzIXLnNvbWEuaWRlbnRpdHkudjEuQWN0b3JCCLpIBZIBAhAQIiQKBUFjdG9yEhsKB3N1YmplY3QYASABKAlCCrpIB3IFEAEYgAIinAEKD1NpZ25lZFByaW5jaXBhbBIuCglwcmluY2lwYWwYASABKAsyGy5zb21hLmlkZW50aXR5LnYxLlByaW5jaXBhbBIvCgtleHBpcmVfdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASGAoGaXNzdWVyGAMgASgJQgi6SAVyAxiAARIOCgZpbnNpZGUYBCABKAhCuAEKFGNvbS5zb21hLmlkZW50aXR5LnYxQg5QcmluY2lwYWxQcm90b1ABWi5zb21hbWVzaC9jb250cmFjdHMvc29tYS9pZGVudGl0eS92MTtpZGVudGl0eXYxogIDU0lYqgIQU29tYS5JZGVudGl0eS5WMcoCEFNvbWFcSWRlbnRpdHlcVjHiAhxTb21hXElkZW50aXR5XFYxXEdQQk1ldGFkYXRh6gISU29tYTo6SWRlbnRpdHk6OlYxYgZwcm90bzM", [file_buf_validate_validate, file_google_protobuf_timestamp]);
 
 /**
  * Principal is the authenticated caller. The first process that receives a request makes the principal from the
@@ -51,6 +51,29 @@ export type Principal = Message<"soma.identity.v1.Principal"> & {
    * @generated from field: repeated string scopes = 4;
    */
   scopes: string[];
+
+  /**
+   * Id of the credential: of an API key, or of the session that a token belongs to. It names what a rate limit counts,
+   * and what a revocation takes away. Empty for a process that acts on its own behalf.
+   *
+   * @generated from field: string credential_id = 5;
+   */
+  credentialId: string;
+
+  /**
+   * The rate limits that the credential has, as a name in the settings of identity; empty for no limit.
+   *
+   * @generated from field: string tier = 6;
+   */
+  tier: string;
+
+  /**
+   * Who acts on behalf of `subject`, when it is somebody else: a workflow, an agent, a service account. The first one
+   * acts now, and each further one asked the one before it.
+   *
+   * @generated from field: repeated soma.identity.v1.Actor act = 7;
+   */
+  act: Actor[];
 };
 
 /**
@@ -59,6 +82,27 @@ export type Principal = Message<"soma.identity.v1.Principal"> & {
  */
 export const PrincipalSchema: GenMessage<Principal> = /*@__PURE__*/
   messageDesc(file_soma_identity_v1_principal, 0);
+
+/**
+ * Actor is who acts on behalf of somebody else, as `act` of RFC 8693.
+ *
+ * @generated from message soma.identity.v1.Actor
+ */
+export type Actor = Message<"soma.identity.v1.Actor"> & {
+  /**
+   * What or who acts, such as `workflow:session-42`.
+   *
+   * @generated from field: string subject = 1;
+   */
+  subject: string;
+};
+
+/**
+ * Describes the message soma.identity.v1.Actor.
+ * Use `create(ActorSchema)` to create a new message.
+ */
+export const ActorSchema: GenMessage<Actor> = /*@__PURE__*/
+  messageDesc(file_soma_identity_v1_principal, 1);
 
 /**
  * SignedPrincipal is the content of the metadata `x-soma-principal` between processes.
@@ -86,6 +130,14 @@ export type SignedPrincipal = Message<"soma.identity.v1.SignedPrincipal"> & {
    * @generated from field: string issuer = 3;
    */
   issuer: string;
+
+  /**
+   * Whether a service calls for the principal, whose right was checked where its call came in. The scopes are not checked
+   * again then.
+   *
+   * @generated from field: bool inside = 4;
+   */
+  inside: boolean;
 };
 
 /**
@@ -93,5 +145,5 @@ export type SignedPrincipal = Message<"soma.identity.v1.SignedPrincipal"> & {
  * Use `create(SignedPrincipalSchema)` to create a new message.
  */
 export const SignedPrincipalSchema: GenMessage<SignedPrincipal> = /*@__PURE__*/
-  messageDesc(file_soma_identity_v1_principal, 1);
+  messageDesc(file_soma_identity_v1_principal, 2);
 

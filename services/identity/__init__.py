@@ -1,0 +1,1 @@
+"""The identity service: tenants, users, roles, service accounts, and who has a credential."""

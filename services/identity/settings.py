@@ -1,0 +1,25 @@
+"""Settings of the identity service: table `[identity]`, `SOMA_IDENTITY_*`."""
+
+from typing import ClassVar
+
+from pydantic import Field
+from pydantic_settings import SettingsConfigDict
+
+from services.mesh.settings import SomaSettings
+
+
+class IdentitySettings(SomaSettings):
+    """How long credentials last."""
+
+    table: ClassVar[str | None] = "identity"
+    model_config = SettingsConfigDict(env_prefix="SOMA_IDENTITY_", frozen=True, extra="forbid")
+
+    access_token_seconds: int = Field(
+        24 * 3600, ge=60, le=30 * 24 * 3600, description="how long a token of ours is valid, unless it is revoked"
+    )
+    session_days: int = Field(30, ge=1, le=365, description="how long a session can be continued without a password")
+    key_days: int = Field(90, ge=0, le=3650, description="how long an API key is valid unless asked; 0 for ever")
+    signing_key_days: int = Field(30, ge=1, le=3650, description="after how many days another key signs tokens")
+    failed_logins: int = Field(
+        10, ge=1, description="wrong passwords for a user, in a quarter of an hour, before answers wait"
+    )

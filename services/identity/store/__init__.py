@@ -1,0 +1,1 @@
+"""What identity keeps in Postgres: one module for each noun."""

@@ -1,0 +1,1 @@
+"""Rate limits: how many requests a key and its tenant may make in a minute, over all processes together."""

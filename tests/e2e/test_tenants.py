@@ -1,0 +1,159 @@
+"""No RPC gives a caller what another tenant owns, or what its scopes do not include: tried for each RPC over REST."""
+
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import pytest
+from soma.model.v1.catalog_service_pb2 import ListModelsRequest
+from soma.model.v1.catalog_service_pb2_grpc import CatalogServiceStub
+
+from tests.e2e.contracts import BINDINGS, Binding
+from tests.e2e.owned import owned
+from tests.e2e.scripted import MODEL
+from tests.e2e.stack import CALL_SECONDS, Stack
+from tests.e2e.surfaces import over_openai
+
+CLOSED = [binding for binding in BINDINGS if not binding.open]
+PASSWORD = "seven grey herons wade slowly"
+
+
+@dataclass(frozen=True)
+class Sides:
+    """A tenant that owns things, and callers who must not have them.
+
+    Attributes:
+        name: in all that the owner says and makes.
+        ids: of what it owns, for paths.
+        stranger: the administrator of another tenant.
+        powerless: a program of the owner's tenant without a useful scope.
+    """
+
+    name: str
+    ids: dict[str, object]
+    owner: httpx.AsyncClient
+    stranger: httpx.AsyncClient
+    powerless: httpx.AsyncClient
+
+
+async def logged_in(http: httpx.AsyncClient, tenant: str, password: str) -> str:
+    """An access token of the administrator of a new tenant, who has changed the first password."""
+
+    async def token(secret: str) -> str:
+        said = {"tenant_id": tenant, "username": "admin", "password": secret}
+        answer: dict[str, Any] = (await http.post("/v1/auth/login", json=said)).raise_for_status().json()
+        return str(answer["access_token"])
+
+    headers = {"authorization": f"Bearer {await token(password)}"}
+    change = {"current_password": password, "new_password": PASSWORD}
+    (await http.post("/v1/auth/password", json=change, headers=headers)).raise_for_status()
+    return await token(PASSWORD)
+
+
+@pytest.fixture(scope="module")
+async def sides(stack: Stack) -> AsyncIterator[Sides]:
+    """Two tenants on one stack."""
+    async with AsyncExitStack() as closing:
+
+        async def client(key: str) -> httpx.AsyncClient:
+            headers = {"authorization": f"Bearer {key}"}
+            opened = httpx.AsyncClient(base_url=stack.url, headers=headers, timeout=CALL_SECONDS)
+            return await closing.enter_async_context(opened)
+
+        owner, name, other = await client(stack.key), f"owner{uuid.uuid4().hex[:8]}", f"t{uuid.uuid4().hex[:8]}"
+        made = (await owner.post("/v1/tenants", json={"tenant_id": other, "tier": "unlimited"})).json()
+        async with httpx.AsyncClient(base_url=stack.url, timeout=CALL_SECONDS) as anybody:
+            admin = await client(await logged_in(anybody, other, made["admin_password"]))
+        # A key, because a session would end when it is tried to log out.
+        everything = {"name": "stranger", "scopes": ["*"], "tier": "unlimited"}
+        stranger = await client((await admin.post("/v1/service-accounts", json=everything)).json()["api_key"])
+        account = {"name": f"{name}-powerless", "scopes": ["read:nothing"], "tier": "unlimited"}
+        powerless = await client((await owner.post("/v1/service-accounts", json=account)).json()["api_key"])
+        yield Sides(name, await owned(owner, name), owner, stranger, powerless)
+
+
+async def tried(http: httpx.AsyncClient, binding: Binding, path: str) -> httpx.Response:
+    """The answer to a call; of a stream that begins, only the beginning."""
+    async with http.stream(binding.verb, path, json=binding.body) as answer:
+        if answer.status_code != 200 or not binding.streams:
+            await answer.aread()
+        return answer
+
+
+async def owner_has_everything(sides: Sides) -> None:
+    """Check that nothing was changed or deleted."""
+    ids, http = sides.ids, sides.owner
+    assert (await http.get(f"/v1/recall/{ids['key']}")).json()["value"] == f"{sides.name} remembers"
+    messages = (await http.get(f"/v1/memory/conversations/{ids['conversation_id']}/messages")).text
+    assert f"{sides.name} said this" in messages
+    assert (await http.get(f"/v1/responses/{ids['response_id']}")).status_code == 200
+    assert (await http.get(f"/api/v1/chat/sessions/{ids['session_id']}/stats")).status_code == 200
+    account = (await http.get(f"/v1/service-accounts/{ids['service_account_id']}")).json()["service_account"]
+    assert (account["state"], len(account["keys"])) == ("STATE_ACTIVE", 1)
+    assert (await http.get(f"/v1/users/{ids['user_id']}")).json()["user"]["roles"] == ["member"]
+    assert (await http.get(f"/v1/tenants/{ids['tenant_id']}")).json()["tenant"]["title"] == sides.name
+    assert sides.name in [role["name"] for role in (await http.get("/v1/roles")).json()["roles"]]
+
+
+@pytest.mark.parametrize("binding", CLOSED, ids=str)
+async def test_a_key_without_the_scope_is_refused(sides: Sides, binding: Binding) -> None:
+    answer = await tried(sides.powerless, binding, binding.path.format(**sides.ids))
+    if binding.scope:
+        reasons = [detail.get("reason") for detail in answer.json()["error"]["details"]]
+        assert (answer.status_code, reasons) == (403, ["SCOPE_MISSING"]), answer.text
+    else:
+        # Anybody with a credential may make it, and it concerns only the caller.
+        assert answer.status_code in (200, 400), answer.text
+
+
+async def test_another_tenants_ids_lead_to_nothing_and_change_nothing(sides: Sides) -> None:
+    for binding in CLOSED:
+        answer = await tried(sides.stranger, binding, binding.path.format(**sides.ids))
+        if not binding.streams or answer.status_code != 200:
+            # The ids are the caller's own words: only what the owner said and made may not be there.
+            assert f"{sides.name} " not in answer.text, binding
+        if "{" in binding.path:
+            assert answer.status_code in (200, 400, 403, 404), (binding, answer.text)
+    await owner_has_everything(sides)
+
+
+async def test_a_key_is_limited_and_told_what_is_left_on_every_surface(stack: Stack) -> None:
+    async with stack.http() as http, stack.channel() as channel:
+        account = {"name": f"n{uuid.uuid4().hex[:8]}", "scopes": ["read:models", "execute:chat"], "tier": "free"}
+        key = (await http.post("/v1/service-accounts", json=account)).json()["api_key"]
+        headers = {"authorization": f"Bearer {key}"}
+        rest = await http.get("/api/v1/models/available", headers=headers)
+        assert (rest.status_code, rest.headers["x-ratelimit-remaining-requests"]) == (200, "9")
+        openai = await http.get("/v1/models", headers=headers)
+        assert openai.headers["x-ratelimit-limit-requests"] == "10"
+        assert openai.headers["x-ratelimit-remaining-requests"] == "8"
+        call = CatalogServiceStub(channel).ListModels(ListModelsRequest(), metadata=tuple(headers.items()))
+        assert dict(await call.initial_metadata())["x-ratelimit-remaining-requests"] == "7"
+        await call
+        said = {"model": MODEL, "messages": [{"role": "ROLE_USER", "content": "hello"}]}
+        async with http.stream("POST", "/v1/chat", json=said, headers=headers) as chat:
+            assert chat.status_code == 200, await chat.aread()
+            assert chat.headers["x-ratelimit-remaining-requests"] == "9"
+        for _ in range(7):
+            assert (await http.get("/v1/models", headers=headers)).status_code == 200
+        refused = await http.get("/api/v1/models/available", headers=headers)
+        assert refused.status_code == 429
+        assert 0 < int(refused.headers["retry-after"]) <= 61
+
+
+async def test_a_key_for_chats_needs_no_scope_of_what_a_chat_uses(split: Stack) -> None:
+    """Memory is in another process there."""
+    async with split.http() as http:
+        account = {"name": f"n{uuid.uuid4().hex[:8]}", "scopes": ["execute:chat"]}
+        key = (await http.post("/v1/service-accounts", json=account)).json()["api_key"]
+    async with httpx.AsyncClient(
+        base_url=split.url, headers={"authorization": f"Bearer {key}"}, timeout=CALL_SECONDS
+    ) as program:
+        conversation = f"chat-{uuid.uuid4()}"
+        assert (await over_openai(program, "I am Kim.", conversation=conversation)).finished
+        assert (await over_openai(program, "Who am I?", conversation=conversation)).finished
+        messages = await program.get(f"/v1/memory/conversations/{conversation}/messages")
+        assert messages.status_code == 403
