@@ -18,6 +18,7 @@ from services.mesh.call.authenticator import Authenticator, Limiter
 from services.mesh.call.call import Call, run_as
 from services.mesh.call.errors import MeshError
 from services.mesh.call.interceptors.errors import translate
+from services.mesh.process.tasks import being_cancelled
 from services.mesh.surfaces.surface import Space
 from services.mesh.transport.departure import EXTENSION
 
@@ -97,9 +98,8 @@ class Application:
         try:
             await self._answer(scope, routes, exchange, call)
         except BaseException as exception:
-            task = asyncio.current_task()
             # When a client leaves, its request ends with `Cancelled`. Only a stop of the server cancels this task.
-            call.draining = task is not None and task.cancelling() > 0
+            call.draining = being_cancelled()
             error = translate(call, exception)
             if error is None:
                 raise

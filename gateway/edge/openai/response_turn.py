@@ -1,6 +1,5 @@
 """One response over a WebSocket: from the client's message to the last event."""
 
-import asyncio
 import time
 import uuid
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -27,6 +26,7 @@ from services.mesh.call.authenticator import Limiter
 from services.mesh.call.call import Call, principal, run_as
 from services.mesh.call.interceptors.errors import translate
 from services.mesh.call.principal import Principal
+from services.mesh.process.tasks import being_cancelled
 from services.mesh.transport.departure import Departure
 from services.mesh.transport.websocket import Wire
 
@@ -127,9 +127,8 @@ class ResponseTurns:
                     served.span = call.span
                     await self._make(creation, message, client, reply)
             except BaseException as exception:
-                task = asyncio.current_task()
                 # When a client leaves, its turn ends with `Cancelled`. Only a stop of the server cancels this task.
-                call.draining = task is not None and task.cancelling() > 0
+                call.draining = being_cancelled()
                 error = translate(call, exception)
                 if error is None:
                     raise

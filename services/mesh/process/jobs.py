@@ -141,7 +141,7 @@ class _Runner:
                 self._failures.inc()
                 await self._failed(error, monotonic() - began)
                 continue
-            if _cancelled():
+            if tasks.being_cancelled():
                 # A store's client can lose a cancellation that comes together with the answer that it waits for.
                 raise asyncio.CancelledError
             self._backoff = Backoff()
@@ -176,7 +176,7 @@ class _Runner:
 
     async def _failed(self, error: BaseException, lasted: float) -> None:
         """Log the error, unless it was just logged, and wait; errors of a job that is cancelled are not logged."""
-        if _cancelled():
+        if tasks.being_cancelled():
             raise asyncio.CancelledError from error
         self._backoff = self._backoff.failed(lasted)
         pause = _jittered(min(self._backoff.delay, self._job.longest_pause))
@@ -189,11 +189,6 @@ class _Runner:
             self._log.error("job failed, tried again", error=why, exc_info=error)
         self._logged = why
         await asyncio.sleep(pause)
-
-
-def _cancelled() -> bool:
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
 
 
 def _jittered(seconds: float) -> float:

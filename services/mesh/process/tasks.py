@@ -1,4 +1,4 @@
-"""Ends tasks."""
+"""Ends tasks, and says whether one is being ended."""
 
 import asyncio
 from typing import Any
@@ -23,3 +23,9 @@ async def end(*tasks: "asyncio.Task[Any]") -> None:
             cancelled = error
     if cancelled is not None:
         raise cancelled
+
+
+def being_cancelled() -> bool:
+    """Whether somebody has cancelled the current task."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

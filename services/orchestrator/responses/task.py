@@ -63,7 +63,8 @@ class ResponseTask:
         self._finished = False
         self._stopped: errors.MeshError | None = None
         self._error: errors.MeshError | None = None
-        self._events: deque[CreateResponseResponse] = deque()
+        # With their sizes.
+        self._events: deque[tuple[CreateResponseResponse, int]] = deque()
         self._bytes = 0
         self._more, self._room = asyncio.Event(), asyncio.Event()
         self.work = asyncio.create_task(self._run())
@@ -79,8 +80,8 @@ class ResponseTask:
         try:
             while True:
                 while self._events:
-                    event = self._events.popleft()
-                    self._bytes -= event.ByteSize()
+                    event, size = self._events.popleft()
+                    self._bytes -= size
                     yield event
                     self._room.set()
                 if self._finished:
@@ -214,8 +215,9 @@ class ResponseTask:
             self._put(event)
 
     def _put(self, event: CreateResponseResponse) -> None:
-        self._events.append(event)
-        self._bytes += event.ByteSize()
+        size = event.ByteSize()
+        self._events.append((event, size))
+        self._bytes += size
         self._more.set()
 
 
