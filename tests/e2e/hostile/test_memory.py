@@ -58,8 +58,11 @@ async def exhaust_memory(stack: Stack) -> None:
 async def test_a_gateway_out_of_memory_refuses_with_the_reason_and_recovers(limited: Stack) -> None:
     await serves(limited)
     before = await Footprint.of(limited)
-    for _ in range(2):
-        await exhaust_memory(limited)
-    # The heap keeps memory after the first time. If the second time needed more, the peak would be higher than this.
-    assert peak_mib(limited, "envoy") < 3 * MEMORY_MIB
+    await exhaust_memory(limited)
+    # How far the first peak passes the limit depends on how much arrives between two looks of Envoy at its heap.
+    first = peak_mib(limited, "envoy")
+    assert first < 4 * MEMORY_MIB
+    await exhaust_memory(limited)
+    # The heap keeps memory after the first time: what the second time needed more was kept by mistake.
+    assert peak_mib(limited, "envoy") < first + MEMORY_MIB / 2
     await before.restored(limited, kept_mib=3 * MEMORY_MIB)
