@@ -1,11 +1,13 @@
 """Writes the tables of `docs/configuration.md` from the settings classes; a test fails when they differ."""
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from pydantic import AliasChoices
 from pydantic.fields import FieldInfo
+from pydantic_core import to_jsonable_python
 from pydantic_settings import BaseSettings
 
 from cli.effective_settings import settings_classes
@@ -48,6 +50,8 @@ def _default(field: FieldInfo) -> str:
         value = value.get_secret_value()
     if isinstance(value, Path) and value.is_relative_to(ROOT):
         value = value.relative_to(ROOT)
+    if isinstance(value, Mapping):
+        value = json.dumps(to_jsonable_python(value))
     return f"`{value}`" if value not in (None, "", ()) else "–"
 
 

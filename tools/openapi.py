@@ -68,7 +68,8 @@ def document(descriptors: bytes) -> Schema:
                         continue
                     operation = _operation(schemas, name, method, template, body, examples)
                     operation["operationId"] += str(number) if number > 1 else ""
-                    paths.setdefault(_VARIABLE.sub(r"{\1}", template), {})[verb] = operation
+                    path = _VARIABLE.sub(lambda found: f"{{{_shown(found[1])}}}", template)
+                    paths.setdefault(path, {})[verb] = operation
                     tags[name] = schemas.comment(name)
     return {
         "openapi": "3.1.0",
@@ -168,9 +169,15 @@ def _parameters(schemas: Schemas, request: str, variables: Sequence[str], body: 
         if place == "query" and (body == "*" or path.split(".")[0] == body):
             continue
         schema = schemas.field(holder, field)
-        parameter = {"name": path, "in": place, "required": place == "path" or path in _required(schemas, request)}
+        name = _shown(path) if place == "path" else path
+        parameter = {"name": name, "in": place, "required": place == "path" or path in _required(schemas, request)}
         parameter["description"] = schema.pop("description", "")
         yield {**parameter, "schema": schema}
+
+
+def _shown(variable: str) -> str:
+    """The name of a variable of a path: the last part of its field's path, because tools read a dot in other ways."""
+    return variable.rpartition(".")[2]
 
 
 def _required(schemas: Schemas, request: str) -> Sequence[str]:
@@ -190,7 +197,13 @@ def _leaves(schemas: Schemas, message: str, prefix: str) -> Iterator[tuple[str, 
 
 def _body(schemas: Schemas, request: str, variables: Sequence[str], body: str, example: Any) -> Schema:
     if body != "*":
-        schema = schemas.field(request, next(field for field in schemas.fields(request) if field.name == body))
+        held = next(field for field in schemas.fields(request) if field.name == body)
+        schema = schemas.field(request, held)
+        inside = [variable.removeprefix(f"{body}.") for variable in variables if variable.startswith(f"{body}.")]
+        if inside:
+            # The path has these fields, so a body without them is valid.
+            whole = schemas.message(held.type_name.removeprefix("."), without=inside)
+            schema = {**whole, "description": schema.get("description", whole["description"])}
     elif variables:
         schema = schemas.message(request, without=variables)
     else:

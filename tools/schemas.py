@@ -105,6 +105,8 @@ class Schemas:
         else:
             schema = {"type": "array", "items": self._value(field, rules.repeated.items)}
             schema |= _limits(rules.repeated, minItems="min_items", maxItems="max_items")
+            if rules.repeated.unique:
+                schema["uniqueItems"] = True
         if comment := self.comment(f"{message}.{field.name}"):
             schema["description"] = comment
         return schema

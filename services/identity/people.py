@@ -135,7 +135,7 @@ class People:
         """Change the caller's password, and end the caller's other sessions.
 
         Raises:
-            FailedPrecondition: the caller is not a user.
+            PermissionDenied: the caller is not a user.
             Unauthenticated: the current password is wrong.
             InvalidArgument: the new one is too weak, or is the current one.
         """

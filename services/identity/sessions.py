@@ -112,7 +112,7 @@ class Sessions:
         """End the session that the caller's token belongs to.
 
         Raises:
-            FailedPrecondition: the caller has no session, because it came with an API key.
+            PermissionDenied: the caller has no session, because it came with an API key.
         """
         session_id = session_of(caller)
         await self._sessions.end(caller.tenant_id, session_id)
@@ -123,11 +123,11 @@ def session_of(caller: Principal) -> UUID:
     """The session of a caller who logged in.
 
     Raises:
-        FailedPrecondition: the caller came with an API key.
+        PermissionDenied: the caller came with an API key.
     """
     try:
         return UUID(caller.credential_id)
     except ValueError:
-        raise errors.FailedPrecondition(
+        raise errors.PermissionDenied(
             "this is for people who logged in, and you came with an API key", reason=reasons.USER_NEEDED
         ) from None

@@ -32,8 +32,9 @@ PARTICULAR = (
     "soma.orchestrator.v1.ChatSessionService.SetChatSessionStatus",
     *(f"soma.orchestrator.v1.ResponseService.{name}Response" for name in ("Create", "Compact")),
     "soma.orchestrator.v1.ResponseService.CountResponseTokens",
-    # The development key has no password to change.
-    "soma.identity.v1.UserService.ChangePassword",
+    # Tiers are named in the settings.
+    *(f"soma.identity.v1.TenantService.{name}Tenant" for name in ("Create", "Update")),
+    "soma.identity.v1.ServiceAccountService.CreateServiceAccount",
     # No model of this stack can do these.
     *("createSpeech", "createTranscription", "createTranslation", "createImage", "createImageEdit"),
     *("createModeration", "rerankDocuments", "rerankDocuments2"),

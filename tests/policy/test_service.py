@@ -1,11 +1,14 @@
 """PolicyService through the whole pipeline: decisions, other principals, and a rule file that changes."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import grpc
 import pytest
+import redis.asyncio as aioredis
 from soma.identity.v1 import principal_pb2
 from soma.policy.v1 import policy_service_pb2 as pb
 from soma.policy.v1.policy_service_pb2_grpc import PolicyServiceStub
@@ -30,13 +33,23 @@ class Policy:
     """A policy service over one rule file, built for each question."""
 
     path: Path
+    redis: aioredis.Redis
 
     async def ask(self, request: pb.EvaluateRequest, principal: Principal = SOMEBODY) -> pb.EvaluateResponse:
         """Ask as a principal."""
-        async with hosted(SERVICE, settings=PolicySettings(rules=self.path)) as policy:
+        async with hosted(SERVICE, settings=PolicySettings(rules=self.path), redis=self.redis) as policy:
             with run_as(principal, timeout=5):
                 response: pb.EvaluateResponse = await PolicyServiceStub(policy.channel).Evaluate(request)
                 return response
+
+
+PolicyOf: TypeAlias = Callable[[Path], Policy]
+
+
+@pytest.fixture
+def policy_of(redis: aioredis.Redis) -> PolicyOf:
+    """Makes a policy service of a rule file."""
+    return partial(Policy, redis=redis)
 
 
 @pytest.fixture
@@ -47,8 +60,8 @@ def path(tmp_path: Path) -> Path:
     return file
 
 
-async def test_the_default_rules_redact_a_payment_card() -> None:
-    answer = await Policy(DEFAULT).ask(pb.EvaluateRequest(action="chat.input", content="use 4111 1111 1111 1111 ok"))
+async def test_the_default_rules_redact_a_payment_card(policy_of: PolicyOf) -> None:
+    answer = await policy_of(DEFAULT).ask(pb.EvaluateRequest(action="chat.input", content="use 4111 1111 1111 1111 ok"))
     assert answer.decision == pb.DECISION_REDACT
     assert answer.redacted_content == "use [REDACTED_PAYMENT_CARD] ok"
     finding = answer.findings[0]
@@ -57,9 +70,9 @@ async def test_the_default_rules_redact_a_payment_card() -> None:
 
 
 @pytest.mark.parametrize("content", ["", "card 4111 1111 1111 1111"])
-async def test_several_texts_are_decided_on_together(content: str) -> None:
+async def test_several_texts_are_decided_on_together(content: str, policy_of: PolicyOf) -> None:
     texts = ["fine", "use 4111 1111 1111 1111 ok"]
-    answer = await Policy(DEFAULT).ask(pb.EvaluateRequest(action="chat.input", content=content, contents=texts))
+    answer = await policy_of(DEFAULT).ask(pb.EvaluateRequest(action="chat.input", content=content, contents=texts))
     assert answer.decision == pb.DECISION_REDACT
     assert list(answer.redacted_contents) == ["fine", "use [REDACTED_PAYMENT_CARD] ok"]
     assert answer.redacted_content == ("card [REDACTED_PAYMENT_CARD]" if content else "")
@@ -68,25 +81,25 @@ async def test_several_texts_are_decided_on_together(content: str) -> None:
     assert [finding.start for finding in answer.findings][-1] == 4
 
 
-async def test_a_decision_that_holds_for_any_text_says_so(path: Path) -> None:
+async def test_a_decision_that_holds_for_any_text_says_so(path: Path, policy_of: PolicyOf) -> None:
     path.write_text(DENY_WORD + 'actions = ["chat.input"]\n')
-    allowed = await Policy(path).ask(pb.EvaluateRequest(action="chat.output", contents=["a zebra"]))
+    allowed = await policy_of(path).ask(pb.EvaluateRequest(action="chat.output", contents=["a zebra"]))
     assert (allowed.decision, allowed.unconditional) == (pb.DECISION_ALLOW, True)
-    allowed = await Policy(path).ask(pb.EvaluateRequest(action="chat.input", contents=["a gnu"]))
+    allowed = await policy_of(path).ask(pb.EvaluateRequest(action="chat.input", contents=["a gnu"]))
     assert (allowed.decision, allowed.unconditional) == (pb.DECISION_ALLOW, False)
 
 
-async def test_a_denial_names_the_rule_and_its_reason(path: Path) -> None:
-    answer = await Policy(path).ask(pb.EvaluateRequest(action="chat.input", content="a zebra"))
+async def test_a_denial_names_the_rule_and_its_reason(path: Path, policy_of: PolicyOf) -> None:
+    answer = await policy_of(path).ask(pb.EvaluateRequest(action="chat.input", content="a zebra"))
     assert answer.decision == pb.DECISION_DENY
     assert [(r.rule_id, r.reason) for r in answer.matched_rules] == [("word", "no zebras")]
 
 
-async def test_a_changed_file_is_loaded_and_a_wrong_one_is_not(path: Path) -> None:
+async def test_a_changed_file_is_loaded_and_a_wrong_one_is_not(path: Path, redis: aioredis.Redis) -> None:
     question = pb.EvaluateRequest(action="chat.input", content="a zebra and a gnu")
     settings = PolicySettings(rules=path, reload_seconds=0.01)
     with capture_logs() as logs:
-        async with hosted(SERVICE, settings=settings, caller=SOMEBODY) as service:
+        async with hosted(SERVICE, settings=settings, redis=redis, caller=SOMEBODY) as service:
             policy = PolicyServiceStub(service.channel)
             before = await policy.Evaluate(question)
             path.write_text(DENY_WORD.replace("zebra", "gnu") + "# longer\n")
@@ -159,25 +172,25 @@ FREE = '[[rule]]\nid="a"\ndecision="deny"\nwhen={"user.tier"="free", "n"=[1, 2.5
     ],
 )
 async def test_a_rule_applies_if_the_context_meets_all_its_conditions(
-    path: Path, context: dict[str, Any], decision: pb.Decision.ValueType
+    path: Path, context: dict[str, Any], decision: pb.Decision.ValueType, policy_of: PolicyOf
 ) -> None:
     path.write_text(FREE)
     request = pb.EvaluateRequest(action="tool.execute")
     request.context.update(context)
-    assert (await Policy(path).ask(request)).decision == decision
+    assert (await policy_of(path).ask(request)).decision == decision
 
 
-async def test_without_a_context_a_rule_with_conditions_does_not_apply(path: Path) -> None:
+async def test_without_a_context_a_rule_with_conditions_does_not_apply(path: Path, policy_of: PolicyOf) -> None:
     path.write_text(FREE)
-    assert (await Policy(path).ask(pb.EvaluateRequest(action="tool.execute"))).decision == pb.DECISION_ALLOW
+    assert (await policy_of(path).ask(pb.EvaluateRequest(action="tool.execute"))).decision == pb.DECISION_ALLOW
 
 
 @pytest.mark.parametrize("number", [float("nan"), float("inf")])
-async def test_a_context_that_is_not_json_is_refused(path: Path, number: float) -> None:
+async def test_a_context_that_is_not_json_is_refused(path: Path, number: float, policy_of: PolicyOf) -> None:
     request = pb.EvaluateRequest(action="tool.execute")
     request.context.update({"n": number})
     with pytest.raises(grpc.aio.AioRpcError) as refused:
-        await Policy(path).ask(request)
+        await policy_of(path).ask(request)
     assert from_rpc_error(refused.value).facts.violations[0].field == "context"
 
 
@@ -186,8 +199,8 @@ def test_a_byte_order_mark_before_the_rules_is_ignored(path: Path) -> None:
     assert [rule.id for rule in load(path).rules] == ["word"]
 
 
-async def test_only_a_caller_with_the_scope_may_ask_for_another_principal(path: Path) -> None:
-    policy = Policy(path)
+async def test_only_a_caller_with_the_scope_may_ask_for_another_principal(path: Path, policy_of: PolicyOf) -> None:
+    policy = policy_of(path)
     other = principal_pb2.Principal(tenant_id="acme", subject="sam")
     request = pb.EvaluateRequest(action="chat.input", principal=other)
     limited = Principal("acme", "alex", scopes=frozenset({"evaluate:policy"}))
@@ -197,10 +210,10 @@ async def test_only_a_caller_with_the_scope_may_ask_for_another_principal(path: 
     assert (await policy.ask(request)).decision == pb.DECISION_ALLOW
 
 
-async def test_another_tenants_principal_is_refused_to_everyone(path: Path) -> None:
+async def test_another_tenants_principal_is_refused_to_everyone(path: Path, policy_of: PolicyOf) -> None:
     request = pb.EvaluateRequest(
         action="chat.input", principal=principal_pb2.Principal(tenant_id="other", subject="sam")
     )
     with pytest.raises(grpc.aio.AioRpcError) as refused:
-        await Policy(path).ask(request)
+        await policy_of(path).ask(request)
     assert from_rpc_error(refused.value).reason == "TENANT_MISMATCH"

@@ -6,6 +6,7 @@ from importlib import import_module
 
 import pytest
 import soma
+from soma.authz.v1 import authz_pb2
 from somamesh import Answer, AsyncClient, Client, Memory
 from somamesh.async_connection import AsyncConnection
 from somamesh.connection import Connection
@@ -62,7 +63,7 @@ def methods_of(client: type, connection: type) -> list[str]:
 NAMES = methods_of(Client, Connection)
 
 
-# Only the mesh's own processes call the registry, and only tests call the echo service.
+# Only the mesh's own processes call the registry and what is internal, and only tests call the echo service.
 NOT_FOR_CLIENTS = ("soma.mesh.v1.registry", "soma.testing.")
 
 
@@ -72,7 +73,8 @@ def offered() -> dict[str, set[str]]:
     for module in pkgutil.walk_packages(soma.__path__, "soma."):
         if module.name.endswith("_pb2") and not module.name.startswith(NOT_FOR_CLIENTS):
             for service in import_module(module.name).DESCRIPTOR.services_by_name.values():
-                found[service.name] = {method.name for method in service.methods}
+                rules = {method.name: method.GetOptions().Extensions[authz_pb2.rule] for method in service.methods}
+                found[service.name] = {name for name, rule in rules.items() if not rule.internal}
     return found
 
 

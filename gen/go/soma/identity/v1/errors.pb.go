@@ -176,7 +176,7 @@ const file_soma_identity_v1_errors_proto_rawDesc = "" +
 	"\x19ERROR_REASON_RATE_LIMITED\x10\x10\x1a\b\x8a\xe7\x18\x04\b\b\x10\x02\x12,\n" +
 	"\x1eERROR_REASON_TOO_MANY_ATTEMPTS\x10\x11\x1a\b\x8a\xe7\x18\x04\b\b\x10\x02\x12/\n" +
 	"!ERROR_REASON_IDENTITY_UNAVAILABLE\x10\x12\x1a\b\x8a\xe7\x18\x04\b\x0e\x10\x02\x12&\n" +
-	"\x18ERROR_REASON_USER_NEEDED\x10\x13\x1a\b\x8a\xe7\x18\x04\b\t\x10\x01\x12/\n" +
+	"\x18ERROR_REASON_USER_NEEDED\x10\x13\x1a\b\x8a\xe7\x18\x04\b\a\x10\x01\x12/\n" +
 	"!ERROR_REASON_INTERNAL_KEY_CHANGED\x10\x14\x1a\b\x8a\xe7\x18\x04\b\t\x10\x03B\xb5\x01\n" +
 	"\x14com.soma.identity.v1B\vErrorsProtoP\x01Z.somamesh/contracts/soma/identity/v1;identityv1\xa2\x02\x03SIX\xaa\x02\x10Soma.Identity.V1\xca\x02\x10Soma\\Identity\\V1\xe2\x02\x1cSoma\\Identity\\V1\\GPBMetadata\xea\x02\x12Soma::Identity::V1b\x06proto3"
 
