@@ -25,6 +25,7 @@ from services.mesh.call.status import from_rpc_error
 from services.mesh.call.token import METADATA_KEY
 from services.mesh.call.trace import Trace
 from services.mesh.testing.local import KEY, SIGNER, SOMEBODY, LocalMesh
+from services.mesh.testing.waiting import until
 from services.mesh.transport.routed import RoutedChannel
 from services.mesh.transport.server import Server
 
@@ -434,6 +435,32 @@ async def test_a_stopping_server_lets_a_call_finish() -> None:
         asyncio.get_running_loop().call_later(0.05, may_end.set)
         assert (await call).text == "done"
         assert await stopping == 0
+
+
+async def test_a_stopping_process_does_not_wait_for_an_endless_call_that_it_makes_again() -> None:
+    entered: list[str] = []
+    may_end = asyncio.Event()
+
+    async def behaviour(request: pb.EchoRequest) -> pb.EchoResponse:
+        if request.text == "endless":
+            never_ends()
+        entered.append(request.text)
+        await (may_end if request.text == "work" else asyncio.Event()).wait()
+        return pb.EchoResponse(text="done")
+
+    mesh = LocalMesh(((add_EchoServiceServicer_to_server, Scripted(behaviour)),))
+    stub = EchoServiceStub(mesh.channel)
+    with run_as(SOMEBODY):
+        work = stub.Echo(pb.EchoRequest(text="work"))
+        await until(lambda: entered == ["work"])
+        stopping = asyncio.create_task(mesh.drain.finish(60))
+        endless = stub.Echo(pb.EchoRequest(text="endless"))
+        await until(lambda: entered == ["work", "endless"])
+        may_end.set()
+        assert (await work).text == "done"
+        # Only the endless call had to be ended; with a wait for it, this would take a minute.
+        assert await stopping == 1
+        assert (await failure(endless)).reason == "DRAINING"
 
 
 async def test_a_stopping_process_does_not_wait_for_a_call_that_never_ends() -> None:

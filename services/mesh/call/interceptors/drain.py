@@ -8,14 +8,16 @@ from services.mesh.call.errors import MeshError
 from services.mesh.call.hooks import Hooks
 from services.mesh.call.method import Method
 
+# A call says that it is endless after it has begun, and nothing tells a waiting process: it looks again.
+_LOOK_SECONDS = 0.2
+
 
 class Drain:
     """The calls in progress of one process; `bind` is its interceptor."""
 
     def __init__(self) -> None:
         self._calls: dict[Call, asyncio.Task[object] | None] = {}
-        self._empty = asyncio.Event()
-        self._empty.set()
+        self._left = asyncio.Event()
 
     def bind(self, _: Method) -> Hooks:
         """Track the calls of a method."""
@@ -27,10 +29,16 @@ class Drain:
         return len(self._calls)
 
     async def finish(self, grace: float) -> int:
-        """Wait at most `grace` seconds for calls to end, then end the rest; returns how many had to be ended."""
+        """Wait at most `grace` seconds for calls to end, then end the rest; returns how many had to be ended.
+
+        Nobody waits for endless calls: the process itself may have made one again after they were ended.
+        """
         with suppress(TimeoutError):
             async with asyncio.timeout(grace):
-                await self._empty.wait()
+                while any(not call.endless for call in self._calls):
+                    self._left.clear()
+                    with suppress(TimeoutError):
+                        await asyncio.wait_for(self._left.wait(), _LOOK_SECONDS)
         return self.end()
 
     def end(self, *, endless: bool = False) -> int:
@@ -45,9 +53,7 @@ class Drain:
 
     def _enter(self, call: Call) -> None:
         self._calls[call] = asyncio.current_task()
-        self._empty.clear()
 
     def _leave(self, call: Call, _: MeshError | None) -> None:
         self._calls.pop(call, None)
-        if not self._calls:
-            self._empty.set()
+        self._left.set()

@@ -919,9 +919,9 @@ var File_soma_identity_v1_user_service_proto protoreflect.FileDescriptor
 
 const file_soma_identity_v1_user_service_proto_rawDesc = "" +
 	"\n" +
-	"#soma/identity/v1/user_service.proto\x12\x10soma.identity.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19soma/authz/v1/authz.proto\"\xbb\x04\n" +
-	"\x04User\x124\n" +
-	"\auser_id\x18\x01 \x01(\tB\x1b\xbaH\x18r\x16\x18$2\x12^([0-9a-f-]{36})?$R\x06userId\x12$\n" +
+	"#soma/identity/v1/user_service.proto\x12\x10soma.identity.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19soma/authz/v1/authz.proto\"\xa8\x04\n" +
+	"\x04User\x12!\n" +
+	"\auser_id\x18\x01 \x01(\tB\b\xbaH\x05r\x03\xb0\x01\x01R\x06userId\x12$\n" +
 	"\busername\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x01R\busername\x124\n" +
 	"\x05email\x18\x03 \x01(\tB\x1e\xbaH\x1br\x19\x18\xc0\x022\x14^([^@\\s]+@[^@\\s]+)?$R\x05email\x12+\n" +
 	"\fdisplay_name\x18\x04 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\vdisplayName\x12 \n" +
