@@ -153,10 +153,14 @@ class Stack:
         """The URL of its database."""
         return database_url(self._directory["postgres"], self._port("postgres"))
 
+    @property
+    def redis(self) -> str:
+        """The URL of its Redis."""
+        return server_url(self._directory["redis"], self._port("redis"))
+
     async def events(self) -> int:
         """The number of stored usage events."""
-        url = server_url(self._directory["redis"], self._port("redis"))
-        async with aioredis.Redis.from_url(url) as client:
+        async with aioredis.Redis.from_url(self.redis) as client:
             return int(await client.xlen(f"{STREAM}model"))
 
     def port_of(self, part: str) -> int | None:
