@@ -2,7 +2,8 @@
 
 import json
 import sys
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Self
 
@@ -56,6 +57,17 @@ class Environment:
             await stack.up(SOMA_LIMITS_TIERS=json.dumps(tiers))
             self._stack = stack
         return self._stack
+
+    @asynccontextmanager
+    async def stack_of(self, workers: int) -> AsyncIterator[Stack]:
+        """Another stack, with this number of serve processes, during a block."""
+        stack = Stack(FOLDER / f"stack-{workers}", free_port(), await self.upstream(), workers=workers)
+        await stack.down()
+        try:
+            await stack.up()
+            yield stack
+        finally:
+            await stack.down()
 
     async def litellm(self) -> LiteLlm:
         """The peer, when it serves."""
