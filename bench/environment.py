@@ -1,7 +1,9 @@
 """The environment of the figures: one upstream, one stack and one peer, each started when it is first needed."""
 
+import json
 import sys
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Self
 
@@ -9,8 +11,12 @@ from bench.litellm import LiteLlm, litellm
 from bench.programs import free_port, running
 from bench.stack import Stack
 from cli.parts.part import Launch
+from services.mesh.limits.settings import LimitSettings, Tier
 
 FOLDER = Path(__file__).parents[1] / ".bench"
+COUNTED = "bench"
+"""A tier of rate limits that are too high to refuse a request, but are counted."""
+TIERS = {**LimitSettings().tiers, COUNTED: Tier(key=1_000_000, tenant=10_000_000)}
 
 
 class Environment:
@@ -47,9 +53,21 @@ class Environment:
             # Stop a stack that an interrupted run left.
             await stack.down()
             self._exits.push_async_callback(stack.down)
-            await stack.up()
+            tiers = {name: tier.model_dump() for name, tier in TIERS.items()}
+            await stack.up(SOMA_LIMITS_TIERS=json.dumps(tiers))
             self._stack = stack
         return self._stack
+
+    @asynccontextmanager
+    async def stack_of(self, workers: int) -> AsyncIterator[Stack]:
+        """Another stack, with this number of serve processes, during a block."""
+        stack = Stack(FOLDER / f"stack-{workers}", free_port(), await self.upstream(), workers=workers)
+        await stack.down()
+        try:
+            await stack.up()
+            yield stack
+        finally:
+            await stack.down()
 
     async def litellm(self) -> LiteLlm:
         """The peer, when it serves."""

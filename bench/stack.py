@@ -50,7 +50,10 @@ class Stack:
     and stops it, and this class reads only the output of `soma status --json`.
     """
 
-    def __init__(self, folder: Path, port: int, upstream: int, python: Path = Path(sys.executable)) -> None:
+    def __init__(
+        self, folder: Path, port: int, upstream: int, python: Path = Path(sys.executable), workers: int = 1
+    ) -> None:
+        self._workers = () if workers == 1 else ("--workers", str(workers))
         self._directory = DataDir.at(folder)
         self._python = python
         self._status: dict[str, Any] = {}
@@ -85,7 +88,7 @@ class Stack:
             RuntimeError: the stack did not start.
         """
         started = time.perf_counter()
-        await self._soma("up", "--dev", "--detach", "--quiet", "--port", str(self.port), env=settings)
+        await self._soma("up", "--dev", "--detach", "--quiet", "--port", str(self.port), *self._workers, env=settings)
         took = time.perf_counter() - started
         await self.look()
         return took
@@ -153,10 +156,14 @@ class Stack:
         """The URL of its database."""
         return database_url(self._directory["postgres"], self._port("postgres"))
 
+    @property
+    def redis(self) -> str:
+        """The URL of its Redis."""
+        return server_url(self._directory["redis"], self._port("redis"))
+
     async def events(self) -> int:
         """The number of stored usage events."""
-        url = server_url(self._directory["redis"], self._port("redis"))
-        async with aioredis.Redis.from_url(url) as client:
+        async with aioredis.Redis.from_url(self.redis) as client:
             return int(await client.xlen(f"{STREAM}model"))
 
     def port_of(self, part: str) -> int | None:

@@ -2,6 +2,7 @@
 
 import os
 import statistics
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 
 from bench.chat import CONNECTIONS, PEER_LIMIT, load
@@ -16,12 +17,14 @@ ROUNDS = 3
 SECONDS = 4
 LONG, SHORT, MIDDLE = "instant-500", "instant", "instant-64"
 LONG_LIMIT = 1.15
+PROCESSORS = os.cpu_count() or 1
 # How the proxy is fastest depends on the machine, so several ways are measured; more processes than processors are not
 # faster. Each has its number of workers and options of its command line.
 WAYS: dict[str, tuple[int, tuple[str, ...]]] = {
     "one worker": (1, ()),
     "one worker, Granian": (1, ("--run_granian",)),
-    "workers for all processors, Granian": (os.cpu_count() or 1, ("--run_granian",)),
+    "workers for all processors": (PROCESSORS, ()),
+    "workers for all processors, Granian": (PROCESSORS, ("--run_granian",)),
 }
 
 
@@ -52,12 +55,18 @@ async def long_answers(environment: Environment) -> list[Row]:
 
 
 async def beside_the_best_peer(environment: Environment) -> list[Row]:
-    """Ask for whole answers of 64 tokens here and of each way to run the peer, in turn; the fastest way counts."""
-    stack, upstream = await environment.stack(), await environment.upstream()
+    """Ask for whole answers of 64 tokens here and of each way to run the peer, in turn.
+
+    The fastest way with as many processes as this stack has counts: one each, and one for each processor.
+    """
     await environment.end_litellm()
-    here: list[Load] = []
+    upstream = await environment.upstream()
+    here: dict[int, list[Load]] = {workers: [] for workers, _ in WAYS.values()}
     there: dict[str, list[float]] = {way: [] for way in WAYS}
     async with AsyncExitStack() as exits:
+        stacks = {1: await environment.stack()}
+        if PROCESSORS > 1:
+            stacks[PROCESSORS] = await exits.enter_async_context(environment.stack_of(PROCESSORS))
         peers = {
             way: await exits.enter_async_context(
                 litellm(FOLDER / f"litellm-{number}", free_port(), upstream, workers, *options)
@@ -72,21 +81,26 @@ async def beside_the_best_peer(environment: Environment) -> list[Row]:
                 print(f"LiteLLM, {way}: {found.rate:,.0f} req/s, processor ms {spent / found.requests * 1000:.2f}")
                 if round_ >= 0:
                     there[way].append(found.rate)
-            before = stack.processor_seconds()
-            found = await load(stack.port, stack.key, seconds=SECONDS, model=MIDDLE)
-            print("processor ms a request:", cost(before, stack.processor_seconds(), found.requests))
-            if round_ >= 0:
-                here.append(found)
-    rates = {way: statistics.median(found) for way, found in there.items()}
+            for workers, stack in stacks.items():
+                before = stack.processor_seconds()
+                found = await load(stack.port, stack.key, seconds=SECONDS, model=MIDDLE)
+                parts = cost(before, stack.processor_seconds(), found.requests)
+                print(f"here, serve processes {workers}: {found.rate:,.0f} req/s, processor ms {parts}")
+                if round_ >= 0:
+                    here[workers].append(found)
+    return [_beside(workers, loads, there) for workers, loads in here.items()]
+
+
+def _beside(workers: int, here: Sequence[Load], there: Mapping[str, Sequence[float]]) -> Row:
+    rates = {way: statistics.median(found) for way, found in there.items() if WAYS[way][0] == workers}
     best = max(rates, key=rates.__getitem__)
     ours = statistics.median(each.rate for each in here)
-    return [
-        Row(
-            f"chat completions of 64 tokens, {CONNECTIONS} connections",
-            f"{ours:,.0f} req/s (p99 {statistics.median(each.p99_ms for each in here):.0f} ms)",
-            f"{rates[best]:,.0f} req/s LiteLLM at its best: {best}",
-            f"{ours / rates[best]:.1f}×",
-            f"≥ {PEER_LIMIT}×",
-            ours >= PEER_LIMIT * rates[best],
-        )
-    ]
+    processes = "one process each" if workers == 1 else f"{workers} processes each"
+    return Row(
+        f"chat completions of 64 tokens, {CONNECTIONS} connections, {processes}",
+        f"{ours:,.0f} req/s (p99 {statistics.median(each.p99_ms for each in here):.0f} ms)",
+        f"{rates[best]:,.0f} req/s LiteLLM at its best: {best}",
+        f"{ours / rates[best]:.1f}×",
+        f"≥ {PEER_LIMIT}×",
+        ours >= PEER_LIMIT * rates[best],
+    )

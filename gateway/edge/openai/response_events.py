@@ -100,7 +100,7 @@ class ResponseEvents:
             yield from self._done(event.item_done)
         elif kind == "created":
             self._response.CopyFrom(event.created)
-            response = self._object(event.created)
+            response = orjson.Fragment(orjson.dumps(self._object(event.created)))
             yield self._event("response.created", response=response)
             yield self._event("response.in_progress", response=response)
         elif kind == "finished" and event.finished.state == Response.STATE_FAILED:

@@ -3,7 +3,7 @@
 import time
 import uuid
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import AsyncExitStack, aclosing
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -19,7 +19,7 @@ from gateway.edge.openai.kept_responses import ConnectionResponses, Kept
 from gateway.edge.openai.response_creation import Creation
 from gateway.edge.openai.response_events import ResponseEvents
 from gateway.edge.openai.response_request import ResponseAsk
-from gateway.edge.openai.responses import Events, send_events
+from gateway.edge.openai.responses import send_events
 from gateway.edge.reply import FailureEvent
 from gateway.edge.tracing import RequestTracing
 from services.mesh.call.authenticator import Limiter
@@ -165,11 +165,11 @@ class ResponseTurns:
         findings = Findings(ask.extension, list(ask.dropped))
         made = turn.creation.events(ResponseEvents(findings, encrypted=ask.encrypted, obfuscated=ask.obfuscated))
         if not turn.creation.generate:
-            return await send_events(turn.prepared(), made, findings, reply)
+            return await send_events(turn.prepared(), made, findings, reply, turn.seen)
         call = self._responses.CreateResponse(turn.request(), timeout=self._timeout)
         try:
-            async with CancelOnDisconnect(departure), aclosing(turn.events(aiter(call))) as events:
-                return await send_events(events, made, findings, reply)
+            async with CancelOnDisconnect(departure):
+                return await send_events(aiter(call), made, findings, reply, turn.seen)
         finally:
             call.cancel()
 
@@ -203,19 +203,18 @@ class _Turn:
         whole.input.extend(request.input)
         return whole
 
-    async def events(self, events: Events) -> AsyncGenerator[CreateResponseResponse, None]:
-        """The events, in which the response continues the one that the client named."""
-        async for event in events:
-            kind = event.WhichOneof("payload")
-            if kind == "finished" and event.finished.state in _CONTINUABLE:
-                self.ended = event.finished
-            if self._earlier is not None and kind in ("created", "finished"):
-                named = CreateResponseResponse()
-                named.CopyFrom(event)
-                response = named.created if kind == "created" else named.finished
-                response.settings.previous_response_id = self.creation.previous_response_id
-                event = named
-            yield event
+    def seen(self, event: CreateResponseResponse) -> CreateResponseResponse:
+        """The first event or the last one, in which the response continues the one that the client named."""
+        last = event.HasField("finished")
+        if last and event.finished.state in _CONTINUABLE:
+            self.ended = event.finished
+        if self._earlier is None:
+            return event
+        named = CreateResponseResponse()
+        named.CopyFrom(event)
+        response = named.finished if last else named.created
+        response.settings.previous_response_id = self.creation.previous_response_id
+        return named
 
     async def prepared(self) -> AsyncGenerator[CreateResponseResponse, None]:
         """The events of a response without an answer."""
@@ -232,5 +231,4 @@ class _Turn:
         response.state = Response.STATE_COMPLETED
         response.end_time.GetCurrentTime()
         response.usage.SetInParent()
-        self.ended = response
         yield CreateResponseResponse(finished=response)

@@ -1,6 +1,6 @@
 """`/v1/responses`: responses of a ResponseService, as objects or as streams of events."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import TYPE_CHECKING, Annotated, Literal, Protocol
 
 import orjson
@@ -194,8 +194,16 @@ class StreamedEvents(Protocol):
         ...
 
 
-async def send_events(events: Events, made: StreamedEvents, findings: Findings, reply: EventReply) -> bytes:
+async def send_events(
+    events: Events,
+    made: StreamedEvents,
+    findings: Findings,
+    reply: EventReply,
+    seen: Callable[[CreateResponseResponse], CreateResponseResponse] | None = None,
+) -> bytes:
     """Send the events as they arrive; return the last one, which the caller sends.
+
+    `seen` gets the first event and the last one of a response, and returns them as the client is to see them.
 
     Raises:
         MeshError: the response failed, or it was cut off.
@@ -211,6 +219,8 @@ async def send_events(events: Events, made: StreamedEvents, findings: Findings, 
         if not reply.status:
             await reply.begin_events(made.failed)
         if kind in ("created", "finished"):
+            if seen is not None:
+                event = seen(event)
             _find(findings, event.created if kind == "created" else event.finished)
         elif waiting and kind in ("delta", "reasoning", "arguments"):
             FIRST_DELTA.observe(reply.seconds)

@@ -18,9 +18,10 @@ from services.orchestrator.chat.turn import TakesTurns
 from services.orchestrator.media import held
 from services.orchestrator.responses.compaction import Compactions, answer_of, summary_request, window_of
 from services.orchestrator.responses.input import chat_request, earlier_inputs, input_items, new_inputs, page
+from services.orchestrator.responses.making import Events, ResponseMaking, Source
 from services.orchestrator.responses.response import RESPONSE_ID, ResponseBuilder
 from services.orchestrator.responses.store import PostgresResponseEvents, PostgresResponses, ResponseRecord
-from services.orchestrator.responses.task import ResponseTask, ResponseTasks, Source
+from services.orchestrator.responses.task import ResponseTask, ResponseTasks
 from services.orchestrator.responses.tokens import TokenCounts
 from services.orchestrator.responses.watch import ResponseWatcher
 
@@ -57,8 +58,7 @@ class ResponseService(rpc.ResponseServiceServicer):
     async def CreateResponse(
         self, request: pb.CreateResponseRequest, context: Any
     ) -> AsyncGenerator[pb.CreateResponseResponse, None]:
-        task = await self._start(request)
-        async with aclosing(task.events()) as events:
+        async with aclosing(await self._start(request)) as events:
             async for event in events:
                 yield event
 
@@ -139,8 +139,8 @@ class ResponseService(rpc.ResponseServiceServicer):
             provider=counted.provider,
         )
 
-    async def _start(self, request: pb.CreateResponseRequest) -> ResponseTask:
-        """Check a request, and start the task that makes its response."""
+    async def _start(self, request: pb.CreateResponseRequest) -> Events:
+        """Check a request, and begin its response; returns the events."""
         who = principal()
         settings = request.settings
         stored = not settings.HasField("store") or settings.store
@@ -155,16 +155,15 @@ class ResponseService(rpc.ResponseServiceServicer):
         messages = await self._compactions.opened(who.tenant_id, new)
         earlier = await self._compactions.opened(who.tenant_id, before)
         response = ResponseBuilder(request.model, settings)
+        source = self._source(request, earlier, messages, new)
+        if not stored:
+            # Nobody but its caller can read, cancel or delete it, so it needs no task of its own.
+            return ResponseMaking(response, source, None, early=False).events()
         record = ResponseRecord(self._store, who.tenant_id, self._events if settings.background else None)
-        task = ResponseTask(
-            response,
-            self._source(request, earlier, messages, new),
-            record if stored else None,
-            detached=settings.background,
-        )
-        if stored:
-            self._tasks.add(response.response.response_id, task)
-        return task
+        making = ResponseMaking(response, source, record, early=settings.background)
+        task = ResponseTask(making, detached=settings.background)
+        self._tasks.add(response.response.response_id, task)
+        return task.events()
 
     @asynccontextmanager
     async def _source(

@@ -3,24 +3,18 @@
 import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator
-from contextlib import AbstractAsyncContextManager, aclosing
-from dataclasses import dataclass
+from contextlib import aclosing
 
-import structlog
 from soma.errors.v1 import reasons
-from soma.model.v1.message_pb2 import Delta
-from soma.orchestrator.v1 import chat_service_pb2 as chat
-from soma.orchestrator.v1.response_service_pb2 import CreateResponseRequest, CreateResponseResponse
+from soma.orchestrator.v1.response_service_pb2 import CreateResponseResponse
 
 from services.mesh.call import errors
 from services.mesh.call.call import Call, current_call
 from services.mesh.call.interceptors.errors import translate
 from services.mesh.process import tasks
 from services.mesh.process.jobs import Job
-from services.orchestrator.responses.response import ResponseBuilder
-from services.orchestrator.responses.store import PostgresResponses, ResponseRecord
-
-log = structlog.get_logger("orchestrator")
+from services.orchestrator.responses.making import ResponseMaking
+from services.orchestrator.responses.store import PostgresResponses
 
 # With so many events or bytes waiting for a slow caller, the task stops reading the turn.
 _MOST_WAITING = 256
@@ -28,37 +22,16 @@ _MOST_BYTES = 256 * 1024
 _LOOK_SECONDS = 1.0
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
-    """The request of a response as it is stored, with its input alone, and the turn that answers it."""
-
-    request: CreateResponseRequest
-    turn: AsyncGenerator[chat.ChatResponse, None]
-
-
 class ResponseTask:
-    """Runs a turn, and makes a response and its events of it.
+    """Makes one response.
 
     Args:
-        source: what the response is made from; it is open while the response is made.
-        record: the response's record in the store; None when the response is not stored.
         detached: whether the task goes on when nobody reads its events.
     """
 
-    def __init__(
-        self,
-        response: ResponseBuilder,
-        source: AbstractAsyncContextManager[Source],
-        record: ResponseRecord | None,
-        *,
-        detached: bool,
-    ) -> None:
-        self._response = response
-        self._source = source
-        self._record = record
+    def __init__(self, making: ResponseMaking, *, detached: bool) -> None:
+        self._making = making
         self._detached = detached
-        self._begun = False
-        self._sequence = 0
         self._read = True
         self._finished = False
         self._stopped: errors.MeshError | None = None
@@ -103,7 +76,7 @@ class ResponseTask:
     @property
     def begun(self) -> bool:
         """Whether the response has begun; if it is stored, its record exists then."""
-        return self._begun
+        return self._making.begun
 
     def stop(self, why: errors.MeshError) -> None:
         """End the task; the response is then cancelled if `why` is Cancelled, and otherwise failed."""
@@ -113,99 +86,29 @@ class ResponseTask:
 
     async def _run(self) -> None:
         try:
-            async with self._source as source:
-                await self._read_turn(source)
+            async with aclosing(self._making.events()) as events:
+                async for event in events:
+                    await self._hand_out(event)
         except asyncio.CancelledError:
             why = self._stopped or errors.Cancelled("the caller went away")
-            await self._store_end(why, cancelled=isinstance(why, errors.Cancelled))
+            await self._making.store_end(why, cancelled=isinstance(why, errors.Cancelled))
             if self._stopped is None:
                 # Not raised: nobody awaits it, and with its traceback the task would keep the whole response in memory
                 # until the garbage collector finds the cycle.
                 return
-            if self._begun and isinstance(self._stopped, errors.Cancelled):
-                self._put(self._numbered(self._response.finished()))
+            if self._making.begun and isinstance(self._stopped, errors.Cancelled):
+                self._put(self._making.cancelled())
             else:
                 self._error = self._stopped
         except Exception as error:
             self._error = translate(current_call() or Call(started=0.0), error)
             if self._error is not None:
                 # When a neighbour says CANCELLED, the turn failed: nobody here cancelled it.
-                await self._store_end(self._error, cancelled=False)
+                await self._making.store_end(self._error, cancelled=False)
 
     def _ended(self, _: "asyncio.Task[None]") -> None:
         self._finished = True
         self._more.set()
-
-    async def _read_turn(self, source: Source) -> None:
-        if self._detached:
-            await self._begin(source.request)
-        async with aclosing(source.turn) as events:
-            async for event in events:
-                kind = event.WhichOneof("payload")
-                if kind == "delta":
-                    await self._add(event.delta)
-                elif kind == "started":
-                    await self._start(source.request, event.started)
-                elif kind == "policy":
-                    await self._publish(CreateResponseResponse(policy=event.policy))
-                elif kind == "heartbeat":
-                    await self._publish(CreateResponseResponse(heartbeat=event.heartbeat))
-                elif kind == "finished":
-                    await self._finish(event.finished)
-                elif kind == "answer":
-                    await self._start(source.request, event.answer.started)
-                    for notice in event.answer.policy:
-                        await self._publish(CreateResponseResponse(policy=notice))
-                    await self._add(event.answer.delta)
-                    await self._finish(event.answer.finished)
-
-    async def _start(self, request: CreateResponseRequest, started: chat.ChatStarted) -> None:
-        self._response.started(started)
-        if not self._begun:
-            await self._begin(request)
-
-    async def _begin(self, request: CreateResponseRequest) -> None:
-        if self._record is not None:
-            await self._record.begin(request, self._response.response)
-        self._begun = True
-        await self._publish(self._response.created())
-
-    async def _add(self, delta: Delta) -> None:
-        for each in self._response.add(delta):
-            await self._publish(each)
-
-    async def _finish(self, finished: chat.ChatFinished) -> None:
-        for each in self._response.finish(finished):
-            await self._publish(each)
-        if self._record is not None:
-            await self._record.end(self._response.response)
-        await self._hand_out(self._numbered(self._response.finished()))
-
-    async def _store_end(self, error: errors.MeshError, *, cancelled: bool) -> None:
-        if not self._begun:
-            return
-        if cancelled:
-            self._response.cancel()
-        else:
-            self._response.fail(error)
-        if self._record is None:
-            return
-        try:
-            await self._record.end(self._response.response)
-        except errors.MeshError as lost:
-            # A later reader is told that the response was interrupted.
-            log.warning("the end of a response is not kept", error=lost.message)
-
-    async def _publish(self, event: CreateResponseResponse) -> None:
-        event = self._numbered(event)
-        if self._record is not None:
-            await self._record.add_event(event)
-        await self._hand_out(event)
-
-    def _numbered(self, event: CreateResponseResponse) -> CreateResponseResponse:
-        event.sequence = self._sequence
-        self._sequence += 1
-        return event
 
     async def _hand_out(self, event: CreateResponseResponse) -> None:
         while self._read and (len(self._events) >= _MOST_WAITING or self._bytes >= _MOST_BYTES):
