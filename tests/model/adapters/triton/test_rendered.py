@@ -140,21 +140,21 @@ async def test_the_best_are_enough_and_a_model_need_not_be_named(models: Models)
     await models.usage()
 
 
-async def failure(call: Any) -> MeshError:
+async def failure(method: Any, request: Any) -> MeshError:
     with run_as(SOMEBODY), pytest.raises(grpc.aio.AioRpcError) as failed:
-        await call
+        await method(request)
     return from_rpc_error(failed.value)
 
 
 async def test_what_a_reranker_has_not_is_refused_by_name(models: Models) -> None:
     request = RerankRequest(model="tiny-reranker", query="w1", documents=["w2"], provider_params='{"truncate": true}')
-    error = await failure(models.model.Rerank(request))
+    error = await failure(models.model.Rerank, request)
     assert error.reason == reasons.PARAMETER_NOT_SUPPORTED
     assert [each.field for each in error.facts.violations] == ["provider_params.truncate"]
-    error = await failure(models.model.Embed(EmbedRequest(model="tiny-reranker", input=["w1"])))
+    error = await failure(models.model.Embed, EmbedRequest(model="tiny-reranker", input=["w1"]))
     assert error.reason == reasons.MODEL_CAPABILITY_MISSING
     judged = ModerateRequest(model="tiny-reranker", inputs=[ModerationInput()])
-    error = await failure(models.model.Moderate(judged))
+    error = await failure(models.model.Moderate, judged)
     assert error.reason == reasons.MODEL_CAPABILITY_MISSING
 
 
