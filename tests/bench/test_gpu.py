@@ -1,4 +1,4 @@
-"""The measurement for a bare GPU machine: what it needs, what it counts, and a run with a tiny model if PyTorch is here."""
+"""The measurement for a bare GPU machine: what it needs and counts, and a run with a tiny model if PyTorch is here."""
 
 import ast
 import importlib.util
