@@ -66,8 +66,7 @@ async def prompted(
     reader = _Answer(model.name, how, sampling["max_tokens"])
     texts: list[str] = []
     begun = ended = False
-    closing = asyncio.Event()
-    answers = server.client.stream_infer(_once(model.name, inputs, closing), stream_timeout=_LONGEST_SECONDS)
+    answers = server.client.stream_infer(_once(model.name, inputs), stream_timeout=_LONGEST_SECONDS)
     first = patience.whole if request.options.whole else patience.first_byte
     try:
         while True:
@@ -96,17 +95,15 @@ async def prompted(
             raise refusals.stream_cut(NAME) from error
         raise refusal(InferenceServerException(error.details() or "", f"{error.code()}"), model.name) from error
     finally:
-        closing.set()
         server.keep(_leave(server, answers, ended=ended))
     if texts:
         yield Delta(text="".join(texts))
     yield reader.finished()
 
 
-async def _once(model: str, inputs: Sequence[Any], closing: asyncio.Event) -> AsyncIterator[dict[str, Any]]:
+async def _once(model: str, inputs: Sequence[Any]) -> AsyncIterator[dict[str, Any]]:
+    # The server ends the stream when there are no more requests and the model is done.
     yield {"model_name": model, "inputs": inputs}
-    # A server may take the end of the requests for the end of the call.
-    await closing.wait()
 
 
 async def _leave(server: Server, answers: Any, *, ended: bool) -> None:
