@@ -4,10 +4,9 @@ All of them have the input `text_input` and the output `text_output`. The other 
 parameters of the sampling:
 
 - one JSON object in `sampling_parameters`, with the names of vLLM: the vLLM backend;
-- a tensor for each, such as `temperature`: the ensemble and the `tensorrt_llm_bls` of the TensorRT-LLM backend, and
-  `triton_models/llm_tensorrt`;
-- a tensor for each, such as `sampling_param_temperature`: the `llmapi` model of TensorRT-LLM. Each of its answers has
-  the whole text so far, those of the others only what is new.
+- a tensor for each, such as `sampling_param_temperature`: the LLM API of TensorRT-LLM. Each of its answers has the
+  whole text so far, those of the others only what is new;
+- a tensor for each, such as `temperature`: the ensemble and the `tensorrt_llm_bls` around an engine of TensorRT-LLM.
 """
 
 from __future__ import annotations

@@ -13,8 +13,7 @@ from tests.model.adapters.triton import small
 from tests.model.adapters.triton.server import MODELS
 
 STAND_INS = Path(__file__).with_name("stand_ins")
-PROMPTED = ("by_vllm", "by_ensemble", "by_llmapi")
-END = "<|end|>"
+PROMPTED = ("by_vllm", "by_ensemble")
 SETTINGS = """
 [tiny]
 kind = "embedder"
@@ -56,16 +55,11 @@ runs_on = "onnxruntime"
 graph = "{files}/cross.onnx"
 tokenizer = "{files}/words.json"
 
-[story]
+[by_llmapi]
 kind = "tensorrt_llm"
-model = "story-test"
 weights = "/nowhere"
-tokenizer = "{files}/bytes.json"
-end_token = "<|end|>"
+program = "{files}"
 context = 512
-answer_tokens = 200
-max_batch = 8
-chat_template = "plain.jinja"
 
 [small]
 kind = "llama.cpp"
@@ -73,9 +67,8 @@ weights = "{gguf}"
 context = 512
 slots = 1
 """
-# Models of the settings that stand-ins run, and the rest of what is loaded.
+# Models of the settings that a stand-in runs.
 GRAPHS = ("whole_graph", "whole_last_graph", "whole_sorter_graph")
-ENGINE = "story_engine"
 
 
 def write(folder: Path) -> tuple[str, ...]:
@@ -85,24 +78,21 @@ def write(folder: Path) -> tuple[str, ...]:
     small.write_encoder(files / "encoder.onnx")
     small.write_cross_encoder(files / "cross.onnx")
     small.write_word_tokenizer(files / "words.json")
-    letters = small.write_byte_tokenizer(files / "bytes.json", END)
-    (files / "plain.jinja").write_text("{{ messages[-1].content }}")
+    shutil.copyfile(STAND_INS / "llmapi.py", files / "model.py")
     weights = packaged()
     assert weights is not None
     settings = files / "models.toml"
     settings.write_text(SETTINGS.format(files=files, gguf=weights.path))
     names = render(settings, repository)
     for name in GRAPHS:
-        _stand_in(repository / name, "graph")
-    _stand_in(repository / ENGINE, "engine")
-    small.write_vocabulary(repository / ENGINE / "vocabulary.json", letters)
+        _stand_in(repository / name)
     for name in PROMPTED:
         shutil.copytree(MODELS / name, repository / name)
     ensembles = {"whole", "whole_last", "whole_sorter"}
     return (*(name for name in (*names, *PROMPTED) if name not in ensembles), *sorted(ensembles))
 
 
-def _stand_in(model: Path, program: str) -> None:
+def _stand_in(model: Path) -> None:
     """Have a Python program run a model of another backend. Its inputs and outputs stay."""
     file = model / CONFIGURATION
     configuration = parsed(file.read_text())
@@ -110,4 +100,4 @@ def _stand_in(model: Path, program: str) -> None:
     del configuration.instance_group[:]
     configuration.instance_group.add(count=1, kind=model_config_pb2.ModelInstanceGroup.KIND_CPU)
     file.write_text(text_format.MessageToString(configuration))
-    shutil.copyfile(STAND_INS / f"{program}.py", model / VERSION / "model.py")
+    shutil.copyfile(STAND_INS / "graph.py", model / VERSION / "model.py")

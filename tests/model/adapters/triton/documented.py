@@ -1,7 +1,7 @@
 """What the documentation of Triton's backends says: names of parameters, arguments, inputs and outputs.
 
 From github.com/triton-inference-server/vllm_backend (README and src/model.py), from vLLM's engine arguments, and from
-github.com/NVIDIA/TensorRT-LLM (triton_backend/all_models/inflight_batcher_llm).
+github.com/NVIDIA/TensorRT-LLM (triton_backend/all_models/llmapi and inflight_batcher_llm).
 """
 
 from tritonclient.grpc.model_config_pb2 import TYPE_BOOL, TYPE_FP32, TYPE_INT32, TYPE_STRING, TYPE_UINT32, TYPE_UINT64
@@ -32,49 +32,39 @@ VLLM_OUTPUTS = {
     "num_input_tokens": TYPE_UINT32,
     "num_output_tokens": TYPE_UINT32,
 }
-TENSORRT_LLM_PARAMETERS = {
-    *("max_beam_width", "FORCE_CPU_ONLY_INPUT_TENSORS", "gpt_model_type", "gpt_model_path", "encoder_model_path"),
-    *("max_tokens_in_paged_kv_cache", "max_attention_window_size", "sink_token_length", "batch_scheduler_policy"),
-    *("kv_cache_free_gpu_mem_fraction", "cross_kv_cache_fraction", "kv_cache_host_memory_bytes"),
-    *("kv_cache_onboard_blocks", "enable_trt_overlap", "exclude_input_in_output", "cancellation_check_period_ms"),
-    *("stats_check_period_ms", "iter_stats_max_iterations", "request_stats_max_iterations", "enable_kv_cache_reuse"),
-    *("normalize_log_probs", "enable_chunked_context", "gpu_device_ids", "participant_ids", "num_nodes"),
-    *("lora_cache_optimal_adapter_size", "lora_cache_max_adapter_size", "lora_cache_gpu_memory_fraction"),
-    *("lora_cache_host_memory_bytes", "lora_prefetch_dir", "decoding_mode", "executor_worker_path"),
-    *("lookahead_window_size", "lookahead_ngram_size", "lookahead_verification_set_size", "medusa_choices"),
-    *("eagle_choices", "gpu_weights_percent", "enable_context_fmha_fp32_acc", "multi_block_mode", "cuda_graph_mode"),
-    *("cuda_graph_cache_size", "speculative_decoding_fast_logits", "tokenizer_dir", "guided_decoding_backend"),
-    "xgrammar_tokenizer_info_path",
+# Of the `LLM` of TensorRT-LLM, and of its `kv_cache_config`.
+TENSORRT_LLM_ARGUMENTS = {
+    *("model", "backend", "dtype", "tensor_parallel_size", "pipeline_parallel_size", "moe_expert_parallel_size"),
+    *("max_seq_len", "max_batch_size", "max_num_tokens", "enable_chunked_prefill", "kv_cache_config", "tokenizer"),
+    "trust_remote_code",
 }
+TENSORRT_LLM_CACHE = {"free_gpu_memory_fraction", "enable_block_reuse", "max_tokens", "dtype", "host_cache_size"}
+# Of the model of the LLM API for Triton, and the members of `triton_config` in its `model.yaml`.
+TENSORRT_LLM_TRITON = {"max_batch_size", "decoupled", "cancellation_check_period_ms"}
 TENSORRT_LLM_INPUTS = {
-    "input_ids": TYPE_INT32,
-    "input_lengths": TYPE_INT32,
-    "request_output_len": TYPE_INT32,
-    "num_return_sequences": TYPE_INT32,
-    "end_id": TYPE_INT32,
-    "pad_id": TYPE_INT32,
-    "beam_width": TYPE_INT32,
-    "temperature": TYPE_FP32,
-    "runtime_top_k": TYPE_INT32,
-    "runtime_top_p": TYPE_FP32,
-    "len_penalty": TYPE_FP32,
-    "repetition_penalty": TYPE_FP32,
-    "min_tokens": TYPE_INT32,
-    "presence_penalty": TYPE_FP32,
-    "frequency_penalty": TYPE_FP32,
-    "seed": TYPE_UINT64,
-    "return_log_probs": TYPE_BOOL,
-    "return_num_input_tokens": TYPE_BOOL,
-    "return_num_output_tokens": TYPE_BOOL,
-    "exclude_input_in_output": TYPE_BOOL,
-    "stop": TYPE_BOOL,
+    "text_input": TYPE_STRING,
     "streaming": TYPE_BOOL,
+    "sampling_param_best_of": TYPE_INT32,
+    "sampling_param_temperature": TYPE_FP32,
+    "sampling_param_top_k": TYPE_INT32,
+    "sampling_param_top_p": TYPE_FP32,
+    "sampling_param_frequency_penalty": TYPE_FP32,
+    "sampling_param_presence_penalty": TYPE_FP32,
+    "sampling_param_max_tokens": TYPE_INT32,
+    "sampling_param_stop": TYPE_STRING,
+    "sampling_param_seed": TYPE_UINT64,
+    "sampling_param_exclude_input_from_output": TYPE_BOOL,
+    "sampling_param_return_perf_metrics": TYPE_BOOL,
+    "return_finish_reason": TYPE_BOOL,
+    "return_stop_reason": TYPE_BOOL,
+    "return_cumulative_logprob": TYPE_BOOL,
+    "stop": TYPE_BOOL,
 }
 TENSORRT_LLM_OUTPUTS = {
-    "output_ids": TYPE_INT32,
-    "sequence_length": TYPE_INT32,
-    "cum_log_probs": TYPE_FP32,
-    "output_log_probs": TYPE_FP32,
+    "text_output": TYPE_STRING,
+    "finish_reason": TYPE_STRING,
+    "stop_reason": TYPE_STRING,
+    "cumulative_logprob": TYPE_FP32,
 }
 # Of the ensemble, and of `tensorrt_llm_bls`.
 TEXT_INPUTS = {

@@ -1,6 +1,5 @@
 """Small models made for tests: an encoder, a cross-encoder, and tokenizers, with what they should give."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 Floats = NDArray[np.float32]
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *(f"w{number}" for number in range(60))]
@@ -28,17 +27,6 @@ def write_word_tokenizer(file: Path) -> Tokenizer:
     tokenizer.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
     )
-    tokenizer.save(str(file))
-    return tokenizer
-
-
-def write_byte_tokenizer(file: Path, *tokens: str) -> Tokenizer:
-    """A tokenizer with a token for each byte, and further tokens."""
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    tokenizer = Tokenizer(models.BPE({letter: index for index, letter in enumerate(alphabet)}, []))
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    tokenizer.add_special_tokens(list(tokens))
     tokenizer.save(str(file))
     return tokenizer
 
@@ -78,11 +66,6 @@ def score(document: str) -> float:
     """What the cross-encoder should give for a document of words, which ends with a mark."""
     words = [WORDS.index(word) if word in WORDS else 1 for word in document.split()]
     return float(WEIGHTS[[*words, WORDS.index("[SEP]")]].sum())
-
-
-def write_vocabulary(file: Path, tokenizer: Tokenizer) -> None:
-    """The numbers of tokens, for a stand-in that has no tokenizer."""
-    file.write_text(json.dumps(tokenizer.get_vocab()))
 
 
 def _write(file: Path, nodes: list[Any], numbers: dict[str, NDArray[Any]], output: str, shape: list[Any]) -> None:

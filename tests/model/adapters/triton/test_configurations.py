@@ -44,8 +44,10 @@ def test_a_configuration_names_its_folder_and_has_its_program(path: Path) -> Non
     configuration = parsed(path)
     assert configuration.name == path.parent.name
     kind = configuration.backend or configuration.platform
-    assert kind in {"python", "onnxruntime", "vllm", "tensorrtllm", "ensemble"}
-    assert (path.parent / "1" / "model.py").exists() is (kind == "python")
+    assert kind in {"python", "onnxruntime", "vllm", "ensemble"}
+    # The program for TensorRT-LLM comes with it.
+    has_program = kind == "python" and configuration.name != "llm_tensorrt"
+    assert (path.parent / "1" / "model.py").exists() is has_program
     # The version has a folder in every checkout, also without a program.
     assert any((path.parent / "1").iterdir())
     served = served_by(configuration)
@@ -65,7 +67,7 @@ def test_requests_of_concurrent_callers_are_batched_and_late_ones_refused(name: 
     assert policy.timeout_action == model_config_pb2.ModelQueuePolicy.REJECT
 
 
-@pytest.mark.parametrize("name", ["slm", "llm", "llm_tensorrt", "llm_tensorrt_engine"])
+@pytest.mark.parametrize("name", ["slm", "llm"])
 def test_language_models_stream(name: str) -> None:
     assert shipped(name).model_transaction_policy.decoupled
 
@@ -88,15 +90,17 @@ def test_arguments_of_vllm_are_documented() -> None:
     assert configuration.parameters["context"].string_value == str(arguments["max_model_len"])
 
 
-def test_inputs_and_parameters_of_tensorrt_llm_are_documented() -> None:
-    engine = shipped("llm_tensorrt_engine")
-    assert engine.backend == "tensorrtllm"
-    assert set(engine.parameters) <= documented.TENSORRT_LLM_PARAMETERS
-    assert types(engine.input).items() <= documented.TENSORRT_LLM_INPUTS.items()
-    assert types(engine.output).items() <= documented.TENSORRT_LLM_OUTPUTS.items()
-    scalars = [each for each in engine.input if each.name != "input_ids"]
-    assert all(each.HasField("reshape") and not each.reshape.shape for each in scalars)
-    assert types(shipped("llm_tensorrt").input).items() <= documented.TEXT_INPUTS.items()
+def test_inputs_and_arguments_of_tensorrt_llm_are_documented() -> None:
+    configuration = shipped("llm_tensorrt")
+    assert types(configuration.input).items() <= documented.TENSORRT_LLM_INPUTS.items()
+    assert types(configuration.output).items() <= documented.TENSORRT_LLM_OUTPUTS.items()
+    # Its program sets both, from `model.yaml`.
+    assert not configuration.max_batch_size and not configuration.HasField("model_transaction_policy")
+    lines = (MODELS / "llm_tensorrt" / "1" / "model.yaml").read_text().splitlines()
+    arguments = {line.partition(":")[0] for line in lines if not line.startswith(" ")}
+    assert arguments <= documented.TENSORRT_LLM_ARGUMENTS | {"triton_config"}
+    assert "  decoupled: true" in lines
+    assert f"max_seq_len: {configuration.parameters['context'].string_value}" in lines
 
 
 def test_the_stand_ins_have_the_inputs_and_outputs_of_the_backends() -> None:

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from cli.main import app
 from services.mesh.call.errors import FailedPrecondition
 from services.model.adapters.triton.chat_template import prompt_of
-from services.model.adapters.triton.deployment.deployed import Vllm, read
+from services.model.adapters.triton.deployment.deployed import TensorRtLlm, Vllm, read
 from services.model.adapters.triton.deployment.rendering import render
 from services.model.adapters.triton.deployment.template import CONFIGURATION, VERSION, parsed
 from services.model.adapters.triton.discovery import served_by
@@ -37,18 +37,27 @@ answer_tokens = 300
 eos_token = "</s>"
 engine = { kv_cache_dtype = "fp8", seed = 1 }
 """
-ENGINE = """
+TENSORRT = """
 [chat]
 kind = "tensorrt_llm"
-weights = "/weights/engine"
-tokenizer = "/weights/tokenizer.json"
-end_token = "</s>"
+weights = "/weights/large"
+program = "/weights/program"
 context = 4096
+tensor_parallel = 2
 max_batch = 16
 kv_cache = 0.7
 kv_cache_tokens = 100000
 kv_cache_reuse = false
-gpus = [0, 2]
+arguments = { max_num_tokens = 8192 }
+"""
+
+
+ENSEMBLE = """
+[own]
+kind = "reranker"
+runs_on = "onnxruntime"
+graph = "/g"
+tokenizer = "/t"
 """
 
 
@@ -97,28 +106,26 @@ def test_a_model_for_vllm_has_its_settings(tmp_path: Path) -> None:
 
 def test_a_model_for_tensorrt_llm_has_its_settings(tmp_path: Path) -> None:
     repository = tmp_path / "repository"
-    assert render(written(tmp_path, ENGINE), repository) == ["chat", "chat_engine"]
-    engine = configuration(repository, "chat_engine")
-    assert engine.max_batch_size == 16 and engine.backend == "tensorrtllm"
-    given = parameters(engine)
-    assert given.keys() <= documented.TENSORRT_LLM_PARAMETERS
-    assert (
-        given.items()
-        >= {
-            "gpt_model_path": "/weights/engine",
-            "kv_cache_free_gpu_mem_fraction": "0.7",
-            "gpu_device_ids": "0,2",
-            "max_tokens_in_paged_kv_cache": "100000",
-            "enable_kv_cache_reuse": "false",
-        }.items()
-    )
-    front = configuration(repository, "chat")
-    found = served_by(front)
+    assert render(written(tmp_path, TENSORRT), repository) == ["chat"]
+    version = repository / "chat" / VERSION
+    # It is JSON, which is YAML too.
+    given = json.loads((version / "model.yaml").read_text())
+    assert given == {
+        "model": "/weights/large", "backend": "pytorch", "dtype": "auto", "max_seq_len": 4096, "max_batch_size": 16,
+        "tensor_parallel_size": 2, "pipeline_parallel_size": 1, "enable_chunked_prefill": True,
+        "kv_cache_config": {"free_gpu_memory_fraction": 0.7, "enable_block_reuse": False, "max_tokens": 100000},
+        "triton_config": {"max_batch_size": 0, "decoupled": True},
+        "max_num_tokens": 8192,
+    }
+    assert given.pop("triton_config").keys() <= documented.TENSORRT_LLM_TRITON
+    assert given["kv_cache_config"].keys() <= documented.TENSORRT_LLM_CACHE
+    assert given.keys() <= documented.TENSORRT_LLM_ARGUMENTS
+    links = {each.name: str(each.readlink()) for each in version.iterdir() if each.is_symlink()}
+    assert links == {"model.py": "/weights/program/model.py", "helpers.py": "/weights/program/helpers.py"}
+    found = served_by(configuration(repository, "chat"))
     assert found is not None and found.kind == "prompt" and found.public == "chat" and found.context == 4096
     # There is no template in the settings, so it only continues prompts.
     assert found.prompting is not None and not found.prompting.template
-    assert parameters(front)["engine"] == "chat_engine"
-    assert (repository / "chat" / VERSION / "model.py").exists()
 
 
 @pytest.mark.parametrize("runs_on", ["onnxruntime", "tensorrt"])
@@ -180,7 +187,8 @@ def test_a_graph_that_pools_itself_gives_one_vector_for_a_text(tmp_path: Path) -
         (VLLM.replace("seed", "max_model_len"), "max_model_len"),
         (VLLM.replace("own.jinja", "missing.jinja"), "missing.jinja"),
         (VLLM.replace("[chat]", '["../chat"]'), "../chat"),
-        (VLLM + ENGINE.replace("[chat]", "[chat_b]") + VLLM.replace("[chat]", "[chat_b_engine]"), "the same name"),
+        (TENSORRT.replace("max_num_tokens", "max_seq_len"), "max_seq_len"),
+        (ENSEMBLE + VLLM.replace("[chat]", "[own_graph]"), "the same name"),
     ],
 )
 def test_settings_that_cannot_be_used_are_named_and_nothing_is_written(tmp_path: Path, text: str, why: str) -> None:
@@ -207,9 +215,9 @@ def test_a_model_that_is_there_is_only_replaced_when_asked(tmp_path: Path) -> No
 
 def test_the_command_writes_them_and_names_their_folders(tmp_path: Path) -> None:
     repository = tmp_path / "repository"
-    found = CliRunner().invoke(app, ["triton", "render", str(written(tmp_path, ENGINE)), str(repository)])
+    found = CliRunner().invoke(app, ["triton", "render", str(written(tmp_path, ENSEMBLE)), str(repository)])
     assert found.exit_code == 0, found.output
-    assert found.output.split() == [str(repository / "chat"), str(repository / "chat_engine")]
+    assert found.output.split() == [str(repository / name) for name in ("own", "own_tokenizer", "own_graph")]
 
 
 @pytest.mark.parametrize("file", SETTINGS, ids=lambda file: file.stem)
@@ -252,7 +260,8 @@ def test_the_sizes_of_the_table_are_those_of_the_settings() -> None:
             free = count * each * given.gpu_memory - size - 2 * count
             assert given.tensor_parallel == count
         else:
-            free = (count * each - size - 2 * count) * 0.9
+            assert isinstance(given, TensorRtLlm) and given.tensor_parallel == count
+            free = (count * each - size - 2 * count) * given.kv_cache
         assert float(weights.split()[0]) == pytest.approx(size, abs=0.06)
         assert float(left.split()[0]) == pytest.approx(free, abs=0.06)
         # Rounded down.
@@ -286,7 +295,6 @@ def test_the_command_of_the_container(tmp_path: Path, kind: str, image: str) -> 
     assert f"nvcr.io/nvidia/tritonserver:99.01{image}" in words
     assert words[words.index("tritonserver") + 1 :][-1] == "--load-model=chat"
     assert f"{tmp_path}:/repository:ro" in words and "127.0.0.1:8001:8001" in words
-    assert ("TRTLLM_ORCHESTRATOR=1" in words) is (kind == "trtllm")
     assert not found.stderr
 
 

@@ -20,12 +20,11 @@ from services.mesh.call.call import run_as
 from services.mesh.call.errors import MeshError
 from services.mesh.call.status import from_rpc_error
 from services.mesh.testing.local import SOMEBODY
-from services.mesh.testing.waiting import until
 from tests.model.adapters.triton.server import TritonServer
 from tests.model.conftest import Models, Serving, asking
 
-VLLM, ENSEMBLE, LLMAPI, STORY = "vllm-test", "by_ensemble", "by_llmapi", "story-test"
-FOLDERS = {VLLM: "by_vllm", ENSEMBLE: "by_ensemble", LLMAPI: "by_llmapi", STORY: "story_engine"}
+VLLM, ENSEMBLE, LLMAPI = "vllm-test", "by_ensemble", "by_llmapi"
+FOLDERS = {VLLM: "by_vllm", ENSEMBLE: "by_ensemble", LLMAPI: "by_llmapi"}
 
 
 @pytest.fixture
@@ -99,7 +98,7 @@ async def test_a_conversation_is_written_by_the_template_of_the_model(models: Mo
     await models.usage()
 
 
-@pytest.mark.parametrize("model", [VLLM, ENSEMBLE, LLMAPI, STORY])
+@pytest.mark.parametrize("model", [VLLM, ENSEMBLE, LLMAPI])
 @pytest.mark.parametrize("whole", [False, True])
 async def test_a_prompt_is_continued_as_it_is(models: Models, model: str, whole: bool) -> None:
     request = continuing("one two three four", model)
@@ -111,12 +110,12 @@ async def test_a_prompt_is_continued_as_it_is(models: Models, model: str, whole:
     assert last.finish_reason == FINISH_REASON_STOP
 
 
-@pytest.mark.parametrize("model", [VLLM, ENSEMBLE, LLMAPI, STORY])
+@pytest.mark.parametrize("model", [VLLM, ENSEMBLE, LLMAPI])
 async def test_an_answer_at_its_limit_says_so(models: Models, model: str) -> None:
     request = continuing("one two three four", model)
     request.options.sampling.max_tokens = 2
     events = await read(models, request)
-    assert text_of(events) == ("on" if model == STORY else "one two")
+    assert text_of(events) == "one two"
     assert events[-1].finished.finish_reason == FINISH_REASON_LENGTH
 
 
@@ -184,14 +183,6 @@ async def test_the_llmapi_model_gets_its_own_names_and_what_it_lacks_is_refused(
     assert [each.field for each in error.facts.violations] == ["sampling.repetition_penalty"]
 
 
-async def test_the_engine_gets_tokens_and_the_sampling(models: Models, seen: Any) -> None:
-    await read(models, sampled(STORY))
-    found = seen(STORY)
-    assert len(found["input_ids"]) == 3 and found["input_lengths"] == [3] and found["request_output_len"] == [9]
-    assert found["runtime_top_k"] == [40] and found["runtime_top_p"] == [0.25] and found["seed"] == [12]
-    assert found["streaming"] == found["exclude_input_in_output"] == [1]
-
-
 async def test_tools_and_forms_of_answers_are_refused_by_name(models: Models) -> None:
     request = asking("Hello", VLLM)
     request.options.tools.append(Tool(name="look"))
@@ -208,48 +199,10 @@ async def test_tools_and_forms_of_answers_are_refused_by_name(models: Models) ->
 
 
 async def test_an_error_of_the_model_ends_the_answer_with_its_text(models: Models) -> None:
-    for model, prompt in ((VLLM, "please fail"), (STORY, "!")):
-        error = await failure(models, continuing(prompt, model))
-        assert error.reason in (reasons.PROVIDER_UNAVAILABLE, reasons.PROVIDER_REFUSED_REQUEST)
-        assert "asked to fail" in error.message
-    assert text_of(await read(models, continuing("one", STORY))) == "one"
-
-
-async def test_characters_of_several_tokens_arrive_whole(models: Models) -> None:
-    prompt = "Grüße 🐢, 漢字!"
-    events = await read(models, continuing(prompt, STORY))
-    assert text_of(events) == prompt
-    assert not [each for each in events if "\ufffd" in each.delta.text]
-    assert events[-1].finished.usage.completion_tokens == len(prompt.encode())
-
-
-@pytest.mark.parametrize("whole", [False, True])
-async def test_a_stop_sequence_ends_the_text_before_it_and_the_engine(models: Models, seen: Any, whole: bool) -> None:
-    request = continuing("one ST two STO STOP three STOP", STORY)
-    request.options.sampling.stop_sequences.append("STOP")
-    request.options.whole = whole
-    assert text_of(await read(models, request)) == "one ST two STO "
-    assert seen(STORY, "stopped.json")
-
-
-async def test_the_beginning_of_a_stop_sequence_at_the_end_is_text(models: Models) -> None:
-    request = continuing("one ST", STORY)
-    request.options.sampling.stop_sequences.append("STOP")
-    assert text_of(await read(models, request)) == "one ST"
-
-
-async def test_an_endless_answer_is_stopped_in_the_engine_at_a_stop_sequence(models: Models, seen: Any) -> None:
-    def stopped() -> int:
-        try:
-            return len(seen(STORY, "stopped.json"))
-        except FileNotFoundError:
-            return 0
-
-    before = stopped()
-    request = continuing("~x", STORY)
-    request.options.sampling.stop_sequences.append("xxxxxxxx")
-    assert text_of(await read(models, request)) == ""
-    await until(lambda: stopped() > before)
+    error = await failure(models, continuing("please fail", VLLM))
+    assert error.reason in (reasons.PROVIDER_UNAVAILABLE, reasons.PROVIDER_REFUSED_REQUEST)
+    assert "asked to fail" in error.message
+    assert text_of(await read(models, continuing("one", VLLM))) == "one"
 
 
 async def test_a_completion_by_the_other_method_of_the_contract(models: Models) -> None:
@@ -258,7 +211,8 @@ async def test_a_completion_by_the_other_method_of_the_contract(models: Models) 
     assert (answer.completion, answer.finish_reason) == ("one two", "length")
 
 
-async def test_many_are_answered_at_once(models: Models) -> None:
-    requests = [continuing(f"the number {number} of many", STORY) for number in range(24)]
+@pytest.mark.parametrize("model", [VLLM, ENSEMBLE, LLMAPI])
+async def test_many_are_answered_at_once(models: Models, model: str) -> None:
+    requests = [continuing(f"the number {number} of many", model) for number in range(24)]
     answers = await asyncio.gather(*(read(models, request) for request in requests))
     assert [text_of(each) for each in answers] == [f"the number {number} of many" for number in range(24)]

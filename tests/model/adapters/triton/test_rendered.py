@@ -93,9 +93,9 @@ async def test_models_made_from_settings_are_listed_with_what_they_do(models: Mo
     listed = {each.name: set(each.capabilities) for each in found if each.provider == "triton"}
     assert listed["tiny"] == listed["whole"] == {Model.CAPABILITY_EMBEDDING}
     assert listed["tiny-reranker"] == listed["whole_sorter"] == {Model.CAPABILITY_RERANK}
-    assert listed["story-test"] == {Model.CAPABILITY_CHAT, Model.CAPABILITY_COMPLETION}
-    # Parts of ensembles and engines are no models of their own.
-    assert not {"whole_tokenizer", "whole_graph", "whole_pooling", "story_engine"} & listed.keys()
+    assert listed["by_llmapi"] == {Model.CAPABILITY_COMPLETION}
+    # Parts of ensembles are no models of their own.
+    assert not {"whole_tokenizer", "whole_graph", "whole_pooling"} & listed.keys()
 
 
 async def test_an_ensemble_makes_vectors_by_contract(models: Models, tokens: Any) -> None:

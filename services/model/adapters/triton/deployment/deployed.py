@@ -84,31 +84,35 @@ class Vllm(_Language):
 
 
 class TensorRtLlm(_Language):
-    """A model on the TensorRT-LLM backend.
+    """A model on TensorRT-LLM, by its LLM API.
 
     Attributes:
-        weights: folder of the engine, which was built for these GPUs; the type of its numbers and the GPUs that share
-            its layers were chosen then.
-        tokenizer: file `tokenizer.json` of the model.
-        end_token: text of the token that ends an answer.
-        max_batch: answers that are made at the same time; at most what the engine was built for.
-        kv_cache: share of the free memory of a GPU for the cache of keys and values.
+        weights: folder of the weights, or their name on Hugging Face.
+        program: folder with `model.py` and `helpers.py`: triton_backend/all_models/llmapi/tensorrt_llm/1 of
+            github.com/NVIDIA/TensorRT-LLM, of the version in the container.
+        dtype: type of the weights in memory: auto, bfloat16, float16 or float32.
+        tensor_parallel: GPUs that share each layer.
+        pipeline_parallel: groups of GPUs that have the layers one after the other.
+        max_batch: answers that are made at the same time.
+        kv_cache: share of the memory of a GPU that is free after the weights, for the cache of keys and values.
         kv_cache_tokens: most tokens in that cache; None for as many as its memory has.
         kv_cache_reuse: whether the beginnings of prompts are computed once.
-        chunked_context: whether long prompts are read in pieces, so that other answers go on meanwhile.
-        gpus: numbers of the GPUs; empty for the first ones.
+        chunked_prefill: whether long prompts are read in pieces, so that other answers go on meanwhile.
+        arguments: further arguments of its `LLM`, by their names there.
     """
 
     kind: Literal["tensorrt_llm"]
     weights: Text
-    tokenizer: Text
-    end_token: Text
+    program: Text
+    dtype: Literal["auto", "bfloat16", "float16", "float32"] = "auto"
+    tensor_parallel: Many = 1
+    pipeline_parallel: Many = 1
     max_batch: Many = 64
     kv_cache: Share = 0.9
     kv_cache_tokens: Tokens | None = None
     kv_cache_reuse: bool = True
-    chunked_context: bool = True
-    gpus: tuple[Annotated[int, Field(ge=0)], ...] = ()
+    chunked_prefill: bool = True
+    arguments: Mapping[str, bool | int | float | str] = Field(default_factory=dict)
 
 
 class LlamaCpp(_Model):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,40 +32,41 @@ def vllm(name: str, given: Vllm) -> Sequence[Made]:
         arguments["enable_prefix_caching"] = given.prefix_caching
     if given.quantization is not None:
         arguments["quantization"] = given.quantization
-    if twice := sorted(arguments.keys() & given.engine.keys()):
-        raise wrong(f"{name}.engine: {', '.join(twice)} is one of the settings of the model")
-    made.files["model.json"] = json.dumps({**arguments, **given.engine}, indent=2) + "\n"
+    made.files["model.json"] = _with(arguments, given.engine, f"{name}.engine")
     return [made]
 
 
 def tensorrt_llm(name: str, given: TensorRtLlm) -> Sequence[Made]:
-    """A model on the TensorRT-LLM backend: the engine, and before it a model that makes tokens of texts and back.
+    """A model on TensorRT-LLM: its configuration, the arguments of its `LLM` as `model.yaml`, and links to its program.
 
     Raises:
-        FailedPrecondition: the chat template cannot be read.
+        FailedPrecondition: `arguments` has one that is a setting, or the chat template cannot be read.
     """
-    front, engine = Made.like("llm_tensorrt", name), Made.like("llm_tensorrt_engine", f"{name}_engine")
-    front.set(_parameters(name, given))
-    front.set(
-        {
-            "engine": engine.name,
-            "tokenizer": given.tokenizer,
-            "end_token": given.end_token,
-            "slots": given.max_batch,
-        }
-    )
-    engine.configuration.max_batch_size = given.max_batch
-    engine.set(
-        {
-            "gpt_model_path": given.weights,
-            "kv_cache_free_gpu_mem_fraction": given.kv_cache,
-            "max_tokens_in_paged_kv_cache": given.kv_cache_tokens,
-            "enable_kv_cache_reuse": given.kv_cache_reuse,
-            "enable_chunked_context": given.chunked_context,
-            "gpu_device_ids": ",".join(map(str, given.gpus)),
-        }
-    )
-    return [front, engine]
+    made = Made.like("llm_tensorrt", name)
+    made.set(_parameters(name, given))
+    cache: dict[str, Any] = {
+        "free_gpu_memory_fraction": given.kv_cache,
+        "enable_block_reuse": given.kv_cache_reuse,
+    }
+    if given.kv_cache_tokens is not None:
+        cache["max_tokens"] = given.kv_cache_tokens
+    arguments: dict[str, Any] = {
+        "model": given.weights,
+        "backend": "pytorch",
+        "dtype": given.dtype,
+        "tensor_parallel_size": given.tensor_parallel,
+        "pipeline_parallel_size": given.pipeline_parallel,
+        "max_seq_len": given.context,
+        "max_batch_size": given.max_batch,
+        "enable_chunked_prefill": given.chunked_prefill,
+        "kv_cache_config": cache,
+        # Requests are batched by TensorRT-LLM.
+        "triton_config": {"max_batch_size": 0, "decoupled": True},
+    }
+    # JSON is YAML too.
+    made.files["model.yaml"] = _with(arguments, given.arguments, f"{name}.arguments")
+    made.links |= {file: f"{given.program}/{file}" for file in ("model.py", "helpers.py")}
+    return [made]
 
 
 def llama_cpp(name: str, given: LlamaCpp) -> Sequence[Made]:
@@ -82,6 +83,13 @@ def llama_cpp(name: str, given: LlamaCpp) -> Sequence[Made]:
         }
     )
     return [made]
+
+
+def _with(arguments: Mapping[str, Any], further: Mapping[str, Any], where: str) -> str:
+    """The arguments and further ones, as JSON."""
+    if twice := sorted(arguments.keys() & further.keys()):
+        raise wrong(f"{where}: {', '.join(twice)} is one of the settings of the model")
+    return json.dumps({**arguments, **further}, indent=2) + "\n"
 
 
 def _parameters(name: str, given: Vllm | TensorRtLlm) -> dict[str, object]:

@@ -1,4 +1,4 @@
-"""Repeats the prompt, word by word, as the `llmapi` model of TensorRT-LLM sends an answer, for tests."""
+"""Repeats the prompt, word by word, as the program of the LLM API of TensorRT-LLM sends an answer, for tests."""
 
 import json
 from pathlib import Path
@@ -30,6 +30,13 @@ def _noted(folder, request, names):
 
 class TritonPythonModel:
     """What Triton calls."""
+
+    @staticmethod
+    def auto_complete_config(configuration):
+        """Streams and does not batch, as `model.yaml` says."""
+        configuration.set_model_transaction_policy({"decoupled": True})
+        configuration.set_max_batch_size(0)
+        return configuration
 
     def initialize(self, args):
         self.folder = args["model_repository"]
