@@ -111,8 +111,14 @@ def test_a_model_for_tensorrt_llm_has_its_settings(tmp_path: Path) -> None:
     # It is JSON, which is YAML too.
     given = json.loads((version / "model.yaml").read_text())
     assert given == {
-        "model": "/weights/large", "backend": "pytorch", "dtype": "auto", "max_seq_len": 4096, "max_batch_size": 16,
-        "tensor_parallel_size": 2, "pipeline_parallel_size": 1, "enable_chunked_prefill": True,
+        "model": "/weights/large",
+        "backend": "pytorch",
+        "dtype": "auto",
+        "max_seq_len": 4096,
+        "max_batch_size": 16,
+        "tensor_parallel_size": 2,
+        "pipeline_parallel_size": 1,
+        "enable_chunked_prefill": True,
         "kv_cache_config": {"free_gpu_memory_fraction": 0.7, "enable_block_reuse": False, "max_tokens": 100000},
         "triton_config": {"max_batch_size": 0, "decoupled": True},
         "max_num_tokens": 8192,

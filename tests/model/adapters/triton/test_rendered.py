@@ -10,12 +10,15 @@ import numpy as np
 import pytest
 from soma.errors.v1 import reasons
 from soma.model.v1.catalog_service_pb2 import ListModelsRequest, Model
-from soma.model.v1.model_service_pb2 import EmbedRequest, ModerateRequest, ModerationInput, RerankRequest
+from soma.model.v1.media_service_pb2 import GenerateImageRequest, SpeakRequest, TranscribeRequest, TranslateRequest
+from soma.model.v1.model_service_pb2 import EmbedRequest, ModerateRequest, RerankRequest
 
 from services.mesh.call.call import run_as
 from services.mesh.call.errors import InvalidArgument, MeshError
 from services.mesh.call.status import from_rpc_error
 from services.mesh.testing.local import SOMEBODY
+from services.model.adapters.triton.discovery import Served
+from services.model.adapters.triton.reranking import Reranking
 from services.model.adapters.triton.server import Server
 from services.model.adapters.triton.settings import TritonSettings
 from services.model.adapters.triton.vectors import vectors
@@ -153,9 +156,26 @@ async def test_what_a_reranker_has_not_is_refused_by_name(models: Models) -> Non
     assert [each.field for each in error.facts.violations] == ["provider_params.truncate"]
     error = await failure(models.model.Embed, EmbedRequest(model="tiny-reranker", input=["w1"]))
     assert error.reason == reasons.MODEL_CAPABILITY_MISSING
-    judged = ModerateRequest(model="tiny-reranker", inputs=[ModerationInput()])
+    judged = ModerateRequest(model="tiny-reranker")
+    judged.inputs.add().parts.add().text.text = "w1"
     error = await failure(models.model.Moderate, judged)
     assert error.reason == reasons.MODEL_CAPABILITY_MISSING
+
+
+async def test_the_methods_that_the_provider_has_not_are_refused(there: Server) -> None:
+    methods = Reranking(there, lambda name: Served(name, name, "rerank"), SECONDS)
+    assert list(methods.capabilities) == [Model.CAPABILITY_RERANK]
+    calls: tuple[tuple[Any, Any], ...] = (
+        (methods.transcribe, TranscribeRequest()),
+        (methods.speak, SpeakRequest()),
+        (methods.draw, GenerateImageRequest()),
+        (methods.translate, TranslateRequest()),
+        (methods.moderate, ModerateRequest()),
+    )
+    for method, request in calls:
+        with pytest.raises(InvalidArgument) as refused:
+            await method(request, "tiny-reranker")
+        assert refused.value.reason == reasons.MODEL_CAPABILITY_MISSING
 
 
 async def test_a_gguf_file_of_the_settings_answers(models: Models) -> None:
