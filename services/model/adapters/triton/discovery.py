@@ -77,5 +77,5 @@ def served_by(configuration: Any) -> Served | None:
         kind,
         max(1, configuration.max_batch_size),
         int(context) if context.isdecimal() else 0,
-        Prompting.of(configuration, parameters) if kind == "prompt" else None,
+        prompting=Prompting.of(configuration, parameters) if kind == "prompt" else None,
     )

@@ -187,6 +187,7 @@ class _Answer:
         self._model = model
         self._how = how
         self._most = most
+        self._begun = False
         self._said = 0
         self._read = self._written = 0
         self._reason = ""
@@ -200,6 +201,7 @@ class _Answer:
         text = self._text(answer, "text_output")
         if text is None:
             raise protocol_error(f"{self._model} has no text_output")
+        self._begun = True
         if self._how.cumulative:
             text, self._said = text[self._said :], len(text)
         reason = self._text(answer, "finish_reason")
@@ -210,11 +212,15 @@ class _Answer:
         return text
 
     def finished(self) -> GenerationFinished:
-        """How it ended. A model that gives no reason has reached its limit if it wrote as many tokens.
+        """How it ended. A model that never gives a reason has reached its limit if it wrote as many tokens.
 
         Raises:
-            Unavailable: the model failed.
+            Unavailable: the model failed, or its answer is not complete.
         """
+        if not self._begun:
+            raise protocol_error(f"{self._model} gave no answer")
+        if not self._reason and "return_finish_reason" in self._how.inputs:
+            raise refusals.stream_cut(NAME)
         reason = self._reason or ("length" if self._written >= self._most else "stop")
         if reason not in _FINISH:
             raise refusals.ended_badly(NAME, reason)
