@@ -27,7 +27,7 @@ export BUF_CACHE_DIR := $(CURDIR)/$(TOOLS)/cache/buf
 
 .DEFAULT_GOAL := help
 .PHONY: help setup triton run demo test test-clients prove check check-style check-types check-imports check-contracts check-generated check-tree \
-        check-dependencies format gen vendor proto-baseline bench clean
+        check-dependencies format gen vendor proto-baseline bench bench-gpu clean
 
 help: ## What there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -108,6 +108,9 @@ bench: $(PYTHON_READY) $(PEERS_READY) $(CALLS) $(TRITON_READY) ## Measure agains
 		|| { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get install -y wrk; } \
 		|| { echo "wrk is missing, which makes the load: apt-get install wrk, or brew install wrk"; exit 1; }
 	$(BIN)/python -m bench $(ARGS)
+
+bench-gpu: ## Measure Triton's Python backend beside plain PyTorch, on a machine with PyTorch, without a network (ARGS='--shape tiny')
+	$(PYTHON) -m bench.gpu $(ARGS)
 
 clean: ## Remove what make made, and the development stack's data
 	rm -rf .venv $(TOOLS) .somamesh examples/*/target examples/*/node_modules examples/*/dist examples/*/.venv examples/*/contracts .bench .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage .coverage.*

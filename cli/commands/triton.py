@@ -1,4 +1,4 @@
-"""`soma triton`: the models in the repository of NVIDIA Triton, and loading and unloading them."""
+"""`soma triton`: the models in the repository of NVIDIA Triton: shows, loads and unloads them, and writes new ones."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -17,7 +17,9 @@ CALL_SECONDS = 30.0
 # A large model takes minutes.
 LOADING_SECONDS = 600.0
 
-triton = typer.Typer(help="Show the models in the repository of NVIDIA Triton, and load and unload them.")
+triton = typer.Typer(
+    help="Show the models in the repository of NVIDIA Triton, load and unload them, and write repositories."
+)
 
 NameArgument = Annotated[str, typer.Argument(help="The model's name in the repository, as soma triton shows it.")]
 
@@ -66,6 +68,19 @@ def load(
         except (OSError, UnicodeDecodeError) as error:
             raise InvalidArgument(f"--config: {configuration} cannot be read: {error}") from error
     asyncio.run(_load(find_endpoint(directory(data_dir), url, key), name, text))
+
+
+@triton.command()
+def render(
+    settings: Annotated[Path, typer.Argument(help="TOML file with a table for each model; see docs/triton.md.")],
+    repository: Annotated[Path, typer.Argument(help="Folder of the model repository; made if there is none.")],
+    replace: Annotated[bool, typer.Option("--replace", help="Replace models of the same names.")] = False,
+) -> None:
+    """Write models for a Triton elsewhere, such as one with GPUs. No server is asked."""
+    from services.model.adapters.triton.deployment.rendering import render
+
+    for name in render(settings, repository, replace=replace):
+        typer.echo(repository / name)
 
 
 @triton.command()

@@ -163,7 +163,9 @@ class Triton(_Server):
             "exit-timeout-secs": 5,
             "backend-config": f"python,shm-region-prefix-name={self._prefix}",
         }
-        further = [f"--model-repository={self._settings.repository}"] if self._settings.repository else []
+        own = self._settings.repository
+        # The server runs in another folder.
+        further = [f"--model-repository={own.absolute()}"] if own else []
         return Launch(
             [
                 str(self._installation.program),

@@ -1,5 +1,6 @@
 """A stack with Triton, used by OpenAI's client, which notices nothing when Triton is killed."""
 
+import shutil
 from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path
@@ -10,10 +11,12 @@ import pytest
 
 from cli.status import State
 from services.mesh.testing.waiting import until
+from services.model.adapters.triton.deployment.rendering import render
 from services.model.testing.upstreams import FakeUpstream
 from tests.e2e.scripted import configure
 from tests.e2e.stack import Stack
-from tests.model.adapters.triton.server import gone, require_triton
+from tests.model.adapters.triton import small
+from tests.model.adapters.triton.server import MODELS, gone, require_triton
 
 SHARED_MEMORY = Path("/dev/shm")
 START_SECONDS = 150.0
@@ -32,6 +35,8 @@ async def stack(
     with (directory / "soma.toml").open("a") as file:
         # Exact, because some processors are not exact enough with 8 bits.
         file.write('\n[embedding]\nprecision = "fp32"\n')
+        load = '["embedder", "slm", "reranker", "by_vllm"]'
+        file.write(f'[triton]\nrepository = "{_repository(directory)}"\nload = {load}\n')
     stack = Stack(directory, "--triton")
     await stack.up()
     try:
@@ -43,6 +48,20 @@ async def stack(
         await stack.down()
         await until(partial(gone, processes), "every process to end", seconds=30)
         assert not [region for region in SHARED_MEMORY.glob("soma_triton_*") if _of(region, processes)]
+
+
+def _repository(directory: Path) -> Path:
+    """A folder with further models: a small cross-encoder, and one as the vLLM backend has it."""
+    repository = directory / "further"
+    small.write_cross_encoder(directory / "model.onnx")
+    small.write_word_tokenizer(directory / "tokenizer.json")
+    settings = directory / "models.toml"
+    settings.write_text(
+        f'[reranker]\nkind = "reranker"\ngraph = "{directory}/model.onnx"\ntokenizer = "{directory}/tokenizer.json"\n'
+    )
+    render(settings, repository)
+    shutil.copytree(MODELS / "by_vllm", repository / "by_vllm")
+    return repository
 
 
 def _of(region: Path, processes: list[psutil.Process]) -> bool:
@@ -82,6 +101,29 @@ async def test_vectors_and_answers_come_from_triton(stack: Stack) -> None:
     assert [len(each.embedding) for each in vectors.data] == [384, 384]
     assert await _texts(stack, "triton") == before + 2
     assert len([piece for piece in pieces if piece]) > 1
+
+
+async def test_documents_are_sorted_by_a_model_in_triton(stack: Stack) -> None:
+    documents = ["w1", "w2 w3", "w4"]
+    async with stack.http() as http:
+        answer = await http.post("/v1/rerank", json={"model": "reranker", "query": "w9", "documents": documents})
+    assert answer.status_code == 200, answer.text
+    found = answer.json()["results"]
+    assert [each["index"] for each in found] == sorted(range(3), key=lambda index: -small.score(documents[index]))
+    for each in found:
+        assert each["relevance_score"] == pytest.approx(small.score(documents[each["index"]]), abs=1e-4)
+
+
+async def test_a_model_of_the_vllm_backend_answers_openai_s_client(stack: Stack) -> None:
+    async with stack.openai() as client:
+        answer = await client.chat.completions.create(
+            model="vllm-test", stream=True, max_tokens=20, messages=[{"role": "user", "content": "How far is it?"}]
+        )
+        pieces = [chunk.choices[0].delta.content or "" async for chunk in answer if chunk.choices]
+        whole = await client.completions.create(model="vllm-test", prompt="one two three", max_tokens=2)
+    assert "".join(pieces) == "user: How far is it? assistant:"
+    assert (whole.choices[0].text, whole.choices[0].finish_reason) == ("one two", "length")
+    assert whole.usage is not None and whole.usage.completion_tokens == 2
 
 
 async def test_its_memory_and_version_are_in_the_status(stack: Stack) -> None:

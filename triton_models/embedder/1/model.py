@@ -2,7 +2,7 @@
 
 The graph has a row of token ids for each text, named `ids` or `input_ids`, and if it wants them `attention_mask` and
 `token_type_ids`. It gives either `vectors` (n, d) of length 1 and `norms` (n,), or the vectors of all tokens (n, t, d),
-which are pooled here. Texts of the same length run together, so there is no padding.
+which are pooled here, or one vector for each text (n, d). Texts of the same length run together, so nothing is padded.
 """
 
 import json
@@ -30,8 +30,8 @@ class Encoder:
         self._max_tokens = int(parameters["max_tokens"])
         self._run_tokens = int(parameters["run_tokens"])
         self._pooling = parameters["pooling"]
-        if self._pooling not in ("mean", "cls"):
-            raise ValueError(f"the parameter pooling is mean or cls, not {self._pooling}")
+        if self._pooling not in ("mean", "cls", "last"):
+            raise ValueError(f"the parameter pooling is mean, cls or last, not {self._pooling}")
         tokenizer = str(folder / parameters["tokenizer"])
         self._cut, self._whole = Tokenizer.from_file(tokenizer), Tokenizer.from_file(tokenizer)
         for each in (self._cut, self._whole):
@@ -41,6 +41,10 @@ class Encoder:
         self._marks = self._cut.num_special_tokens_to_add(is_pair=False)
         self._session = _opened(folder / parameters["graph"])
         self._inputs = {each.name: TYPES[each.type] for each in self._session.get_inputs()}
+        unknown = self._inputs.keys() - {*IDS, "attention_mask", "token_type_ids"}
+        if unknown:
+            raise ValueError(f"the graph wants inputs that a tokenizer does not give: {', '.join(sorted(unknown))}")
+        self._output = parameters["output"] or self._session.get_outputs()[0].name
         self._finished = "vectors" in {each.name for each in self._session.get_outputs()}
 
     def embed(self, texts: list[str]) -> tuple[Floats, Floats, NDArray[np.int32], NDArray[np.int32]]:
@@ -84,9 +88,9 @@ class Encoder:
         if self._finished:
             vectors, norms = self._session.run(["vectors", "norms"], fed)
             return vectors, norms
-        found = self._session.run(None, fed)[0]
+        found = self._session.run([self._output], fed)[0]
         if found.ndim == 3:
-            found = found[:, 0] if self._pooling == "cls" else found.mean(axis=1)
+            found = found.mean(axis=1) if self._pooling == "mean" else found[:, 0 if self._pooling == "cls" else -1]
         norms = np.linalg.norm(found, axis=1)
         return found / np.maximum(norms, np.finfo(np.float32).tiny)[:, None], norms
 

@@ -38,6 +38,7 @@ def _engine(folder: Path, parameters: dict[str, str]) -> Any:
     settings.n_parallel = slots
     settings.cpuparams.n_threads = int(parameters["threads"]) or max(1, (os.cpu_count() or 2) - 1)
     settings.cpuparams_batch.n_threads = settings.cpuparams.n_threads
+    settings.n_gpu_layers = int(parameters["gpu_layers"])
     settings.use_jinja = True
     # It also serves HTTP on a port of 127.0.0.1, where nobody has this key.
     settings.api_keys = [secrets.token_hex(32)]

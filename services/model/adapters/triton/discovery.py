@@ -7,13 +7,19 @@ from typing import Any, Literal, TypeAlias
 import structlog
 
 from services.mesh.call.errors import NotFound, Unavailable
+from services.model.adapters.triton.prompting import Prompting
 from services.model.adapters.triton.server import Server
 
 _log = structlog.get_logger(__name__)
 
-Kind: TypeAlias = Literal["embedding", "chat"]
+Kind: TypeAlias = Literal["embedding", "chat", "prompt", "rerank"]
 # The tensors by which a model is known: one of its inputs and one of its outputs.
-_TENSORS: tuple[tuple[str, str, Kind], ...] = (("TEXT", "VECTOR", "embedding"), ("REQUEST", "CHUNK", "chat"))
+_TENSORS: tuple[tuple[str, str, Kind], ...] = (
+    ("TEXT", "VECTOR", "embedding"),
+    ("REQUEST", "CHUNK", "chat"),
+    ("text_input", "text_output", "prompt"),
+    ("QUERY", "SCORE", "rerank"),
+)
 
 
 @dataclass(frozen=True)
@@ -24,8 +30,9 @@ class Served:
         name: its name in the repository.
         public: its name in requests: the parameter `model` of its configuration, else its name in the repository.
         kind: what it does.
-        batch: most texts in one request, of an embedding model.
+        batch: most texts in one request, of an embedding model; most documents, of one that sorts them.
         context: most tokens of a conversation, of a chat model; 0 when not known.
+        prompting: how a model that continues a prompt is asked; None for all others.
     """
 
     name: str
@@ -33,6 +40,7 @@ class Served:
     kind: Kind
     batch: int = 1
     context: int = 0
+    prompting: Prompting | None = None
 
 
 async def served(server: Server) -> Sequence[Served]:
@@ -69,4 +77,5 @@ def served_by(configuration: Any) -> Served | None:
         kind,
         max(1, configuration.max_batch_size),
         int(context) if context.isdecimal() else 0,
+        prompting=Prompting.of(configuration, parameters) if kind == "prompt" else None,
     )

@@ -1,6 +1,7 @@
 """The provider `triton`: the models of a Triton server."""
 
 from collections.abc import AsyncGenerator, Collection, Sequence
+from dataclasses import dataclass
 from functools import partial
 
 from soma.errors.v1 import reasons
@@ -12,6 +13,7 @@ from services.model.adapters.exchange import Question, answered
 from services.model.adapters.openai_answer import ChatAnswer
 from services.model.adapters.openai_request import chat_body
 from services.model.adapters.triton.discovery import Kind, Served, served
+from services.model.adapters.triton.reranking import Reranking
 from services.model.adapters.triton.server import Server
 from services.model.adapters.triton.settings import TritonSettings
 from services.model.adapters.upstream import Patience
@@ -22,11 +24,22 @@ from services.model.vendor import Chat
 _CAPABILITIES: "dict[Kind, tuple[Model.Capability.ValueType, ...]]" = {
     "embedding": (Model.CAPABILITY_EMBEDDING,),
     "chat": (Model.CAPABILITY_CHAT, Model.CAPABILITY_TOOLS),
+    # And chat, with a template.
+    "prompt": (Model.CAPABILITY_COMPLETION,),
+    "rerank": (Model.CAPABILITY_RERANK,),
 }
 
 
+@dataclass(frozen=True)
+class _Continuing:
+    """What a model lacks when it continues a prompt."""
+
+    unsupported: Collection[str]
+    takes: Collection[str] | None = None
+
+
 class TritonProvider:
-    """A Provider and `Embeds`.
+    """A Provider, `Embeds`, `Excludes`, `Completes` and `HasMethods`.
 
     Args:
         chat: the dialect of its chat models, which is llama.cpp's.
@@ -43,6 +56,7 @@ class TritonProvider:
         self._seconds = settings.answer_timeout
         self._own = own
         self._served: dict[str, Served] = {}
+        self.methods = Reranking(server, self._known, settings.answer_timeout)
 
     @property
     def lacks(self) -> Collection[str]:
@@ -62,11 +76,25 @@ class TritonProvider:
         """Nothing is known about a model from its name alone."""
         return Model(name=name, provider=self.name)
 
+    def excluded(self, request: GenerateRequest, model: str) -> Collection[str]:
+        """What a model lacks that continues prompts."""
+        known = self._served.get(model)
+        return known.prompting.excluded if known is not None and known.prompting is not None else ()
+
+    def completing(self, model: str) -> _Continuing | None:
+        """How the model continues a prompt; None if it gets the prompt as a message."""
+        lacked = self.excluded(GenerateRequest(), model)
+        return _Continuing(lacked) if lacked else None
+
     def generate(self, request: GenerateRequest, model: str) -> AsyncGenerator[ProviderEvent, None]:
-        """Stream a chat completion."""
+        """Stream a chat completion, or the continuation of a prompt."""
         # Imported here, because Triton's client takes 0.2 s, also in a process that has no Triton.
+        from services.model.adapters.triton.prompts import prompted
         from services.model.adapters.triton.stream import Stream
 
+        known = self._served.get(model)
+        if known is not None and known.prompting is not None:
+            return prompted(self._server, self._patience, self._chat, known, request)
         answer = ChatAnswer(self.name, request.options.sampling.stop_sequences)
         return answered(Stream(self._server, self._patience), partial(self._question, request, model), answer)
 
@@ -133,10 +161,11 @@ class TritonProvider:
         return found
 
     def _model(self, each: Served) -> Model:
+        chats = each.prompting is not None and bool(each.prompting.template)
         return Model(
             name=each.public,
             provider=self.name,
-            capabilities=_CAPABILITIES[each.kind],
+            capabilities=(*((Model.CAPABILITY_CHAT,) if chats else ()), *_CAPABILITIES[each.kind]),
             available=True,
             input_modalities=[Model.MODALITY_TEXT],
             context_window=each.context,

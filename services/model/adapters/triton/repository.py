@@ -1,4 +1,4 @@
-"""The model repository of the server that a stack starts: a copy of `triton_models` with the files of the models."""
+"""The model repository of the server that a stack starts: models of `triton_models`, with the files that they need."""
 
 import shutil
 from collections.abc import Sequence
@@ -12,6 +12,8 @@ from services.model.llm.files import packaged
 
 MODELS = SOURCE / "triton_models"
 EMBEDDER, LANGUAGE = "embedder", "slm"
+# The other models need files or backends that the stack's server does not have.
+OWN = (EMBEDDER, LANGUAGE)
 VERSION = "1"
 
 
@@ -28,9 +30,8 @@ def prepare(folder: Path, load: Sequence[str], embedding: EmbeddingSettings, ggu
         FailedPrecondition: there are no weights, or the graph cannot be built.
     """
     shutil.rmtree(folder, ignore_errors=True)
-    for configuration in sorted(MODELS.glob("*/config.pbtxt")):
-        source = configuration.parent
-        shutil.copytree(source, folder / source.name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in OWN:
+        shutil.copytree(MODELS / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     if EMBEDDER in load:
         weights = find_weights(embedding.weights, embedding.directory / "hub", embedding.hub)
         artifact = prepared(weights, embedding.precision, embedding.directory / "minilm")

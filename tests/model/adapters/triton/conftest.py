@@ -9,7 +9,8 @@ from services.model.adapters.triton.server import Server
 from services.model.adapters.triton.settings import TritonSettings
 from services.model.embedding.minilm import MiniLm
 from services.model.embedding.settings import EmbeddingSettings
-from tests.model.adapters.triton.server import TritonServer, triton
+from tests.model.adapters.triton import deployed
+from tests.model.adapters.triton.server import TritonServer, require_triton, triton
 
 HERE = Path(__file__).parent
 
@@ -31,6 +32,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 async def running(directory: Path) -> AsyncIterator[TritonServer]:
     """A server with the product's models and those of the tests."""
     async with triton(directory, "embedder", "slm", "odd", "slow", "ticker") as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+async def rendered(directory: Path, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[TritonServer]:
+    """A server with models that were made from settings."""
+    require_triton()
+    folder = tmp_path_factory.mktemp("rendered")
+    names = deployed.write(folder)
+    async with triton(directory, *names, repository=folder / "repository") as server:
         yield server
 
 

@@ -26,12 +26,19 @@ class TritonServer(Server):
 
     def __init__(self, folder: Path, settings: TritonSettings, embedding: EmbeddingSettings) -> None:
         self._triton = Triton(folder, settings, embedding)
+        self._repository = settings.repository
         super().__init__(self._triton, folder)
 
     @property
     def url(self) -> str:
         """The URL; it stays the same when the server is started again."""
         return self._triton.url
+
+    @property
+    def repository(self) -> Path:
+        """The folder of the models that are not of the product."""
+        assert self._repository is not None
+        return self._repository
 
     @property
     def pid(self) -> int:
@@ -73,11 +80,14 @@ def require_triton() -> None:
 
 
 @asynccontextmanager
-async def triton(models: Path, *load: str) -> AsyncIterator[TritonServer]:
-    """A server with these models for the block; `models` is the folder of the graph of the embedder."""
+async def triton(models: Path, *load: str, repository: Path = MODELS) -> AsyncIterator[TritonServer]:
+    """A server with these models for the block, from the product's models and another repository.
+
+    `models` is the folder of the graph of the embedder.
+    """
     require_triton()
     folder = Path(tempfile.mkdtemp(prefix="soma-triton-"))
-    settings = TritonSettings(load=load, repository=MODELS)
+    settings = TritonSettings(load=load, repository=repository)
     # Exact, because some processors are not exact enough with 8 bits.
     server = TritonServer(folder, settings, EmbeddingSettings(directory=models, precision="fp32"))
     try:

@@ -1,0 +1,1 @@
+../../embedder_gpu_tokenizer/1/model.py
