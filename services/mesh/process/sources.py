@@ -44,17 +44,18 @@ class Environment(EnvSettingsSource):
         return (None, key, nested) if found is None else (trimmed(self.env_vars[found] or ""), key, nested)
 
     def prepare_field_value(self, field_name: str, field: FieldInfo, value: Any, value_is_complex: bool) -> Any:
-        """The value of a setting; a list is JSON, or separated by commas.
+        """The value of a setting; a list is JSON, or separated by commas, and a table is JSON.
 
         Raises:
-            InvalidArgument: a list begins as JSON and is no JSON.
+            InvalidArgument: a list or a table begins as JSON and is no JSON.
         """
-        if self.field_is_complex(field) and isinstance(value, str) and not value.startswith("["):
+        if self.field_is_complex(field) and isinstance(value, str) and not value.startswith(("[", "{")):
             return [trimmed(each) for each in value.split(",") if each.strip()]
         try:
             return super().prepare_field_value(field_name, field, value, value_is_complex)
         except ValueError as error:
-            raise wrong(f"{self.locations()[field_name]}: it is a list in JSON, or one separated by commas") from error
+            form = "a table in JSON" if str(value).startswith("{") else "a list in JSON, or one separated by commas"
+            raise wrong(f"{self.locations()[field_name]}: it is {form}") from error
 
     def locations(self) -> Mapping[str, Location]:
         """The variable of each setting that the environment has."""

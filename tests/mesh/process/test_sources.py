@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from services.mesh.call import errors
+from services.mesh.limits.settings import LimitSettings, Tier
 from services.mesh.settings import Settings
 
 
@@ -99,3 +100,11 @@ def test_a_file_that_is_named_must_exist(monkeypatch: pytest.MonkeyPatch, tmp_pa
 def test_a_directory_in_place_of_the_file_is_refused(file: Path) -> None:
     file.mkdir()
     assert "soma.toml cannot be read: Is a directory" in refused()
+
+
+def test_a_table_in_a_variable_is_json(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOMA_LIMITS_TIERS", '{"standard": {"key": 7, "tenant": 70}}')
+    assert LimitSettings().tiers == {"standard": Tier(key=7, tenant=70)}
+    monkeypatch.setenv("SOMA_LIMITS_TIERS", '{"standard"')
+    with pytest.raises(errors.InvalidArgument, match="SOMA_LIMITS_TIERS in the environment: it is a table in JSON"):
+        LimitSettings()
