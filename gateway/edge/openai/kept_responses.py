@@ -19,18 +19,23 @@ class Kept:
 
     Attributes:
         previous_response_id: the stored response that the first one of the chain continues; empty if it begins one.
-        media: holds the bytes that the input refers to.
+        media: holds the bytes that the input refers to; None if there are none.
     """
 
     __slots__ = ("before", "context", "media", "previous_response_id", "size", "uses")
 
     def __init__(
-        self, before: "Kept | None", previous_response_id: str, context: CreateResponseRequest, media_bytes: int
+        self,
+        before: "Kept | None",
+        previous_response_id: str,
+        context: CreateResponseRequest,
+        media_bytes: int = 0,
+        media: AsyncExitStack | None = None,
     ) -> None:
         self.before = before
         self.previous_response_id: str = before.previous_response_id if before is not None else previous_response_id
         self.context = context
-        self.media = AsyncExitStack()
+        self.media = media
         self.size = context.ByteSize() + media_bytes
         self.uses = 0
 
@@ -87,7 +92,8 @@ class KeptResponses:
             if last.uses:
                 return
             self.bytes -= last.size
-            await last.media.aclose()
+            if last.media is not None:
+                await last.media.aclose()
             last = last.before
 
 

@@ -1,6 +1,6 @@
 """The client's event `response.create`, and the events that answer it over a WebSocket."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -102,17 +102,16 @@ class FramedEvents:
         self._made = made
         self._frame = frame
 
-    def of(self, event: CreateResponseResponse) -> Iterator[bytes]:
+    def of(self, event: CreateResponseResponse) -> bytes:
         """The frames for one event of the contract; a ping is the sign that a silent stream is alive."""
         if event.HasField("heartbeat"):
-            yield PING_FRAME
-        else:
-            yield from self._frames(self._made.typed(event))
+            return PING_FRAME
+        return self._frames(self._made.typed(event))
 
     def failed(self, error: MeshError) -> bytes:
         """The last frame of a response that failed."""
-        return b"".join(self._frames(self._made.failure(error)))
+        return self._frames(self._made.failure(error))
 
-    def _frames(self, events: Iterator[Typed]) -> Iterator[bytes]:
+    def _frames(self, events: Iterable[Typed]) -> bytes:
         # Over a WebSocket an event `error` ends a turn as `response.failed` does, and a turn has one end.
-        return (self._frame(data) for kind, data in events if kind != "error")
+        return b"".join([self._frame(data) for kind, data in events if kind != "error"])

@@ -64,27 +64,26 @@ class ResponseEvents:
         # Thoughts of which a piece of text was sent.
         self._thinking: set[int] = set()
 
-    def of(self, event: CreateResponseResponse) -> Iterator[bytes]:
+    def of(self, event: CreateResponseResponse) -> bytes:
         """The server-sent events for one event of the contract; there may be none."""
         if event.HasField("heartbeat"):
-            yield KEEP_ALIVE
-        for each in self.typed(event):
-            yield _server_sent(each)
+            return KEEP_ALIVE
+        return b"".join([_server_sent(each) for each in self.typed(event)])
 
-    def typed(self, event: CreateResponseResponse) -> Iterator[Typed]:
+    def typed(self, event: CreateResponseResponse) -> list[Typed]:
         """The same events without the form of a stream; a heartbeat is none."""
-        return (each for each in self._typed(event) if each is not None)
+        return [each for each in self._typed(event) if each is not None]
 
     def failed(self, error: MeshError) -> bytes:
         """The last server-sent events of a response that failed while it was streamed."""
         return b"".join(_server_sent(each) for each in self.failure(error)) + DONE
 
-    def failure(self, error: MeshError) -> Iterator[Typed]:
+    def failure(self, error: MeshError) -> list[Typed]:
         """The same events without the form of a stream."""
         response = self._response
         response.state = Response.STATE_FAILED
         response.error.CopyFrom(StreamError(code=error.code, message=error.message))
-        return (each for each in self._failed(error, response) if each is not None)
+        return [each for each in self._failed(error, response) if each is not None]
 
     def _typed(self, event: CreateResponseResponse) -> Iterator[Typed | None]:
         kind = event.WhichOneof("payload")

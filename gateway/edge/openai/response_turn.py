@@ -146,16 +146,15 @@ class ResponseTurns:
             client.wire.taken(len(message))
         # A message with pictures is large, and the answer may take minutes.
         del message
-        async with AsyncExitStack() as stack:
-            earlier = await stack.enter_async_context(client.kept.using(creation.previous_response_id))
-            media = await stack.enter_async_context(AsyncExitStack())
+        async with client.kept.using(creation.previous_response_id) as earlier, AsyncExitStack() as media:
             media_bytes = sum(len(each.base64) * 3 // 4 for each in ask.inline)
-            await media.enter_async_context(held(ask.inline, self._blobs, principal().tenant_id))
+            if ask.inline:
+                await media.enter_async_context(held(ask.inline, self._blobs, principal().tenant_id))
             turn = _Turn(ask, creation, earlier)
             last = await self._send(turn, client.departure, reply)
             if turn.unstored and turn.ended is not None:
-                kept = Kept(earlier, creation.previous_response_id, turn.own, media_bytes)
-                kept.media.push_async_callback(media.pop_all().aclose)
+                held_media = media.pop_all() if ask.inline else None
+                kept = Kept(earlier, creation.previous_response_id, turn.own, media_bytes, held_media)
                 await client.kept.keep(turn.ended, kept)
             await reply.event(last)
 

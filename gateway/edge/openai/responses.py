@@ -1,6 +1,6 @@
 """`/v1/responses`: responses of a ResponseService, as objects or as streams of events."""
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING, Annotated, Literal, Protocol
 
 import orjson
@@ -134,7 +134,7 @@ class Responses:
                     if not reply.status:
                         # If watching fails, the response may still go on, so no event says that the response failed.
                         await reply.begin_events()
-                    data = b"".join(made.of(event))
+                    data = made.of(event)
                     if event.HasField("finished"):
                         last = data
                         break
@@ -185,7 +185,7 @@ class EventReply(Protocol):
 class StreamedEvents(Protocol):
     """Makes the events of a stream, in the form in which they are sent."""
 
-    def of(self, event: CreateResponseResponse) -> Iterator[bytes]:
+    def of(self, event: CreateResponseResponse) -> bytes:
         """The events for one event of the contract; there may be none."""
         ...
 
@@ -225,7 +225,7 @@ async def send_events(
         elif waiting and kind in ("delta", "reasoning", "arguments"):
             FIRST_DELTA.observe(reply.seconds)
             waiting = False
-        data = b"".join(made.of(event))
+        data = made.of(event)
         if kind == "finished":
             _annotate(event.finished)
             return data

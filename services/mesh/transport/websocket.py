@@ -236,10 +236,10 @@ class WebSocket(WebSocketsSansIOProtocol):
         self._counted = 0
 
     def _count(self) -> bool:
-        now = self._incoming + self._waiting
-        permitted = self.inflow.change(self._counted, now)
+        before, now = self._counted, self._incoming + self._waiting
         self._counted = now
-        return permitted
+        # Small messages are not counted, and nearly all are small.
+        return (before <= SMALL_BYTES and now <= SMALL_BYTES) or self.inflow.change(before, now)
 
     def _late(self) -> None:
         self._deadline = None
