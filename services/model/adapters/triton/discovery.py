@@ -26,6 +26,7 @@ class Served:
         kind: what it does.
         batch: most texts in one request, of an embedding model.
         context: most tokens of a conversation, of a chat model; 0 when not known.
+        background: the priority of requests for which nobody waits, which is its lowest; 0 if it knows no priorities.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Served:
     kind: Kind
     batch: int = 1
     context: int = 0
+    background: int = 0
 
 
 async def served(server: Server) -> Sequence[Served]:
@@ -69,4 +71,5 @@ def served_by(configuration: Any) -> Served | None:
         kind,
         max(1, configuration.max_batch_size),
         int(context) if context.isdecimal() else 0,
+        configuration.dynamic_batching.priority_levels,
     )

@@ -6,6 +6,7 @@ from functools import partial
 from soma.errors.v1 import reasons
 from soma.model.v1.catalog_service_pb2 import Model, RepositoryModel
 from soma.model.v1.model_service_pb2 import EmbedRequest, EmbedResponse, GenerateRequest
+from soma.model.v1.options_pb2 import URGENCY_BACKGROUND, Urgency
 
 from services.mesh.call.errors import FieldViolation, InvalidArgument, MeshError, NotFound
 from services.model.adapters.exchange import Question, answered
@@ -68,7 +69,10 @@ class TritonProvider:
         from services.model.adapters.triton.stream import Stream
 
         answer = ChatAnswer(self.name, request.options.sampling.stop_sequences)
-        return answered(Stream(self._server, self._patience), partial(self._question, request, model), answer)
+        known = self._served.get(model)
+        priority = known.background if known is not None and _in_background(request.options.urgency) else 0
+        stream = Stream(self._server, self._patience, priority)
+        return answered(stream, partial(self._question, request, model), answer)
 
     async def embed(self, request: EmbedRequest, model: str) -> EmbedResponse:
         """The vectors of texts.
@@ -86,7 +90,8 @@ class TritonProvider:
                     why, reason=reasons.PARAMETER_NOT_SUPPORTED, violations=[FieldViolation(field, why)]
                 )
         known = self._known(model)
-        found = await vectors(self._server, known.name, request.input, known.batch, self._seconds)
+        priority = known.background if _in_background(request.urgency) else 0
+        found = await vectors(self._server, known.name, request.input, known.batch, self._seconds, priority)
         made = found.vectors
         if request.HasField("normalize") and not request.normalize:
             made = made * found.norms[:, None]
@@ -124,7 +129,11 @@ class TritonProvider:
         await self._server.unload(name)
 
     async def _question(self, request: GenerateRequest, model: str) -> Question:
-        return self._known(model).name, chat_body(request, model, self._chat, self.name), {}
+        body = chat_body(request, model, self._chat, self.name)
+        if _in_background(request.options.urgency):
+            # OpenAI's word for it, for models that order their requests themselves, as `triton_models/slm` does.
+            body.setdefault("service_tier", "flex")
+        return self._known(model).name, body, {}
 
     def _known(self, public: str) -> Served:
         found = self._served.get(public)
@@ -141,6 +150,10 @@ class TritonProvider:
             input_modalities=[Model.MODALITY_TEXT],
             context_window=each.context,
         )
+
+
+def _in_background(urgency: "Urgency.ValueType") -> bool:
+    return urgency == URGENCY_BACKGROUND
 
 
 def _unknown(model: str) -> MeshError:

@@ -123,8 +123,10 @@ class Server:
         """
         await self._asked(self.client.unload_model(name, client_timeout=_ASKING_SECONDS), name)
 
-    async def infer(self, name: str, inputs: Sequence[Any], seconds: float) -> Any:
+    async def infer(self, name: str, inputs: Sequence[Any], seconds: float, priority: int = 0) -> Any:
         """Run a model; the caller's deadline, or `seconds` if that is earlier, also holds for the server's queue.
+
+        `priority` is the request's place in that queue: 1 is the highest, 0 the model's default.
 
         A caller that leaves, or whose time is over, does not cancel the call: Triton 2.51 may abort when a call is
         cancelled (triton-inference-server/server, issue 8034). What the model makes for nobody is one batch.
@@ -136,7 +138,13 @@ class Server:
 
         seconds = remaining(seconds)
         running = self.keep(
-            self.client.infer(name, inputs, timeout=int(seconds * 1e6), client_timeout=seconds + _FURTHER_SECONDS)
+            self.client.infer(
+                name,
+                inputs,
+                priority=priority,
+                timeout=int(seconds * 1e6),
+                client_timeout=seconds + _FURTHER_SECONDS,
+            )
         )
         try:
             async with asyncio.timeout(seconds):
