@@ -13,7 +13,7 @@ from services.model.adapters.exchange import Question, answered
 from services.model.adapters.openai_answer import ChatAnswer
 from services.model.adapters.openai_request import chat_body
 from services.model.adapters.triton.discovery import Kind, Served, served
-from services.model.adapters.triton.server import Server
+from services.model.adapters.triton.server import NAME, Server
 from services.model.adapters.triton.settings import TritonSettings
 from services.model.adapters.upstream import Patience
 from services.model.json_text import parse_object
@@ -34,7 +34,7 @@ class TritonProvider:
         own: name of the mesh's own embedding model. It is asked for without a provider, so it is not listed again.
     """
 
-    name = "triton"
+    name = NAME
     takes: Collection[str] | None = None
 
     def __init__(self, server: Server, chat: Chat, patience: Patience, settings: TritonSettings, own: str) -> None:

@@ -22,8 +22,8 @@ from tritonclient.grpc import InferInput
 from tritonclient.utils import InferenceServerException
 
 from services.model.adapters import refusal as refusals
-from services.model.adapters.triton.refusal import NAME, refusal
-from services.model.adapters.triton.server import Server, remaining
+from services.model.adapters.triton.refusal import refusal
+from services.model.adapters.triton.server import NAME, Server, remaining
 from services.model.adapters.upstream import Patience
 
 # The deadline of the caller ends a stream before.
@@ -77,6 +77,7 @@ class Stream:
             raise refusals.timed_out(NAME, what, limit) from error
         except grpc.aio.AioRpcError as error:
             ended = True
+            self._server.missed.set()
             if begun:
                 raise refusals.stream_cut(NAME) from error
             raise refusal(InferenceServerException(error.details() or "", f"{error.code()}"), path) from error

@@ -3,19 +3,75 @@
 import os
 import signal
 import tempfile
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
+from typing import TypeAlias
 
 import psutil
 import pytest
 
-from cli.parts.triton import Installation, Triton
+from cli.parts.part import Launch
+from cli.parts.triton import PROBE_SECONDS, Installation, Triton
+from services.model.adapters.triton.address import address
+from services.model.adapters.triton.channel import Watch, credentials
 from services.model.adapters.triton.settings import TritonSettings
 from services.model.embedding.settings import EmbeddingSettings
 from tests.servers import Server
 
 MODELS = Path(__file__).with_name("models")
+Make: TypeAlias = Callable[[Path, TritonSettings, EmbeddingSettings], Triton]
+
+
+class PublicTriton(Triton):
+    """A Triton on a port of 127.0.0.1, as others run theirs: with TLS.
+
+    Args:
+        secure: the settings of its clients, whose URL has the port.
+        flags: the server's, about TLS.
+    """
+
+    def __init__(
+        self, folder: Path, settings: TritonSettings, embedding: EmbeddingSettings, secure: TritonSettings, *flags: str
+    ) -> None:
+        super().__init__(folder, settings, embedding)
+        where = address(secure.url)
+        self._port = where.target.rpartition(":")[2]
+        self._flags = flags
+        self._public = Watch(where, credentials(secure))
+
+    async def launch(self) -> Launch:
+        launch = await super().launch()
+        rest = [each for each in launch.argv if not each.startswith(("--grpc-address", "--grpc-port"))]
+        return replace(launch, argv=[*rest, "--grpc-address=127.0.0.1", f"--grpc-port={self._port}", *self._flags])
+
+    async def probe(self, pid: int | None) -> None:
+        await self._public.check(PROBE_SECONDS)
+
+    async def close(self) -> None:
+        await self._public.close()
+        await super().close()
+
+
+class CrampedTriton(Triton):
+    """A Triton whose shared memory, `/dev/shm`, is a small one of its own.
+
+    Attributes:
+        size: of that memory, as mount(8) has it.
+    """
+
+    size = "1m"
+
+    async def launch(self) -> Launch:
+        launch = await super().launch()
+        return replace(launch, argv=[*cramped(self.size), *launch.argv])
+
+
+def cramped(size: str) -> Sequence[str]:
+    """The words before a command that give it a `/dev/shm` of its own."""
+    mount = 'mount -t tmpfs -o "size=$0" tmpfs /dev/shm && exec "$@"'
+    return ("/usr/bin/unshare", "--user", "--map-root-user", "--mount", "/bin/sh", "-c", mount, size)
 
 
 class TritonServer(Server):
@@ -24,9 +80,9 @@ class TritonServer(Server):
     # Each model imports its libraries in a process of its own.
     start_seconds = 240.0
 
-    def __init__(self, folder: Path, settings: TritonSettings, embedding: EmbeddingSettings) -> None:
-        self._triton = Triton(folder, settings, embedding)
-        super().__init__(self._triton, folder)
+    def __init__(self, part: Triton, folder: Path) -> None:
+        self._triton = part
+        super().__init__(part, folder)
 
     @property
     def url(self) -> str:
@@ -73,13 +129,13 @@ def require_triton() -> None:
 
 
 @asynccontextmanager
-async def triton(models: Path, *load: str) -> AsyncIterator[TritonServer]:
+async def triton(models: Path, *load: str, make: Make = Triton) -> AsyncIterator[TritonServer]:
     """A server with these models for the block; `models` is the folder of the graph of the embedder."""
     require_triton()
     folder = Path(tempfile.mkdtemp(prefix="soma-triton-"))
     settings = TritonSettings(load=load, repository=MODELS)
     # Exact, because some processors are not exact enough with 8 bits.
-    server = TritonServer(folder, settings, EmbeddingSettings(directory=models, precision="fp32"))
+    server = TritonServer(make(folder, settings, EmbeddingSettings(directory=models, precision="fp32")), folder)
     try:
         await server.start()
         yield server
