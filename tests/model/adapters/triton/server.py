@@ -14,8 +14,10 @@ import pytest
 
 from cli.parts.part import Launch
 from cli.parts.triton import PROBE_SECONDS, Installation, Triton
+from services.mesh.testing.waiting import until
 from services.model.adapters.triton.address import address
 from services.model.adapters.triton.channel import Watch, credentials
+from services.model.adapters.triton.server import Server as Connection
 from services.model.adapters.triton.settings import TritonSettings
 from services.model.embedding.settings import EmbeddingSettings
 from tests.servers import Server
@@ -33,7 +35,12 @@ class PublicTriton(Triton):
     """
 
     def __init__(
-        self, folder: Path, settings: TritonSettings, embedding: EmbeddingSettings, secure: TritonSettings, *flags: str
+        self,
+        folder: Path,
+        settings: TritonSettings,
+        embedding: EmbeddingSettings,
+        secure: TritonSettings,
+        flags: Sequence[str],
     ) -> None:
         super().__init__(folder, settings, embedding)
         where = address(secure.url)
@@ -99,6 +106,14 @@ class TritonServer(Server):
     def models(self) -> list[psutil.Process]:
         """The processes of its models."""
         return psutil.Process(self.pid).children(recursive=True)
+
+    async def loaded(self, connection: Connection, *models: str) -> None:
+        """Return once these models are loaded; a server serves before that."""
+
+        async def ready() -> bool:
+            return set(models) <= {each.name for each in await connection.models() if each.ready}
+
+        await until(ready, seconds=self.start_seconds)
 
     def freeze(self) -> None:
         """Stop its process, but not its connections."""
