@@ -62,17 +62,15 @@ class PublicTriton(Triton):
 
 
 class CrampedTriton(Triton):
-    """A Triton whose shared memory, `/dev/shm`, is a small one of its own.
+    """A Triton whose shared memory, `/dev/shm`, is one of its own, with this size as mount(8) has it."""
 
-    Attributes:
-        size: of that memory, as mount(8) has it.
-    """
-
-    size = "1m"
+    def __init__(self, folder: Path, settings: TritonSettings, embedding: EmbeddingSettings, size: str) -> None:
+        super().__init__(folder, settings, embedding)
+        self._size = size
 
     async def launch(self) -> Launch:
         launch = await super().launch()
-        return replace(launch, argv=[*cramped(self.size), *launch.argv])
+        return replace(launch, argv=[*cramped(self._size), *launch.argv])
 
 
 def cramped(size: str) -> Sequence[str]:
@@ -95,6 +93,11 @@ class TritonServer(Server):
     def url(self) -> str:
         """The URL; it stays the same when the server is started again."""
         return self._triton.url
+
+    @property
+    def prefix(self) -> str:
+        """With which the names of its regions of shared memory begin."""
+        return self._triton.prefix
 
     @property
     def pid(self) -> int:
@@ -144,15 +147,19 @@ def require_triton() -> None:
 
 
 @asynccontextmanager
-async def triton(models: Path, *load: str, make: Make = Triton) -> AsyncIterator[TritonServer]:
-    """A server with these models for the block; `models` is the folder of the graph of the embedder."""
+async def triton(models: Path, *load: str, make: Make = Triton, begin: bool = True) -> AsyncIterator[TritonServer]:
+    """A server with these models for the block, started unless it is not to `begin`.
+
+    `models` is the folder of the graph of the embedder.
+    """
     require_triton()
     folder = Path(tempfile.mkdtemp(prefix="soma-triton-"))
     settings = TritonSettings(load=load, repository=MODELS)
     # Exact, because some processors are not exact enough with 8 bits.
     server = TritonServer(make(folder, settings, EmbeddingSettings(directory=models, precision="fp32")), folder)
     try:
-        await server.start()
+        if begin:
+            await server.start()
         yield server
     finally:
         await server.remove()

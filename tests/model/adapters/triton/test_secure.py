@@ -11,7 +11,8 @@ from soma.errors.v1 import reasons
 
 from cli.parts.triton import ExternalTriton
 from services.mesh.call.errors import FailedPrecondition, Unavailable
-from services.mesh.transport.tls.authority import CA, Authority
+from services.mesh.transport.tls.authority import Authority
+from services.mesh.transport.tls.identity import CA
 from services.model.adapters.triton.server import Server
 from services.model.adapters.triton.settings import TritonSettings
 from services.model.adapters.triton.stream import Stream
