@@ -1,18 +1,24 @@
-"""Models on Triton beside the same models without it, on the same machine: vectors, the cost of a call, and memory."""
+"""Models on Triton beside the same models without it, on the same machine: vectors, tokens, a call, and memory."""
 
 import asyncio
 import random
 import statistics
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 
 import numpy as np
 import psutil
+from soma.model.v1.cost_service_pb2 import UsageRecord
+from soma.model.v1.model_service_pb2 import EmbedRequest
 from tritonclient.grpc import InferInput
 
+from bench import llm
 from bench.embeddings import sentence
 from bench.environment import FOLDER, Environment
+from bench.programs import free_port
+from bench.stack import Stack
 from bench.table import Row
 from cli.parts.triton import Triton
 from cli.status import State
@@ -27,6 +33,8 @@ from services.model.adapters.upstream import Patience
 from services.model.embedding.embedder import Embedder
 from services.model.embedding.minilm import MiniLm
 from services.model.embedding.settings import EmbeddingSettings
+from services.model.ledger import Ledger
+from services.model.vectors import Vectors
 
 ROUNDS = 5
 SECONDS = 4.0
@@ -37,7 +45,7 @@ STREAMS, FIRST, BESIDE = 10_000, 1_000, 16
 START_SECONDS = 120.0
 
 
-async def measure(_environment: Environment) -> list[Row]:
+async def measure(environment: Environment) -> list[Row]:
     """Start a Triton, and measure with it and without it in turn."""
     embedding = EmbeddingSettings(directory=FOLDER / "models")
     own = MiniLm(embedding)
@@ -47,7 +55,12 @@ async def measure(_environment: Environment) -> list[Row]:
             there = TritonEmbedder(server, own, settings)
             await there.look()
             await there.check()
-            return [await _rates(own, there), await _added(server), await _memory(server, pid)]
+            return [
+                await _rates(own, there),
+                await _added(server),
+                *await _answers(environment, settings),
+                await _memory(server, pid),
+            ]
     finally:
         await own.close()
 
@@ -71,13 +84,25 @@ async def _triton(embedding: EmbeddingSettings) -> AsyncIterator[tuple[Server, T
 
 
 async def _rates(own: Embedder, there: Embedder) -> Row:
+    async def unused(records: Sequence[UsageRecord]) -> None:
+        raise RuntimeError(f"{len(records)} calls of the mesh's own model are in the ledger")
+
+    # Triton's side has the contract's messages too, and not only the vectors.
+    contract = Vectors(there, Ledger(unused))
+
+    async def through(texts: Sequence[str]) -> None:
+        await contract.local(EmbedRequest(input=texts))
+
+    async def inside(texts: Sequence[str]) -> None:
+        await own.embed(texts)
+
     rates: dict[str, list[float]] = {"own": [], "triton": []}
     for _ in range(ROUNDS):
-        rates["own"].append(await _rate(own))
-        rates["triton"].append(await _rate(there))
+        rates["own"].append(await _rate(inside))
+        rates["triton"].append(await _rate(through))
     here, peer = (statistics.median(rates[name]) for name in ("triton", "own"))
     return Row(
-        f"vectors through Triton, {CALLERS} callers with {TEXTS} texts",
+        f"vectors through the contract and Triton, {CALLERS} callers with {TEXTS} texts",
         f"{here:,.0f} texts/s",
         f"{peer:,.0f} texts/s in the process",
         f"{here / peer:.2f}×",
@@ -86,7 +111,7 @@ async def _rates(own: Embedder, there: Embedder) -> Row:
     )
 
 
-async def _rate(embedder: Embedder) -> float:
+async def _rate(embed: Callable[[Sequence[str]], Awaitable[None]]) -> float:
     random_ = random.Random(1)
     corpus = [sentence(random_) for _ in range(2000)]
     done, begin = 0, 0
@@ -96,11 +121,51 @@ async def _rate(embedder: Embedder) -> float:
         nonlocal done, begin
         while time.perf_counter() < began + SECONDS:
             begin = (begin + TEXTS) % (len(corpus) - TEXTS)
-            await embedder.embed(corpus[begin : begin + TEXTS])
+            await embed(corpus[begin : begin + TEXTS])
             done += TEXTS
 
     await asyncio.gather(*(caller() for _ in range(CALLERS)))
     return done / (time.perf_counter() - began)
+
+
+async def _answers(environment: Environment, settings: TritonSettings) -> list[Row]:
+    """Tokens a second of a stack that has the same model in Triton and in its part `llm`."""
+    stack = Stack(FOLDER / "triton-stack", free_port(), await environment.upstream())
+    await stack.down()
+    try:
+        await stack.up(SOMA_TRITON_URL=settings.url)
+        url = f"http://127.0.0.1:{stack.port}"
+        for part in ("llm", "triton"):
+            # The part starts at its first request; Triton is found a moment after the stack is ready.
+            await until(partial(_answers_once, url, stack.key, part), seconds=START_SECONDS)
+        rows = []
+        for at_once in llm.AT_ONCE:
+            rates: dict[str, list[float]] = {"llm": [], "triton": []}
+            for _ in range(llm.ROUNDS):
+                for part, found in rates.items():
+                    found.append(await llm.rate(url, stack.key, at_once, f"{part}/{llm.MODEL}"))
+            here, peer = (statistics.median(rates[part]) for part in ("triton", "llm"))
+            rows.append(
+                Row(
+                    f"SmolLM2 on Triton, {at_once} at once",
+                    f"{here:.0f} tokens/s",
+                    f"{peer:.0f} tokens/s by the part llm",
+                    f"{here / peer:.2f}×",
+                    "≥ 0.9×",
+                    here / peer >= 0.9,
+                )
+            )
+        return rows
+    finally:
+        await stack.down()
+
+
+async def _answers_once(url: str, key: str, part: str) -> bool:
+    try:
+        await llm.rate(url, key, 1, f"{part}/{llm.MODEL}")
+    except RuntimeError:
+        return False
+    return True
 
 
 async def _added(server: Server) -> Row:
@@ -147,7 +212,7 @@ async def _memory(server: Server, pid: int) -> Row:
     await asyncio.gather(*(callers() for _ in range(BESIDE)))
     last = _mebibytes(pid)
     return Row(
-        f"memory of Triton over {STREAMS:,} streams, half cancelled",
+        f"memory of Triton and this client, {STREAMS:,} streams, half cancelled",
         f"{last:.0f} MiB",
         f"{first:.0f} MiB after {FIRST:,}",
         f"{last - first:+.1f} MiB",
@@ -157,5 +222,6 @@ async def _memory(server: Server, pid: int) -> Row:
 
 
 def _mebibytes(pid: int) -> float:
-    process = psutil.Process(pid)
-    return float(sum(each.memory_full_info().pss for each in (process, *process.children(recursive=True))) / 2**20)
+    server = psutil.Process(pid)
+    family = (psutil.Process(), server, *server.children(recursive=True))
+    return float(sum(each.memory_full_info().pss for each in family) / 2**20)

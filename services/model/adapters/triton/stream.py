@@ -52,7 +52,7 @@ class Stream:
         """
         whole, begun, ended = not body.get("stream"), False, False
         first = self._patience.whole if whole else self._patience.first_byte
-        requests = _Requests(path, self._priority)
+        requests = Requests(path, self._priority)
         requests.ask(body)
         answers = self._server.client.stream_infer(requests, stream_timeout=_LONGEST_SECONDS)
         try:
@@ -88,8 +88,8 @@ class Stream:
             self._server.keep(_read_to_the_end(answers))
 
 
-class _Requests(AsyncIterator[dict[str, Any]]):
-    """What is sent on one stream: the request, and that it is cancelled."""
+class Requests(AsyncIterator[dict[str, Any]]):
+    """What is sent on one stream to `model`: the request, and that it is cancelled."""
 
     def __init__(self, model: str, priority: int) -> None:
         self._model = model

@@ -18,9 +18,9 @@ MOST_MIB = 20.0
 
 
 def mebibytes(pid: int) -> float:
-    """The memory of a process and of its children, without what they share with others."""
-    process = psutil.Process(pid)
-    family = [process, *process.children(recursive=True)]
+    """The memory of this process, of a server and of its models, without what they share with others."""
+    server = psutil.Process(pid)
+    family = [psutil.Process(), server, *server.children(recursive=True)]
     return float(sum(each.memory_full_info().pss for each in family) / 2**20)
 
 
