@@ -84,8 +84,8 @@ async def _triton(embedding: EmbeddingSettings) -> AsyncIterator[tuple[Server, T
 
 
 async def _rates(own: Embedder, there: Embedder) -> Row:
-    async def unused(records: Sequence[UsageRecord]) -> None:
-        raise RuntimeError(f"{len(records)} calls of the mesh's own model are in the ledger")
+    async def unused(record: UsageRecord) -> None:
+        raise RuntimeError(f"a call of the mesh's own model is in the ledger: {record.generation_id}")
 
     # Triton's side has the contract's messages too, and not only the vectors.
     contract = Vectors(there, Ledger(unused))
