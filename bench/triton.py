@@ -10,8 +10,8 @@ from functools import partial
 
 import numpy as np
 import psutil
-from soma.model.v1.cost_service_pb2 import UsageRecord
 from soma.model.v1.model_service_pb2 import EmbedRequest
+from soma.model.v1.model_service_pb2_grpc import ModelServiceStub
 from tritonclient.grpc import InferInput
 
 from bench import llm
@@ -20,9 +20,13 @@ from bench.environment import FOLDER, Environment
 from bench.programs import free_port
 from bench.stack import Stack
 from bench.table import Row
+from bench.texts import contract
 from cli.parts.triton import Triton
 from cli.status import State
 from cli.supervisor import Supervisor
+from services.mesh.call.authenticator import DEV_PRINCIPAL
+from services.mesh.call.call import run_as
+from services.mesh.call.trace import new_trace
 from services.mesh.testing.waiting import until
 from services.model.adapters.triton.embedder import TritonEmbedder
 from services.model.adapters.triton.server import Server
@@ -33,8 +37,6 @@ from services.model.adapters.upstream import Patience
 from services.model.embedding.embedder import Embedder
 from services.model.embedding.minilm import MiniLm
 from services.model.embedding.settings import EmbeddingSettings
-from services.model.ledger import Ledger
-from services.model.vectors import Vectors
 
 ROUNDS = 5
 SECONDS = 4.0
@@ -51,7 +53,7 @@ async def measure(environment: Environment) -> list[Row]:
     own = MiniLm(embedding)
     await own.load()
     try:
-        async with _triton(embedding) as (server, settings, pid):
+        async with running(embedding) as (server, settings, pid):
             there = TritonEmbedder(server, own, settings)
             await there.look()
             await there.check()
@@ -66,7 +68,8 @@ async def measure(environment: Environment) -> list[Row]:
 
 
 @asynccontextmanager
-async def _triton(embedding: EmbeddingSettings) -> AsyncIterator[tuple[Server, TritonSettings, int]]:
+async def running(embedding: EmbeddingSettings) -> AsyncIterator[tuple[Server, TritonSettings, int]]:
+    """A Triton with its models loaded: a connection to it, the settings of others, and its process id."""
     folder = FOLDER / "triton"
     folder.mkdir(parents=True, exist_ok=True)
     part = Triton(folder, TritonSettings(), embedding)
@@ -84,14 +87,12 @@ async def _triton(embedding: EmbeddingSettings) -> AsyncIterator[tuple[Server, T
 
 
 async def _rates(own: Embedder, there: Embedder) -> Row:
-    async def unused(record: UsageRecord) -> None:
-        raise RuntimeError(f"a call of the mesh's own model is in the ledger: {record.generation_id}")
-
-    # Triton's side has the contract's messages too, and not only the vectors.
-    contract = Vectors(there, Ledger(unused))
+    mesh = contract(there)
+    stub = ModelServiceStub(mesh.channel)
 
     async def through(texts: Sequence[str]) -> None:
-        await contract.local(EmbedRequest(input=texts))
+        with run_as(DEV_PRINCIPAL, trace=new_trace(0.0)):
+            await stub.Embed(EmbedRequest(input=texts), timeout=30)
 
     async def inside(texts: Sequence[str]) -> None:
         await own.embed(texts)
@@ -100,6 +101,7 @@ async def _rates(own: Embedder, there: Embedder) -> Row:
     for _ in range(ROUNDS):
         rates["own"].append(await _rate(inside))
         rates["triton"].append(await _rate(through))
+    await mesh.channel.close()
     here, peer = (statistics.median(rates[name]) for name in ("triton", "own"))
     return Row(
         f"vectors through the contract and Triton, {CALLERS} callers with {TEXTS} texts",
