@@ -10,7 +10,9 @@ from soma.errors.v1 import reasons
 from soma.model.v1.model_service_pb2 import EmbedRequest
 from soma.model.v1.options_pb2 import URGENCY_BACKGROUND, URGENCY_INTERACTIVE, Urgency
 
+from services.mesh.call.call import run_as
 from services.mesh.call.errors import ResourceExhausted
+from services.mesh.testing.local import SOMEBODY
 from services.mesh.testing.waiting import until
 from services.model.adapters.triton.discovery import served
 from services.model.adapters.triton.embedder import TritonEmbedder
@@ -134,6 +136,17 @@ async def test_an_answer_that_waits_for_longer_than_its_caller_is_not_begun(
         found = [error async for _, error in server.client.stream_infer(requests)]
     assert len(found) == 1
     assert refusal(found[0]).reason == reasons.PROVIDER_TIMEOUT
+
+
+async def test_the_time_of_its_caller_goes_with_a_request_and_not_with_its_end() -> None:
+    with run_as(SOMEBODY, timeout=3.0):
+        requests = Requests("slm", 2)
+    requests.ask({})
+    requests.cancel()
+    asked, ended = [await anext(requests) for _ in range(2)]
+    assert 2e6 < asked["timeout"] <= 3e6 and asked["priority"] == 2
+    assert ended["timeout"] > 3e6 and ended["priority"] == 1
+    assert ended["request_id"] == asked["request_id"]
 
 
 class _Late(Requests):
