@@ -71,5 +71,5 @@ def served_by(configuration: Any) -> Served | None:
         kind,
         max(1, configuration.max_batch_size),
         int(context) if context.isdecimal() else 0,
-        configuration.dynamic_batching.priority_levels,
+        background=configuration.dynamic_batching.priority_levels,
     )
