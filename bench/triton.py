@@ -224,6 +224,7 @@ async def _memory(server: Server, pid: int) -> Row:
 
 
 def _mebibytes(pid: int) -> float:
+    """Without files and shared memory, of which other programs change how much counts for whom."""
     server = psutil.Process(pid)
     family = (psutil.Process(), server, *server.children(recursive=True))
-    return float(sum(each.memory_full_info().pss for each in family) / 2**20)
+    return float(sum(each.rss - each.shared for each in (process.memory_info() for process in family)) / 2**20)
