@@ -45,6 +45,8 @@ TEXTS, CALLERS = 32, 4
 CALLS = 400
 STREAMS, FIRST, BESIDE = 10_000, 1_000, 16
 START_SECONDS = 120.0
+# Answers at a time of `slm`; the part `llm` has fewer by default.
+SLOTS = "4"
 
 
 async def measure(environment: Environment) -> list[Row]:
@@ -135,7 +137,7 @@ async def _answers(environment: Environment, settings: TritonSettings) -> list[R
     stack = Stack(FOLDER / "triton-stack", free_port(), await environment.upstream())
     await stack.down()
     try:
-        await stack.up(SOMA_TRITON_URL=settings.url)
+        await stack.up(SOMA_TRITON_URL=settings.url, SOMA_LLM_SLOTS=SLOTS)
         url = f"http://127.0.0.1:{stack.port}"
         for part in ("llm", "triton"):
             # The part starts at its first request; Triton is found a moment after the stack is ready.
