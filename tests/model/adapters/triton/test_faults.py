@@ -98,6 +98,31 @@ async def test_a_model_that_is_unloaded_ends_its_answers_before_and_takes_no_new
     assert len(await ticks(server, words=2)) == 3
 
 
+async def test_a_models_process_that_ends_fails_its_calls_in_time_until_the_model_is_loaded_again(
+    directory: Path, connected: Connected
+) -> None:
+    """Triton 2.51 does not start it again by itself, and says that the model is ready."""
+    async with triton(directory, "slow", "odd") as running:
+        server = connected(running.url)
+        await running.loaded(server, "slow", "odd")
+        batch = asyncio.ensure_future(vectors(server, "slow", ["5"], 1, SECONDS))
+        # It is in the model then.
+        await asyncio.sleep(0.3)
+        (program,) = [each for each in running.models if any("/slow/" in word for word in each.cmdline())]
+        program.kill()
+        assert (await failure(batch)).reason == reasons.PROVIDER_UNAVAILABLE
+        assert (await failure(vectors(server, "slow", ["0"], 1, SECONDS))).reason == reasons.PROVIDER_UNAVAILABLE
+        assert len((await vectors(server, "odd", ["4"], 8, SECONDS)).vectors) == 1
+        await server.unload("slow")
+
+        async def unloaded() -> bool:
+            return not await server.ready("slow")
+
+        await until(unloaded)
+        await server.load("slow")
+        assert len((await vectors(server, "slow", ["0"], 1, SECONDS)).vectors) == 1
+
+
 class OtherVersion:
     """A server of another version: it has few methods, and its answers have fields that nobody knows, and lack some."""
 
