@@ -19,7 +19,6 @@ AT_ONCE = (1, 8)
 LEAST_SHARE = 0.95
 # Every answer has as many tokens, so that both sides have the same work.
 BODY = {
-    "model": MODEL,
     "messages": [{"role": "user", "content": "Tell a story about a lighthouse."}],
     "max_tokens": TOKENS,
     "ignore_eos": True,
@@ -59,25 +58,25 @@ async def measure(environment: Environment) -> list[Row]:
     return rows
 
 
-async def rate(url: str, key: str, at_once: int) -> float:
-    """Tokens a second of so many streams at once.
+async def rate(url: str, key: str, at_once: int, model: str = MODEL) -> float:
+    """Tokens a second of so many streams of a model at once.
 
     Raises:
         RuntimeError: an answer has fewer tokens.
     """
     async with httpx.AsyncClient(base_url=url, headers={"authorization": f"Bearer {key}"}, timeout=600.0) as http:
         began = time.perf_counter()
-        counts = await asyncio.gather(*(tokens(http) for _ in range(at_once)))
+        counts = await asyncio.gather(*(tokens(http, model) for _ in range(at_once)))
         took = time.perf_counter() - began
     if set(counts) != {TOKENS}:
         raise RuntimeError(f"answers of {sorted(set(counts))} tokens instead of {TOKENS}")
     return sum(counts) / took
 
 
-async def tokens(http: httpx.AsyncClient) -> int:
+async def tokens(http: httpx.AsyncClient, model: str = MODEL) -> int:
     """The tokens of one streamed answer."""
     found = 0
-    async with http.stream("POST", "/v1/chat/completions", json=BODY) as answer:
+    async with http.stream("POST", "/v1/chat/completions", json={**BODY, "model": model}) as answer:
         async for line in answer.aiter_lines():
             if line.startswith("data: {") and (usage := json.loads(line.removeprefix("data: ")).get("usage")):
                 found = usage["completion_tokens"]

@@ -21,6 +21,7 @@ from services.mesh.call.errors import Unavailable
 from services.mesh.call.trace import new_trace
 from services.mesh.testing.local import LocalMesh
 from services.model.catalogue import Catalogue
+from services.model.embedding.embedder import Embedder
 from services.model.embedding.minilm import MiniLm
 from services.model.embedding.settings import EmbeddingSettings
 from services.model.generation import Generations
@@ -74,13 +75,18 @@ def _row(figure: str, rates: list[float], more: str) -> Row:
     return Row(figure, here, "2,000 texts/s", f"{rate / 2000:.1f}×", "≥ 2,000 /s", rate >= 2000)
 
 
-async def _local(embedder: MiniLm) -> tuple[float, int]:
-    """The texts per second, and the number of texts."""
+def contract(embedder: Embedder) -> LocalMesh:
+    """The model service with an embedder, behind all that a call in the process passes through."""
     ledger = Ledger(_no_generation)
     service = ModelService(
         Catalogue((), "", ""), Generations(ledger, 1.0), Vectors(embedder, ledger), Judging(ledger), ""
     )
-    mesh = LocalMesh([(add_ModelServiceServicer_to_server, service)])
+    return LocalMesh([(add_ModelServiceServicer_to_server, service)])
+
+
+async def _local(embedder: MiniLm) -> tuple[float, int]:
+    """The texts per second, and the number of texts."""
+    mesh = contract(embedder)
     stub = ModelServiceStub(mesh.channel)
     random_ = random.Random(1)
     done = 0

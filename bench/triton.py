@@ -1,22 +1,32 @@
-"""Models on Triton beside the same models without it, on the same machine: vectors, the cost of a call, and memory."""
+"""Models on Triton beside the same models without it, on the same machine: vectors, tokens, a call, and memory."""
 
 import asyncio
 import random
 import statistics
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 
 import numpy as np
 import psutil
+from soma.model.v1.model_service_pb2 import EmbedRequest
+from soma.model.v1.model_service_pb2_grpc import ModelServiceStub
 from tritonclient.grpc import InferInput
 
+from bench import llm
 from bench.embeddings import sentence
 from bench.environment import FOLDER, Environment
+from bench.programs import free_port
+from bench.stack import Stack
 from bench.table import Row
+from bench.texts import contract
 from cli.parts.triton import Triton
 from cli.status import State
 from cli.supervisor import Supervisor
+from services.mesh.call.authenticator import DEV_PRINCIPAL
+from services.mesh.call.call import run_as
+from services.mesh.call.trace import new_trace
 from services.mesh.testing.waiting import until
 from services.model.adapters.triton.embedder import TritonEmbedder
 from services.model.adapters.triton.server import Server
@@ -35,25 +45,33 @@ TEXTS, CALLERS = 32, 4
 CALLS = 400
 STREAMS, FIRST, BESIDE = 10_000, 1_000, 16
 START_SECONDS = 120.0
+# Answers at a time of `slm`; the part `llm` has fewer by default.
+SLOTS = "4"
 
 
-async def measure(_environment: Environment) -> list[Row]:
+async def measure(environment: Environment) -> list[Row]:
     """Start a Triton, and measure with it and without it in turn."""
     embedding = EmbeddingSettings(directory=FOLDER / "models")
     own = MiniLm(embedding)
     await own.load()
     try:
-        async with _triton(embedding) as (server, settings, pid):
+        async with running(embedding) as (server, settings, pid):
             there = TritonEmbedder(server, own, settings)
             await there.look()
             await there.check()
-            return [await _rates(own, there), await _added(server), await _memory(server, pid)]
+            return [
+                await _rates(own, there),
+                await _added(server),
+                *await _answers(environment, settings),
+                await _memory(server, pid),
+            ]
     finally:
         await own.close()
 
 
 @asynccontextmanager
-async def _triton(embedding: EmbeddingSettings) -> AsyncIterator[tuple[Server, TritonSettings, int]]:
+async def running(embedding: EmbeddingSettings) -> AsyncIterator[tuple[Server, TritonSettings, int]]:
+    """A Triton with its models loaded: a connection to it, the settings of others, and its process id."""
     folder = FOLDER / "triton"
     folder.mkdir(parents=True, exist_ok=True)
     part = Triton(folder, TritonSettings(), embedding)
@@ -71,13 +89,24 @@ async def _triton(embedding: EmbeddingSettings) -> AsyncIterator[tuple[Server, T
 
 
 async def _rates(own: Embedder, there: Embedder) -> Row:
+    mesh = contract(there)
+    stub = ModelServiceStub(mesh.channel)
+
+    async def through(texts: Sequence[str]) -> None:
+        with run_as(DEV_PRINCIPAL, trace=new_trace(0.0)):
+            await stub.Embed(EmbedRequest(input=texts), timeout=30)
+
+    async def inside(texts: Sequence[str]) -> None:
+        await own.embed(texts)
+
     rates: dict[str, list[float]] = {"own": [], "triton": []}
     for _ in range(ROUNDS):
-        rates["own"].append(await _rate(own))
-        rates["triton"].append(await _rate(there))
+        rates["own"].append(await _rate(inside))
+        rates["triton"].append(await _rate(through))
+    await mesh.channel.close()
     here, peer = (statistics.median(rates[name]) for name in ("triton", "own"))
     return Row(
-        f"vectors through Triton, {CALLERS} callers with {TEXTS} texts",
+        f"vectors through the contract and Triton, {CALLERS} callers with {TEXTS} texts",
         f"{here:,.0f} texts/s",
         f"{peer:,.0f} texts/s in the process",
         f"{here / peer:.2f}×",
@@ -86,7 +115,7 @@ async def _rates(own: Embedder, there: Embedder) -> Row:
     )
 
 
-async def _rate(embedder: Embedder) -> float:
+async def _rate(embed: Callable[[Sequence[str]], Awaitable[None]]) -> float:
     random_ = random.Random(1)
     corpus = [sentence(random_) for _ in range(2000)]
     done, begin = 0, 0
@@ -96,11 +125,51 @@ async def _rate(embedder: Embedder) -> float:
         nonlocal done, begin
         while time.perf_counter() < began + SECONDS:
             begin = (begin + TEXTS) % (len(corpus) - TEXTS)
-            await embedder.embed(corpus[begin : begin + TEXTS])
+            await embed(corpus[begin : begin + TEXTS])
             done += TEXTS
 
     await asyncio.gather(*(caller() for _ in range(CALLERS)))
     return done / (time.perf_counter() - began)
+
+
+async def _answers(environment: Environment, settings: TritonSettings) -> list[Row]:
+    """Tokens a second of a stack that has the same model in Triton and in its part `llm`."""
+    stack = Stack(FOLDER / "triton-stack", free_port(), await environment.upstream())
+    await stack.down()
+    try:
+        await stack.up(SOMA_TRITON_URL=settings.url, SOMA_LLM_SLOTS=SLOTS)
+        url = f"http://127.0.0.1:{stack.port}"
+        for part in ("llm", "triton"):
+            # The part starts at its first request; Triton is found a moment after the stack is ready.
+            await until(partial(_answers_once, url, stack.key, part), seconds=START_SECONDS)
+        rows = []
+        for at_once in llm.AT_ONCE:
+            rates: dict[str, list[float]] = {"llm": [], "triton": []}
+            for _ in range(llm.ROUNDS):
+                for part, found in rates.items():
+                    found.append(await llm.rate(url, stack.key, at_once, f"{part}/{llm.MODEL}"))
+            here, peer = (statistics.median(rates[part]) for part in ("triton", "llm"))
+            rows.append(
+                Row(
+                    f"SmolLM2 on Triton, {at_once} at once",
+                    f"{here:.0f} tokens/s",
+                    f"{peer:.0f} tokens/s by the part llm",
+                    f"{here / peer:.2f}×",
+                    "≥ 0.9×",
+                    here / peer >= 0.9,
+                )
+            )
+        return rows
+    finally:
+        await stack.down()
+
+
+async def _answers_once(url: str, key: str, part: str) -> bool:
+    try:
+        await llm.rate(url, key, 1, f"{part}/{llm.MODEL}")
+    except RuntimeError:
+        return False
+    return True
 
 
 async def _added(server: Server) -> Row:
@@ -147,7 +216,7 @@ async def _memory(server: Server, pid: int) -> Row:
     await asyncio.gather(*(callers() for _ in range(BESIDE)))
     last = _mebibytes(pid)
     return Row(
-        f"memory of Triton over {STREAMS:,} streams, half cancelled",
+        f"memory of Triton and this client, {STREAMS:,} streams, half cancelled",
         f"{last:.0f} MiB",
         f"{first:.0f} MiB after {FIRST:,}",
         f"{last - first:+.1f} MiB",
@@ -157,5 +226,7 @@ async def _memory(server: Server, pid: int) -> Row:
 
 
 def _mebibytes(pid: int) -> float:
-    process = psutil.Process(pid)
-    return float(sum(each.memory_full_info().pss for each in (process, *process.children(recursive=True))) / 2**20)
+    """Without files and shared memory, of which other programs change how much counts for whom."""
+    server = psutil.Process(pid)
+    family = (psutil.Process(), server, *server.children(recursive=True))
+    return float(sum(each.rss - each.shared for each in (process.memory_info() for process in family)) / 2**20)

@@ -122,6 +122,9 @@ class ExternalTriton(_Server):
 class Triton(_Server):
     """A server whose files are in `folder`.
 
+    Attributes:
+        prefix: with which the names of its regions of shared memory begin, so that only its own are removed.
+
     Raises:
         FailedPrecondition: the server is not installed.
     """
@@ -137,8 +140,7 @@ class Triton(_Server):
         if len(bytes(folder / f"{SOCKET}:{NUMBER}")) > LONGEST_SOCKET:
             self._own = Path(tempfile.mkdtemp(prefix="soma-triton-"))
         self._socket = (self._own or folder) / SOCKET
-        # Regions of this server in the memory that it shares with its models, so that only its own are removed.
-        self._prefix = f"soma_triton_{sha256(str(folder).encode()).hexdigest()[:12]}_"
+        self.prefix = f"soma_triton_{sha256(str(folder).encode()).hexdigest()[:12]}_"
         self._settings = settings
         self._embedding = embedding
         super().__init__(f"unix:{self._socket}:{NUMBER}", settings)
@@ -161,7 +163,7 @@ class Triton(_Server):
             "exit-on-error": "false",
             "strict-readiness": "false",
             "exit-timeout-secs": 5,
-            "backend-config": f"python,shm-region-prefix-name={self._prefix}",
+            "backend-config": f"python,shm-region-prefix-name={self.prefix}",
         }
         own = self._settings.repository
         # The server runs in another folder.
@@ -197,9 +199,9 @@ class Triton(_Server):
     def _remove_leftovers(self) -> None:
         # A model's process that waits for its server may not notice that the server has gone.
         for process in psutil.process_iter(["cmdline"]):
-            if any(word.startswith(self._prefix) for word in process.info["cmdline"] or ()):
+            if any(word.startswith(self.prefix) for word in process.info["cmdline"] or ()):
                 with suppress(psutil.Error):
                     process.kill()
         Path(f"{self._socket}:{NUMBER}").unlink(missing_ok=True)
-        for region in SHARED_MEMORY.glob(f"{self._prefix}*"):
+        for region in SHARED_MEMORY.glob(f"{self.prefix}*"):
             region.unlink(missing_ok=True)

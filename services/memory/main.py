@@ -5,6 +5,7 @@ from pathlib import Path
 
 from soma.memory.v1.memory_service_pb2_grpc import add_MemoryServiceServicer_to_server
 from soma.model.v1.model_service_pb2_grpc import ModelServiceStub
+from soma.model.v1.options_pb2 import URGENCY_BACKGROUND
 
 from services.memory.adapters.model import ModelEmbedder
 from services.memory.context import Contexts
@@ -29,10 +30,11 @@ async def build(mesh: Mesh, settings: MemorySettings, stack: AsyncExitStack) -> 
     """Make the memory service; `stack` closes what it opens."""
     facts = FactStore(mesh.postgres)
     turns = ConversationStore(mesh.postgres, mesh.outbox, mesh.blobs)
-    vectors = ModelEmbedder(ModelServiceStub(mesh.connect("model")), settings.embed_seconds)
-    embedder = WarmEmbedder(vectors)
+    models = ModelServiceStub(mesh.connect("model"))
+    embedder = WarmEmbedder(ModelEmbedder(models, settings.embed_seconds))
     stack.push_async_callback(embedder.close)
-    indexer = Indexer(PendingPassages(mesh.postgres), vectors)
+    unhurried = ModelEmbedder(models, settings.embed_seconds, URGENCY_BACKGROUND)
+    indexer = Indexer(PendingPassages(mesh.postgres), unhurried)
     search = Search(facts, turns, embedder)
     servicer = MemoryService(
         facts=Facts(facts, embedder, search, indexer),

@@ -92,7 +92,7 @@ async def build(mesh: Mesh, settings: ModelSettings, stack: AsyncExitStack) -> S
             ),
             # So that a server that starts after the mesh can become the default within seconds.
             Job("catalogue_away", catalogue.refresh_away, every=_AWAY_SECONDS, first=_AWAY_SECONDS),
-            *(triton.jobs if triton is not None else ()),
+            *(triton.jobs(catalogue) if triton is not None else ()),
         ),
         checks={"postgres": mesh.check_postgres, "embedder": embedder.check},
         wants={"llm": catalogue.check, **(triton.wants if triton is not None else {})},

@@ -7,6 +7,7 @@ from soma.errors.v1 import reasons
 from soma.model.v1.catalog_service_pb2 import Model
 from soma.model.v1.message_pb2 import Usage
 from soma.model.v1.model_service_pb2 import EmbedRequest, EmbedResponse
+from soma.model.v1.options_pb2 import URGENCY_BACKGROUND
 
 from services.mesh.call import errors
 from services.mesh.call.principal import Principal
@@ -44,7 +45,7 @@ class Vectors:
             why = f"the model '{self.model}' has vectors of {length} dimensions, and of no other length"
             raise _refused(why, "dimensions", reasons.UNSUPPORTED_VALUE)
         began = perf_counter()
-        found = await self._embedder.embed(request.input)
+        found = await self._embedder.embed(request.input, background=request.urgency == URGENCY_BACKGROUND)
         vectors = found.vectors
         if request.HasField("normalize") and not request.normalize:
             vectors = vectors * found.norms[:, None]

@@ -8,6 +8,7 @@ from pathlib import Path
 import httpx
 import psutil
 import pytest
+from openai import AsyncOpenAI
 
 from cli.status import State
 from services.mesh.testing.waiting import until
@@ -90,17 +91,22 @@ async def _texts(stack: Stack, by: str) -> float:
     return await stack.measured("soma_model_embedded_texts_total", {"by": by})
 
 
+async def _said(client: AsyncOpenAI, model: str) -> list[str]:
+    """The pieces of a streamed answer."""
+    answer = await client.chat.completions.create(
+        model=model, stream=True, max_tokens=8, messages=[{"role": "user", "content": "Say hello."}]
+    )
+    return [text async for chunk in answer if chunk.choices and (text := chunk.choices[0].delta.content)]
+
+
 async def test_vectors_and_answers_come_from_triton(stack: Stack) -> None:
     before = await _texts(stack, "triton")
     async with stack.openai() as client:
         vectors = await client.embeddings.create(model=OWN, input=["hello", "world"], encoding_format="float")
-        answer = await client.chat.completions.create(
-            model=SLM, stream=True, max_tokens=8, messages=[{"role": "user", "content": "Say hello."}]
-        )
-        pieces = [chunk.choices[0].delta.content or "" async for chunk in answer if chunk.choices]
+        pieces = await _said(client, f"triton/{SLM}")
     assert [len(each.embedding) for each in vectors.data] == [384, 384]
     assert await _texts(stack, "triton") == before + 2
-    assert len([piece for piece in pieces if piece]) > 1
+    assert len(pieces) > 1
 
 
 async def test_documents_are_sorted_by_a_model_in_triton(stack: Stack) -> None:
@@ -137,11 +143,13 @@ async def test_its_memory_and_version_are_in_the_status(stack: Stack) -> None:
 async def test_killed_it_is_replaced_and_its_models_processes_end(stack: Stack) -> None:
     models = _family(stack.process("triton").pid)[1:]
     before = await _texts(stack, "process")
-    killed = stack.kill("triton")
     async with stack.openai() as client:
+        killed = stack.kill("triton")
         for _ in range(5):
             found = await client.embeddings.create(model=OWN, input="hello", encoding_format="float")
             assert len(found.data[0].embedding) == 384
+            # The part `llm` has a model of this name too.
+            assert await _said(client.with_options(max_retries=2), SLM)
     assert await _texts(stack, "process") > before
     await until(partial(gone, models), "the models' processes to end", seconds=30)
     await until(lambda: stack.part("triton").pid not in (None, killed), seconds=START_SECONDS)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from soma.model.v1.options_pb2 import URGENCY_BACKGROUND, URGENCY_INTERACTIVE
 
 from services.memory.embedder import DIMENSIONS, Vector
 from services.memory.indexing import BATCH, Indexer
@@ -113,6 +114,14 @@ async def test_passages_are_embedded_with_the_identity_of_their_tenant(memory: M
     calls = zip(memory.model.asked, memory.model.callers, strict=True)
     asked = {(text, tenant) for texts, (tenant, _) in calls for text in texts}
     assert asked == {("of acme", "acme"), ("of globex", "globex")}
+
+
+async def test_nobody_waits_for_the_index_but_for_a_fact_and_a_question(memory: Memory) -> None:
+    await memory.say("c", user("a turn"))
+    await memory.indexed()
+    await memory.remember("k", "a fact")
+    urgency = {text: request.urgency for request in memory.model.requests for text in request.input}
+    assert urgency == {"a turn": URGENCY_BACKGROUND, "k: a fact": URGENCY_INTERACTIVE}
 
 
 async def test_a_fact_replaced_while_its_passages_are_embedded_keeps_the_new_ones(memory: Memory) -> None:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from soma.errors.v1 import reasons
 from soma.model.v1 import model_service_pb2 as pb
+from soma.model.v1.options_pb2 import URGENCY_INTERACTIVE, Urgency
 
 from services.memory.embedder import DIMENSIONS, Vector
 from services.mesh.call import errors
@@ -25,9 +26,15 @@ class ModelEmbedder:
     Memory calls it as its own principal, because a caller that may use memory need not have the scope for models.
     """
 
-    def __init__(self, stub: "ModelServiceAsyncStub", timeout: float) -> None:
+    def __init__(
+        self,
+        stub: "ModelServiceAsyncStub",
+        timeout: float,
+        urgency: "Urgency.ValueType" = URGENCY_INTERACTIVE,
+    ) -> None:
         self._stub = stub
         self._timeout = timeout
+        self._urgency = urgency
 
     async def embed(self, tenant_id: str, texts: Sequence[str]) -> list[Vector]:
         call = current_call()
@@ -42,7 +49,7 @@ class ModelEmbedder:
         return vectors
 
     async def _batch(self, texts: Sequence[str], timeout: float) -> list[Vector]:
-        response = await self._stub.Embed(pb.EmbedRequest(input=texts), timeout=timeout)
+        response = await self._stub.Embed(pb.EmbedRequest(input=texts, urgency=self._urgency), timeout=timeout)
         if response.vector_length != DIMENSIONS or len(response.vectors) != len(texts):
             raise errors.FailedPrecondition(
                 f"{response.model} gives vectors of {response.vector_length} dimensions, memory keeps {DIMENSIONS}",

@@ -39,8 +39,8 @@ class Embedder(Protocol):
     def dimensions(self) -> int:
         """The number of dimensions of every vector."""
 
-    async def embed(self, texts: Sequence[str]) -> Embeddings:
-        """The vectors of `texts`.
+    async def embed(self, texts: Sequence[str], background: bool = False) -> Embeddings:
+        """The vectors of `texts`. If nobody waits for them, `background`, an embedder may make those of others first.
 
         Raises:
             ResourceExhausted: too many texts are waiting.

@@ -40,7 +40,8 @@ class MiniLm:
     def dimensions(self) -> int:
         return HIDDEN
 
-    async def embed(self, texts: Sequence[str]) -> Embeddings:
+    async def embed(self, texts: Sequence[str], background: bool = False) -> Embeddings:
+        # A batch has a share of every call, so that no call has to wait for those in the background.
         model = await self._ready()
         return await model.embed(texts)
 

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from soma.errors.v1 import reasons
 from soma.model.v1 import message_pb2
+from soma.model.v1.options_pb2 import URGENCY_BACKGROUND
 from soma.orchestrator.v1 import chat_service_pb2 as chat
 from soma.orchestrator.v1 import response_service_pb2 as pb
 
@@ -97,6 +98,8 @@ def chat_request(
     )
     if settings.HasField("options"):
         turn.options.CopyFrom(settings.options)
+    if settings.background and not turn.options.urgency:
+        turn.options.urgency = URGENCY_BACKGROUND
     if settings.HasField("strategy"):
         turn.strategy = settings.strategy
     if settings.instructions:

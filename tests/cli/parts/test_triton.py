@@ -59,7 +59,7 @@ async def test_a_path_that_is_too_long_for_a_socket_is_replaced_for_the_time_it_
 async def test_what_a_killed_server_left_is_removed_and_nothing_of_others(installation: Path, tmp_path: Path) -> None:
     part = Triton(tmp_path, settings(installation), EmbeddingSettings())
     other = Triton(tmp_path / "other", settings(installation), EmbeddingSettings())
-    left, kept = (SHARED_MEMORY / f"{each._prefix}region" for each in (part, other))
+    left, kept = (SHARED_MEMORY / f"{each.prefix}region" for each in (part, other))
     try:
         left.touch()
         kept.touch()

@@ -161,7 +161,7 @@ async def test_without_an_embedder_the_words_still_answer() -> None:
     class Away:
         model, dimensions = "away", 384
 
-        async def embed(self, texts: Sequence[str]) -> Embeddings:
+        async def embed(self, texts: Sequence[str], background: bool = False) -> Embeddings:
             raise Unavailable("no model")
 
     text, _ = await answer("you: My dog is called Biscuit.", "you: What is my dog called?", embedder=Away())

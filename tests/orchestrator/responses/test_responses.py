@@ -11,6 +11,13 @@ import grpc
 import pytest
 import redis.asyncio as aioredis
 from soma.model.v1 import message_pb2
+from soma.model.v1.options_pb2 import (
+    URGENCY_BACKGROUND,
+    URGENCY_INTERACTIVE,
+    URGENCY_UNSPECIFIED,
+    GenerationOptions,
+    Urgency,
+)
 from soma.orchestrator.v1 import response_service_pb2 as pb
 from soma.policy.v1.policy_service_pb2 import DECISION_DENY
 
@@ -440,6 +447,22 @@ async def test_a_background_response_is_made_without_a_reader(orchestrator: Orch
     await until(completed)
     error = await refusal(events_of(orchestrator, asking(background=True, store=False)))
     assert error.code == Code.INVALID_ARGUMENT
+
+
+@pytest.mark.parametrize(
+    ("given", "urgency"),
+    [
+        ({"background": True}, URGENCY_BACKGROUND),
+        ({"background": True, "options": GenerationOptions(urgency=URGENCY_INTERACTIVE)}, URGENCY_INTERACTIVE),
+        ({}, URGENCY_UNSPECIFIED),
+        ({"options": GenerationOptions(urgency=URGENCY_BACKGROUND)}, URGENCY_BACKGROUND),
+    ],
+)
+async def test_nobody_waits_for_a_response_in_the_background_unless_its_request_says_so(
+    orchestrator: Orchestrator, fakes: Fakes, given: dict[str, Any], urgency: "Urgency.ValueType"
+) -> None:
+    await events_of(orchestrator, asking(**given))
+    assert [each.options.urgency for each in fakes.model.generated] == [urgency]
 
 
 async def test_an_unfinished_response_cannot_be_continued(orchestrator: Orchestrator, fakes: Fakes) -> None:

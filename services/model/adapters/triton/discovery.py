@@ -33,6 +33,7 @@ class Served:
         batch: most texts in one request, of an embedding model; most documents, of one that sorts them.
         context: most tokens of a conversation, of a chat model; 0 when not known.
         prompting: how a model that continues a prompt is asked; None for all others.
+        background: the priority of requests for which nobody waits, which is its lowest; 0 if it knows no priorities.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Served:
     batch: int = 1
     context: int = 0
     prompting: Prompting | None = None
+    background: int = 0
 
 
 async def served(server: Server) -> Sequence[Served]:
@@ -78,4 +80,5 @@ def served_by(configuration: Any) -> Served | None:
         max(1, configuration.max_batch_size),
         int(context) if context.isdecimal() else 0,
         prompting=Prompting.of(configuration, parameters) if kind == "prompt" else None,
+        background=configuration.dynamic_batching.priority_levels,
     )

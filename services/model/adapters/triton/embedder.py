@@ -48,11 +48,11 @@ class TritonEmbedder:
     def dimensions(self) -> int:
         return self._own.dimensions
 
-    async def embed(self, texts: Sequence[str]) -> Embeddings:
+    async def embed(self, texts: Sequence[str], background: bool = False) -> Embeddings:
         model = self._model
         if model is not None and texts:
             try:
-                found = await self._by_triton(model, texts)
+                found = await self._by_triton(model, texts, model.background if background else 0)
                 _BY_TRITON.inc(len(texts))
                 return found
             except ResourceExhausted:
@@ -64,7 +64,7 @@ class TritonEmbedder:
                     raise
                 if not isinstance(error, InvalidArgument):
                     self._lose(model, error.message)
-        found = await self._own.embed(texts)
+        found = await self._own.embed(texts, background)
         _BY_PROCESS.inc(len(texts))
         return found
 
@@ -80,7 +80,7 @@ class TritonEmbedder:
             if found is not None:
                 if self._gone.done():
                     self._gone = asyncio.get_running_loop().create_future()
-                await self._by_triton(found, ["a text"])
+                await self._by_triton(found, ["a text"], 0)
         except MeshError as error:
             self._lose(known, error.message)
             return
@@ -98,11 +98,11 @@ class TritonEmbedder:
         if self._model is None:
             raise Unavailable(self._why or "Triton was not asked yet", reason=reasons.PROVIDER_UNAVAILABLE)
 
-    async def _by_triton(self, model: Served, texts: Sequence[str]) -> Embeddings:
+    async def _by_triton(self, model: Served, texts: Sequence[str], priority: int) -> Embeddings:
         from services.model.adapters.triton.refusal import protocol_error
         from services.model.adapters.triton.vectors import vectors
 
-        work = asyncio.ensure_future(vectors(self._server, model.name, texts, model.batch, self._seconds))
+        work = asyncio.ensure_future(vectors(self._server, model.name, texts, model.batch, self._seconds, priority))
         try:
             await asyncio.wait((work, self._gone), return_when=asyncio.FIRST_COMPLETED)
             if not work.done():

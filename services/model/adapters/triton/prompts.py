@@ -17,6 +17,7 @@ import numpy as np
 import orjson
 from soma.model.v1.message_pb2 import FINISH_REASON_LENGTH, FINISH_REASON_STOP, Delta
 from soma.model.v1.model_service_pb2 import GenerateRequest, GenerationFinished
+from soma.model.v1.options_pb2 import URGENCY_BACKGROUND
 from tritonclient.grpc import InferInput
 from tritonclient.utils import InferenceServerException, np_to_triton_dtype
 
@@ -28,8 +29,8 @@ from services.model.adapters.specialists.request import unsupported
 from services.model.adapters.triton.chat_template import prompt_of
 from services.model.adapters.triton.discovery import Served
 from services.model.adapters.triton.prompting import FLOATS, INTEGERS, SAMPLING_JSON, Prompting
-from services.model.adapters.triton.refusal import NAME, protocol_error, refusal
-from services.model.adapters.triton.server import Server
+from services.model.adapters.triton.refusal import protocol_error, refusal
+from services.model.adapters.triton.server import NAME, Server, remaining
 from services.model.adapters.upstream import Patience
 from services.model.json_text import parse_object
 from services.model.provider import ProviderEvent
@@ -63,10 +64,11 @@ async def prompted(
     assert how is not None
     sampling = _sampling(request, how)
     inputs = _inputs(_prompt(request, chat, how), sampling, how, stream=not request.options.whole)
+    priority = model.background if request.options.urgency == URGENCY_BACKGROUND else 0
     reader = _Answer(model.name, how, sampling["max_tokens"])
     texts: list[str] = []
     begun = ended = False
-    answers = server.client.stream_infer(_once(model.name, inputs), stream_timeout=_LONGEST_SECONDS)
+    answers = server.client.stream_infer(_once(model.name, inputs, priority), stream_timeout=_LONGEST_SECONDS)
     first = patience.whole if request.options.whole else patience.first_byte
     try:
         while True:
@@ -101,9 +103,10 @@ async def prompted(
     yield reader.finished()
 
 
-async def _once(model: str, inputs: Sequence[Any]) -> AsyncIterator[dict[str, Any]]:
+async def _once(model: str, inputs: Sequence[Any], priority: int) -> AsyncIterator[dict[str, Any]]:
     # The server ends the stream when there are no more requests and the model is done.
-    yield {"model_name": model, "inputs": inputs}
+    microseconds = int(remaining(_LONGEST_SECONDS) * 1e6)
+    yield {"model_name": model, "inputs": inputs, "priority": priority, "timeout": microseconds}
 
 
 async def _leave(server: Server, answers: Any, *, ended: bool) -> None:

@@ -7,6 +7,7 @@ from functools import partial
 from soma.errors.v1 import reasons
 from soma.model.v1.catalog_service_pb2 import Model, RepositoryModel
 from soma.model.v1.model_service_pb2 import EmbedRequest, EmbedResponse, GenerateRequest
+from soma.model.v1.options_pb2 import URGENCY_BACKGROUND, Urgency
 
 from services.mesh.call.errors import FieldViolation, InvalidArgument, MeshError, NotFound
 from services.model.adapters.exchange import Question, answered
@@ -14,7 +15,7 @@ from services.model.adapters.openai_answer import ChatAnswer
 from services.model.adapters.openai_request import chat_body
 from services.model.adapters.triton.discovery import Kind, Served, served
 from services.model.adapters.triton.reranking import Reranking
-from services.model.adapters.triton.server import Server
+from services.model.adapters.triton.server import NAME, Server
 from services.model.adapters.triton.settings import TritonSettings
 from services.model.adapters.upstream import Patience
 from services.model.json_text import parse_object
@@ -46,7 +47,7 @@ class TritonProvider:
         own: name of the mesh's own embedding model. It is asked for without a provider, so it is not listed again.
     """
 
-    name = "triton"
+    name = NAME
     takes: Collection[str] | None = None
 
     def __init__(self, server: Server, chat: Chat, patience: Patience, settings: TritonSettings, own: str) -> None:
@@ -96,7 +97,9 @@ class TritonProvider:
         if known is not None and known.prompting is not None:
             return prompted(self._server, self._patience, self._chat, known, request)
         answer = ChatAnswer(self.name, request.options.sampling.stop_sequences)
-        return answered(Stream(self._server, self._patience), partial(self._question, request, model), answer)
+        priority = known.background if known is not None and _in_background(request.options.urgency) else 0
+        stream = Stream(self._server, self._patience, priority)
+        return answered(stream, partial(self._question, request, model), answer)
 
     async def embed(self, request: EmbedRequest, model: str) -> EmbedResponse:
         """The vectors of texts.
@@ -114,7 +117,8 @@ class TritonProvider:
                     why, reason=reasons.PARAMETER_NOT_SUPPORTED, violations=[FieldViolation(field, why)]
                 )
         known = self._known(model)
-        found = await vectors(self._server, known.name, request.input, known.batch, self._seconds)
+        priority = known.background if _in_background(request.urgency) else 0
+        found = await vectors(self._server, known.name, request.input, known.batch, self._seconds, priority)
         made = found.vectors
         if request.HasField("normalize") and not request.normalize:
             made = made * found.norms[:, None]
@@ -152,7 +156,11 @@ class TritonProvider:
         await self._server.unload(name)
 
     async def _question(self, request: GenerateRequest, model: str) -> Question:
-        return self._known(model).name, chat_body(request, model, self._chat, self.name), {}
+        body = chat_body(request, model, self._chat, self.name)
+        if _in_background(request.options.urgency):
+            # OpenAI's word for it, for models that order their requests themselves, as `triton_models/slm` does.
+            body.setdefault("service_tier", "flex")
+        return self._known(model).name, body, {}
 
     def _known(self, public: str) -> Served:
         found = self._served.get(public)
@@ -170,6 +178,10 @@ class TritonProvider:
             input_modalities=[Model.MODALITY_TEXT],
             context_window=each.context,
         )
+
+
+def _in_background(urgency: "Urgency.ValueType") -> bool:
+    return urgency == URGENCY_BACKGROUND
 
 
 def _unknown(model: str) -> MeshError:

@@ -13,9 +13,11 @@ from services.mesh.call.errors import (
     ResourceExhausted,
     Unavailable,
 )
+from services.model.adapters.triton.server import NAME
 
-NAME = "triton"
 _LONGEST = 2000
+_CRAMPED = "failed to increase the shared memory pool"
+_FULL_MEMORY = "the memory that the server shares with its models (/dev/shm) is full"
 _UNREACHED = ("failed to connect", "DNS resolution failed", "Socket closed", "recvmsg", "connections to all backends")
 
 
@@ -47,6 +49,7 @@ def _odd(message: str, model: str) -> MeshError:
 # UNAVAILABLE, and so is a request whose time passed in the queue.
 _TEXTS: Mapping[str, Callable[[str, str], MeshError]] = {
     "exceeds maximum queue size": _full,
+    _FULL_MEMORY: _full,
     "request timeout expired": _slow,
     "unknown model": _unknown,
     "is not found": _unknown,
@@ -69,6 +72,9 @@ def refusal(error: InferenceServerException, model: str = "") -> MeshError:
     if said.startswith(_UNREACHED):
         # gRPC's text has the address, which is nothing for a caller.
         said = "the server cannot be reached"
+    elif _CRAMPED in said.lower():
+        # The text has names of the server's own. A smaller request finds room.
+        said = _FULL_MEMORY
     text = said.lower()
     make = next((each for part, each in _TEXTS.items() if part in text), None)
     status = str(error.status() or "").removeprefix("StatusCode.")

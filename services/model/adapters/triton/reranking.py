@@ -31,10 +31,9 @@ from soma.model.v1.model_service_pb2 import (
 from services.model.adapters.counts import usage_of
 from services.model.adapters.specialists.request import missing, unsupported
 from services.model.adapters.triton.discovery import Served
-from services.model.adapters.triton.server import Server
+from services.model.adapters.triton.server import NAME, Server
 from services.model.json_text import parse_object
 
-NAME = "triton"
 # Batches of one call at the same time, as for vectors.
 _BESIDE = 4
 

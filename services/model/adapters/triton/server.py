@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from services.mesh.call.call import current_call
+from services.mesh.call.errors import MeshError, Unavailable
 from services.model.adapters.triton.address import address
 from services.model.adapters.triton.channel import credentials
 from services.model.adapters.triton.settings import TritonSettings
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from tritonclient.grpc.aio import InferenceServerClient
 
 T = TypeVar("T")
+# Of the provider.
+NAME = "triton"
 _ASKING_SECONDS = 5.0
 _LOOK_SECONDS = 1.0
 # A call whose caller has left is given up by gRPC this much later.
@@ -41,12 +44,17 @@ class Found:
 
 
 class Server:
-    """Made inside the event loop. Nothing is imported or connected before the first call."""
+    """Made inside the event loop. Nothing is imported or connected before the first call.
+
+    Attributes:
+        missed: set when a model could not be asked, which may mean that the server has gone.
+    """
 
     def __init__(self, settings: TritonSettings) -> None:
         self._settings = settings
         self._client: InferenceServerClient | None = None
         self._kept: set[asyncio.Future[Any]] = set()
+        self.missed = asyncio.Event()
 
     @property
     def client(self) -> InferenceServerClient:
@@ -63,6 +71,13 @@ class Server:
             ]
             self._client = InferenceServerClient(where.target, creds=credentials(self._settings), channel_args=options)
         return self._client
+
+    async def live(self) -> bool:
+        """Whether the server answers, within a second."""
+        try:
+            return bool(await self._asked(self.client.is_server_live(client_timeout=_LOOK_SECONDS)))
+        except MeshError:
+            return False
 
     async def ready(self, name: str) -> bool:
         """Whether a model is loaded and serves.
@@ -123,8 +138,10 @@ class Server:
         """
         await self._asked(self.client.unload_model(name, client_timeout=_ASKING_SECONDS), name)
 
-    async def infer(self, name: str, inputs: Sequence[Any], seconds: float) -> Any:
+    async def infer(self, name: str, inputs: Sequence[Any], seconds: float, priority: int = 0) -> Any:
         """Run a model; the caller's deadline, or `seconds` if that is earlier, also holds for the server's queue.
+
+        `priority` is the request's place in that queue: 1 is the highest, 0 the model's default.
 
         A caller that leaves, or whose time is over, does not cancel the call: Triton 2.51 may abort when a call is
         cancelled (triton-inference-server/server, issue 8034). What the model makes for nobody is one batch.
@@ -136,11 +153,20 @@ class Server:
 
         seconds = remaining(seconds)
         running = self.keep(
-            self.client.infer(name, inputs, timeout=int(seconds * 1e6), client_timeout=seconds + _FURTHER_SECONDS)
+            self.client.infer(
+                name,
+                inputs,
+                priority=priority,
+                timeout=int(seconds * 1e6),
+                client_timeout=seconds + _FURTHER_SECONDS,
+            )
         )
         try:
             async with asyncio.timeout(seconds):
                 return await self._asked(asyncio.shield(running), name)
+        except Unavailable:
+            self.missed.set()
+            raise
         except TimeoutError as error:
             raise late(seconds) from error
 

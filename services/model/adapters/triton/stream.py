@@ -22,8 +22,8 @@ from tritonclient.grpc import InferInput
 from tritonclient.utils import InferenceServerException
 
 from services.model.adapters import refusal as refusals
-from services.model.adapters.triton.refusal import NAME, refusal
-from services.model.adapters.triton.server import Server
+from services.model.adapters.triton.refusal import refusal
+from services.model.adapters.triton.server import NAME, Server, remaining
 from services.model.adapters.upstream import Patience
 
 # The deadline of the caller ends a stream before.
@@ -37,9 +37,10 @@ class Stream:
 
     name = NAME
 
-    def __init__(self, server: Server, patience: Patience) -> None:
+    def __init__(self, server: Server, patience: Patience, priority: int = 0) -> None:
         self._server = server
         self._patience = patience
+        self._priority = priority
 
     async def stream(self, path: str, body: dict[str, Any], headers: Mapping[str, str]) -> AsyncGenerator[bytes, None]:
         """Ask a model and yield its chunks as server-sent events, or its whole answer.
@@ -51,7 +52,7 @@ class Stream:
         """
         whole, begun, ended = not body.get("stream"), False, False
         first = self._patience.whole if whole else self._patience.first_byte
-        requests = _Requests(path)
+        requests = Requests(path, self._priority)
         requests.ask(body)
         answers = self._server.client.stream_infer(requests, stream_timeout=_LONGEST_SECONDS)
         try:
@@ -76,6 +77,7 @@ class Stream:
             raise refusals.timed_out(NAME, what, limit) from error
         except grpc.aio.AioRpcError as error:
             ended = True
+            self._server.missed.set()
             if begun:
                 raise refusals.stream_cut(NAME) from error
             raise refusal(InferenceServerException(error.details() or "", f"{error.code()}"), path) from error
@@ -86,20 +88,33 @@ class Stream:
             self._server.keep(_read_to_the_end(answers))
 
 
-class _Requests(AsyncIterator[dict[str, Any]]):
-    """What is sent on one stream: the request, and that it is cancelled."""
+class Requests(AsyncIterator[dict[str, Any]]):
+    """What is sent on one stream to `model`: the request, and that it is cancelled."""
 
-    def __init__(self, model: str) -> None:
+    def __init__(self, model: str, priority: int) -> None:
         self._model = model
+        self._priority = priority
+        # A model, or its queue in Triton, leaves out what nobody waits for any more.
+        self._microseconds = int(remaining(_LONGEST_SECONDS) * 1e6)
         self._id = uuid.uuid4().hex
         self._waiting: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
 
     def ask(self, body: dict[str, Any]) -> None:
         tensor = InferInput("REQUEST", [1], "BYTES")
         tensor.set_data_from_numpy(np.array([orjson.dumps(body)], np.object_))
-        self._waiting.put_nowait({"model_name": self._model, "inputs": [tensor], "request_id": self._id})
+        self._waiting.put_nowait(
+            {
+                "model_name": self._model,
+                "inputs": [tensor],
+                "request_id": self._id,
+                "priority": self._priority,
+                "timeout": self._microseconds,
+            }
+        )
 
     def cancel(self) -> None:
+        # Before whatever waits.
+        self._priority, self._microseconds = min(self._priority, 1), int(_ENDING_SECONDS * 1e6)
         self.ask({"cancel": self._id})
 
     def close(self) -> None:

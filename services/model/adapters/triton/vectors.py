@@ -21,7 +21,9 @@ _BESIDE = 4
 _OUTPUTS = (("VECTOR", np.float32), ("NORM", np.float32), ("TOKENS", np.int32), ("WINDOWS", np.int32))
 
 
-async def vectors(server: Server, model: str, texts: Sequence[str], batch: int, seconds: float) -> Embeddings:
+async def vectors(
+    server: Server, model: str, texts: Sequence[str], batch: int, seconds: float, priority: int = 0
+) -> Embeddings:
     """The vectors of `texts`, in their order.
 
     Args:
@@ -30,6 +32,7 @@ async def vectors(server: Server, model: str, texts: Sequence[str], batch: int, 
         texts: at least one.
         batch: most texts in one request.
         seconds: most time for the answer to one request.
+        priority: of the requests in the model's queue; 0 for its default.
 
     Raises:
         MeshError: a request failed; the others are cancelled.
@@ -40,7 +43,7 @@ async def vectors(server: Server, model: str, texts: Sequence[str], batch: int, 
 
     async def run(share: NDArray[np.intp]) -> Sequence[NDArray[Any]]:
         async with turns:
-            return await _run(server, model, [texts[index] for index in share.tolist()], seconds)
+            return await _run(server, model, [texts[index] for index in share.tolist()], seconds, priority)
 
     if len(shares) == 1:
         parts = [await run(shares[0])]
@@ -59,10 +62,12 @@ async def vectors(server: Server, model: str, texts: Sequence[str], batch: int, 
     return Embeddings(found, norms[:, 0], tokens[:, 0], windows[:, 0] if (windows > 1).any() else None)
 
 
-async def _run(server: Server, model: str, texts: Sequence[str], seconds: float) -> Sequence[NDArray[Any]]:
+async def _run(
+    server: Server, model: str, texts: Sequence[str], seconds: float, priority: int
+) -> Sequence[NDArray[Any]]:
     tensor = InferInput("TEXT", [len(texts), 1], "BYTES")
     tensor.set_data_from_numpy(np.array([[text.encode()] for text in texts], np.object_))
-    answer = await server.infer(model, [tensor], seconds)
+    answer = await server.infer(model, [tensor], seconds, priority)
     columns = []
     for name, dtype in _OUTPUTS:
         column = answer.as_numpy(name)

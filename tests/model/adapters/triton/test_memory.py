@@ -18,10 +18,13 @@ MOST_MIB = 20.0
 
 
 def mebibytes(pid: int) -> float:
-    """The memory of a process and of its children, without what they share with others."""
-    process = psutil.Process(pid)
-    family = [process, *process.children(recursive=True)]
-    return float(sum(each.memory_full_info().pss for each in family) / 2**20)
+    """The memory of this process, of a server and of its models, without files and what they share.
+
+    Other programs of the machine change how much of those counts for whom.
+    """
+    server = psutil.Process(pid)
+    family = [psutil.Process(), server, *server.children(recursive=True)]
+    return float(sum(each.rss - each.shared for each in (process.memory_info() for process in family)) / 2**20)
 
 
 @pytest.mark.long

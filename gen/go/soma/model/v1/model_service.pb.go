@@ -759,7 +759,9 @@ type EmbedRequest struct {
 	// Texts as token numbers, for models of providers that take them.
 	Tokens []*TokenNumbers `protobuf:"bytes,4,rep,name=tokens,proto3" json:"tokens,omitempty"`
 	// Number of coordinates of each vector; the model's own when unset. Not every model has another.
-	Dimensions    *int32 `protobuf:"varint,5,opt,name=dimensions,proto3,oneof" json:"dimensions,omitempty"`
+	Dimensions *int32 `protobuf:"varint,5,opt,name=dimensions,proto3,oneof" json:"dimensions,omitempty"`
+	// Whether somebody waits for the vectors.
+	Urgency       Urgency `protobuf:"varint,6,opt,name=urgency,proto3,enum=soma.model.v1.Urgency" json:"urgency,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -827,6 +829,13 @@ func (x *EmbedRequest) GetDimensions() int32 {
 		return *x.Dimensions
 	}
 	return 0
+}
+
+func (x *EmbedRequest) GetUrgency() Urgency {
+	if x != nil {
+		return x.Urgency
+	}
+	return Urgency_URGENCY_UNSPECIFIED
 }
 
 // Vector is the embedding of one text.
@@ -1790,7 +1799,7 @@ const file_soma_model_v1_model_service_proto_rawDesc = "" +
 	"\n" +
 	"latency_ms\x18\x05 \x01(\x01R\tlatencyMs\"<\n" +
 	"\fTokenNumbers\x12,\n" +
-	"\anumbers\x18\x01 \x03(\x05B\x12\xbaH\x0f\x92\x01\f\b\x01\x10\x80\x80\b\"\x04\x1a\x02(\x00R\anumbers\"\x89\x02\n" +
+	"\anumbers\x18\x01 \x03(\x05B\x12\xbaH\x0f\x92\x01\f\b\x01\x10\x80\x80\b\"\x04\x1a\x02(\x00R\anumbers\"\xc5\x02\n" +
 	"\fEmbedRequest\x12(\n" +
 	"\x05input\x18\x01 \x03(\tB\x12\xbaH\x0f\x92\x01\f\x10d\"\br\x06\x10\x01\x18\x80\x80\bR\x05input\x12\x1e\n" +
 	"\x05model\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\x05model\x12!\n" +
@@ -1798,7 +1807,8 @@ const file_soma_model_v1_model_service_proto_rawDesc = "" +
 	"\x06tokens\x18\x04 \x03(\v2\x1b.soma.model.v1.TokenNumbersB\b\xbaH\x05\x92\x01\x02\x10dR\x06tokens\x120\n" +
 	"\n" +
 	"dimensions\x18\x05 \x01(\x05B\v\xbaH\b\x1a\x06\x18\xc0\x84=(\x01H\x01R\n" +
-	"dimensions\x88\x01\x01B\f\n" +
+	"dimensions\x88\x01\x01\x12:\n" +
+	"\aurgency\x18\x06 \x01(\x0e2\x16.soma.model.v1.UrgencyB\b\xbaH\x05\x82\x01\x02\x10\x01R\aurgencyB\f\n" +
 	"\n" +
 	"_normalizeB\r\n" +
 	"\v_dimensions\"V\n" +
@@ -1927,7 +1937,8 @@ var file_soma_model_v1_model_service_proto_goTypes = []any{
 	(*Delta)(nil),               // 27: soma.model.v1.Delta
 	(*v1.StreamError)(nil),      // 28: soma.mesh.v1.StreamError
 	(*v1.Heartbeat)(nil),        // 29: soma.mesh.v1.Heartbeat
-	(*Part)(nil),                // 30: soma.model.v1.Part
+	(Urgency)(0),                // 30: soma.model.v1.Urgency
+	(*Part)(nil),                // 31: soma.model.v1.Part
 }
 var file_soma_model_v1_model_service_proto_depIdxs = []int32{
 	22, // 0: soma.model.v1.GenerateRequest.messages:type_name -> soma.model.v1.Message
@@ -1947,34 +1958,35 @@ var file_soma_model_v1_model_service_proto_depIdxs = []int32{
 	3,  // 14: soma.model.v1.GenerateResponse.answer:type_name -> soma.model.v1.GenerationAnswer
 	26, // 15: soma.model.v1.InferResponse.usage:type_name -> soma.model.v1.Usage
 	7,  // 16: soma.model.v1.EmbedRequest.tokens:type_name -> soma.model.v1.TokenNumbers
-	9,  // 17: soma.model.v1.EmbedResponse.vectors:type_name -> soma.model.v1.Vector
-	10, // 18: soma.model.v1.EmbedResponse.usage:type_name -> soma.model.v1.EmbeddingUsage
-	22, // 19: soma.model.v1.CountTokensRequest.messages:type_name -> soma.model.v1.Message
-	24, // 20: soma.model.v1.CountTokensRequest.options:type_name -> soma.model.v1.GenerationOptions
-	30, // 21: soma.model.v1.ModerationInput.parts:type_name -> soma.model.v1.Part
-	14, // 22: soma.model.v1.ModerateRequest.inputs:type_name -> soma.model.v1.ModerationInput
-	16, // 23: soma.model.v1.ModerationResult.categories:type_name -> soma.model.v1.ModerationCategory
-	17, // 24: soma.model.v1.ModerateResponse.results:type_name -> soma.model.v1.ModerationResult
-	26, // 25: soma.model.v1.ModerateResponse.usage:type_name -> soma.model.v1.Usage
-	20, // 26: soma.model.v1.RerankResponse.results:type_name -> soma.model.v1.RerankResult
-	26, // 27: soma.model.v1.RerankResponse.usage:type_name -> soma.model.v1.Usage
-	0,  // 28: soma.model.v1.ModelService.Generate:input_type -> soma.model.v1.GenerateRequest
-	5,  // 29: soma.model.v1.ModelService.Infer:input_type -> soma.model.v1.InferRequest
-	8,  // 30: soma.model.v1.ModelService.Embed:input_type -> soma.model.v1.EmbedRequest
-	12, // 31: soma.model.v1.ModelService.CountTokens:input_type -> soma.model.v1.CountTokensRequest
-	15, // 32: soma.model.v1.ModelService.Moderate:input_type -> soma.model.v1.ModerateRequest
-	19, // 33: soma.model.v1.ModelService.Rerank:input_type -> soma.model.v1.RerankRequest
-	4,  // 34: soma.model.v1.ModelService.Generate:output_type -> soma.model.v1.GenerateResponse
-	6,  // 35: soma.model.v1.ModelService.Infer:output_type -> soma.model.v1.InferResponse
-	11, // 36: soma.model.v1.ModelService.Embed:output_type -> soma.model.v1.EmbedResponse
-	13, // 37: soma.model.v1.ModelService.CountTokens:output_type -> soma.model.v1.CountTokensResponse
-	18, // 38: soma.model.v1.ModelService.Moderate:output_type -> soma.model.v1.ModerateResponse
-	21, // 39: soma.model.v1.ModelService.Rerank:output_type -> soma.model.v1.RerankResponse
-	34, // [34:40] is the sub-list for method output_type
-	28, // [28:34] is the sub-list for method input_type
-	28, // [28:28] is the sub-list for extension type_name
-	28, // [28:28] is the sub-list for extension extendee
-	0,  // [0:28] is the sub-list for field type_name
+	30, // 17: soma.model.v1.EmbedRequest.urgency:type_name -> soma.model.v1.Urgency
+	9,  // 18: soma.model.v1.EmbedResponse.vectors:type_name -> soma.model.v1.Vector
+	10, // 19: soma.model.v1.EmbedResponse.usage:type_name -> soma.model.v1.EmbeddingUsage
+	22, // 20: soma.model.v1.CountTokensRequest.messages:type_name -> soma.model.v1.Message
+	24, // 21: soma.model.v1.CountTokensRequest.options:type_name -> soma.model.v1.GenerationOptions
+	31, // 22: soma.model.v1.ModerationInput.parts:type_name -> soma.model.v1.Part
+	14, // 23: soma.model.v1.ModerateRequest.inputs:type_name -> soma.model.v1.ModerationInput
+	16, // 24: soma.model.v1.ModerationResult.categories:type_name -> soma.model.v1.ModerationCategory
+	17, // 25: soma.model.v1.ModerateResponse.results:type_name -> soma.model.v1.ModerationResult
+	26, // 26: soma.model.v1.ModerateResponse.usage:type_name -> soma.model.v1.Usage
+	20, // 27: soma.model.v1.RerankResponse.results:type_name -> soma.model.v1.RerankResult
+	26, // 28: soma.model.v1.RerankResponse.usage:type_name -> soma.model.v1.Usage
+	0,  // 29: soma.model.v1.ModelService.Generate:input_type -> soma.model.v1.GenerateRequest
+	5,  // 30: soma.model.v1.ModelService.Infer:input_type -> soma.model.v1.InferRequest
+	8,  // 31: soma.model.v1.ModelService.Embed:input_type -> soma.model.v1.EmbedRequest
+	12, // 32: soma.model.v1.ModelService.CountTokens:input_type -> soma.model.v1.CountTokensRequest
+	15, // 33: soma.model.v1.ModelService.Moderate:input_type -> soma.model.v1.ModerateRequest
+	19, // 34: soma.model.v1.ModelService.Rerank:input_type -> soma.model.v1.RerankRequest
+	4,  // 35: soma.model.v1.ModelService.Generate:output_type -> soma.model.v1.GenerateResponse
+	6,  // 36: soma.model.v1.ModelService.Infer:output_type -> soma.model.v1.InferResponse
+	11, // 37: soma.model.v1.ModelService.Embed:output_type -> soma.model.v1.EmbedResponse
+	13, // 38: soma.model.v1.ModelService.CountTokens:output_type -> soma.model.v1.CountTokensResponse
+	18, // 39: soma.model.v1.ModelService.Moderate:output_type -> soma.model.v1.ModerateResponse
+	21, // 40: soma.model.v1.ModelService.Rerank:output_type -> soma.model.v1.RerankResponse
+	35, // [35:41] is the sub-list for method output_type
+	29, // [29:35] is the sub-list for method input_type
+	29, // [29:29] is the sub-list for extension type_name
+	29, // [29:29] is the sub-list for extension extendee
+	0,  // [0:29] is the sub-list for field type_name
 }
 
 func init() { file_soma_model_v1_model_service_proto_init() }

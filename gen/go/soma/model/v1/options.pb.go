@@ -24,6 +24,60 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// Urgency says whether somebody waits for an answer. A model server with a queue by classes, such as Triton, works on
+// what is interactive first; other providers have no use for it.
+type Urgency int32
+
+const (
+	// As URGENCY_INTERACTIVE.
+	Urgency_URGENCY_UNSPECIFIED Urgency = 0
+	// Somebody waits.
+	Urgency_URGENCY_INTERACTIVE Urgency = 1
+	// Nobody waits: a batch, an index, a response that is made in the background. It may wait long behind the others.
+	Urgency_URGENCY_BACKGROUND Urgency = 2
+)
+
+// Enum value maps for Urgency.
+var (
+	Urgency_name = map[int32]string{
+		0: "URGENCY_UNSPECIFIED",
+		1: "URGENCY_INTERACTIVE",
+		2: "URGENCY_BACKGROUND",
+	}
+	Urgency_value = map[string]int32{
+		"URGENCY_UNSPECIFIED": 0,
+		"URGENCY_INTERACTIVE": 1,
+		"URGENCY_BACKGROUND":  2,
+	}
+)
+
+func (x Urgency) Enum() *Urgency {
+	p := new(Urgency)
+	*p = x
+	return p
+}
+
+func (x Urgency) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Urgency) Descriptor() protoreflect.EnumDescriptor {
+	return file_soma_model_v1_options_proto_enumTypes[0].Descriptor()
+}
+
+func (Urgency) Type() protoreflect.EnumType {
+	return &file_soma_model_v1_options_proto_enumTypes[0]
+}
+
+func (x Urgency) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Urgency.Descriptor instead.
+func (Urgency) EnumDescriptor() ([]byte, []int) {
+	return file_soma_model_v1_options_proto_rawDescGZIP(), []int{0}
+}
+
 // Who decides whether a tool is called.
 type ToolChoice_Mode int32
 
@@ -69,11 +123,11 @@ func (x ToolChoice_Mode) String() string {
 }
 
 func (ToolChoice_Mode) Descriptor() protoreflect.EnumDescriptor {
-	return file_soma_model_v1_options_proto_enumTypes[0].Descriptor()
+	return file_soma_model_v1_options_proto_enumTypes[1].Descriptor()
 }
 
 func (ToolChoice_Mode) Type() protoreflect.EnumType {
-	return &file_soma_model_v1_options_proto_enumTypes[0]
+	return &file_soma_model_v1_options_proto_enumTypes[1]
 }
 
 func (x ToolChoice_Mode) Number() protoreflect.EnumNumber {
@@ -126,11 +180,11 @@ func (x ResponseFormat_Type) String() string {
 }
 
 func (ResponseFormat_Type) Descriptor() protoreflect.EnumDescriptor {
-	return file_soma_model_v1_options_proto_enumTypes[1].Descriptor()
+	return file_soma_model_v1_options_proto_enumTypes[2].Descriptor()
 }
 
 func (ResponseFormat_Type) Type() protoreflect.EnumType {
-	return &file_soma_model_v1_options_proto_enumTypes[1]
+	return &file_soma_model_v1_options_proto_enumTypes[2]
 }
 
 func (x ResponseFormat_Type) Number() protoreflect.EnumNumber {
@@ -701,7 +755,9 @@ type GenerationOptions struct {
 	// Parameters in the protocol of the caller. A provider that speaks this protocol gets them as they are, in place of
 	// `provider_params` and `reasoning`. All other providers do not get them; for these, `reasoning` is then advice, which
 	// is left out if the model is not known to think.
-	Native        *NativeParams `protobuf:"bytes,12,opt,name=native,proto3" json:"native,omitempty"`
+	Native *NativeParams `protobuf:"bytes,12,opt,name=native,proto3" json:"native,omitempty"`
+	// Whether somebody waits for the answer. A response that is made in the background is URGENCY_BACKGROUND when unset.
+	Urgency       Urgency `protobuf:"varint,13,opt,name=urgency,proto3,enum=soma.model.v1.Urgency" json:"urgency,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -820,6 +876,13 @@ func (x *GenerationOptions) GetNative() *NativeParams {
 	return nil
 }
 
+func (x *GenerationOptions) GetUrgency() Urgency {
+	if x != nil {
+		return x.Urgency
+	}
+	return Urgency_URGENCY_UNSPECIFIED
+}
+
 var File_soma_model_v1_options_proto protoreflect.FileDescriptor
 
 const file_soma_model_v1_options_proto_rawDesc = "" +
@@ -903,7 +966,7 @@ const file_soma_model_v1_options_proto_rawDesc = "" +
 	"\x04echo\x18\x02 \x01(\bR\x04echo\"a\n" +
 	"\fNativeParams\x12,\n" +
 	"\bprotocol\x18\x01 \x01(\tB\x10\xbaH\rr\vR\tanthropicR\bprotocol\x12#\n" +
-	"\x06params\x18\x02 \x01(\tB\v\xbaH\br\x06\x10\x02(\x80\x80@R\x06params\"\x87\x05\n" +
+	"\x06params\x18\x02 \x01(\tB\v\xbaH\br\x06\x10\x02(\x80\x80@R\x06params\"\xc3\x05\n" +
 	"\x11GenerationOptions\x123\n" +
 	"\bsampling\x18\x01 \x01(\v2\x17.soma.model.v1.SamplingR\bsampling\x124\n" +
 	"\x05tools\x18\x02 \x03(\v2\x13.soma.model.v1.ToolB\t\xbaH\x06\x92\x01\x03\x10\x80\bR\x05tools\x12:\n" +
@@ -921,8 +984,13 @@ const file_soma_model_v1_options_proto_rawDesc = "" +
 	"\n" +
 	"completion\x18\v \x01(\v2\x19.soma.model.v1.CompletionR\n" +
 	"completion\x123\n" +
-	"\x06native\x18\f \x01(\v2\x1b.soma.model.v1.NativeParamsR\x06nativeB\x16\n" +
-	"\x14_parallel_tool_callsB\xa1\x01\n" +
+	"\x06native\x18\f \x01(\v2\x1b.soma.model.v1.NativeParamsR\x06native\x12:\n" +
+	"\aurgency\x18\r \x01(\x0e2\x16.soma.model.v1.UrgencyB\b\xbaH\x05\x82\x01\x02\x10\x01R\aurgencyB\x16\n" +
+	"\x14_parallel_tool_calls*S\n" +
+	"\aUrgency\x12\x17\n" +
+	"\x13URGENCY_UNSPECIFIED\x10\x00\x12\x17\n" +
+	"\x13URGENCY_INTERACTIVE\x10\x01\x12\x16\n" +
+	"\x12URGENCY_BACKGROUND\x10\x02B\xa1\x01\n" +
 	"\x11com.soma.model.v1B\fOptionsProtoP\x01Z(somamesh/contracts/soma/model/v1;modelv1\xa2\x02\x03SMX\xaa\x02\rSoma.Model.V1\xca\x02\rSoma\\Model\\V1\xe2\x02\x19Soma\\Model\\V1\\GPBMetadata\xea\x02\x0fSoma::Model::V1b\x06proto3"
 
 var (
@@ -937,35 +1005,37 @@ func file_soma_model_v1_options_proto_rawDescGZIP() []byte {
 	return file_soma_model_v1_options_proto_rawDescData
 }
 
-var file_soma_model_v1_options_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
+var file_soma_model_v1_options_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
 var file_soma_model_v1_options_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
 var file_soma_model_v1_options_proto_goTypes = []any{
-	(ToolChoice_Mode)(0),      // 0: soma.model.v1.ToolChoice.Mode
-	(ResponseFormat_Type)(0),  // 1: soma.model.v1.ResponseFormat.Type
-	(*Tool)(nil),              // 2: soma.model.v1.Tool
-	(*ToolChoice)(nil),        // 3: soma.model.v1.ToolChoice
-	(*Sampling)(nil),          // 4: soma.model.v1.Sampling
-	(*ReasoningOptions)(nil),  // 5: soma.model.v1.ReasoningOptions
-	(*ResponseFormat)(nil),    // 6: soma.model.v1.ResponseFormat
-	(*Completion)(nil),        // 7: soma.model.v1.Completion
-	(*NativeParams)(nil),      // 8: soma.model.v1.NativeParams
-	(*GenerationOptions)(nil), // 9: soma.model.v1.GenerationOptions
+	(Urgency)(0),              // 0: soma.model.v1.Urgency
+	(ToolChoice_Mode)(0),      // 1: soma.model.v1.ToolChoice.Mode
+	(ResponseFormat_Type)(0),  // 2: soma.model.v1.ResponseFormat.Type
+	(*Tool)(nil),              // 3: soma.model.v1.Tool
+	(*ToolChoice)(nil),        // 4: soma.model.v1.ToolChoice
+	(*Sampling)(nil),          // 5: soma.model.v1.Sampling
+	(*ReasoningOptions)(nil),  // 6: soma.model.v1.ReasoningOptions
+	(*ResponseFormat)(nil),    // 7: soma.model.v1.ResponseFormat
+	(*Completion)(nil),        // 8: soma.model.v1.Completion
+	(*NativeParams)(nil),      // 9: soma.model.v1.NativeParams
+	(*GenerationOptions)(nil), // 10: soma.model.v1.GenerationOptions
 }
 var file_soma_model_v1_options_proto_depIdxs = []int32{
-	0, // 0: soma.model.v1.ToolChoice.mode:type_name -> soma.model.v1.ToolChoice.Mode
-	1, // 1: soma.model.v1.ResponseFormat.type:type_name -> soma.model.v1.ResponseFormat.Type
-	4, // 2: soma.model.v1.GenerationOptions.sampling:type_name -> soma.model.v1.Sampling
-	2, // 3: soma.model.v1.GenerationOptions.tools:type_name -> soma.model.v1.Tool
-	3, // 4: soma.model.v1.GenerationOptions.tool_choice:type_name -> soma.model.v1.ToolChoice
-	6, // 5: soma.model.v1.GenerationOptions.response_format:type_name -> soma.model.v1.ResponseFormat
-	5, // 6: soma.model.v1.GenerationOptions.reasoning:type_name -> soma.model.v1.ReasoningOptions
-	7, // 7: soma.model.v1.GenerationOptions.completion:type_name -> soma.model.v1.Completion
-	8, // 8: soma.model.v1.GenerationOptions.native:type_name -> soma.model.v1.NativeParams
-	9, // [9:9] is the sub-list for method output_type
-	9, // [9:9] is the sub-list for method input_type
-	9, // [9:9] is the sub-list for extension type_name
-	9, // [9:9] is the sub-list for extension extendee
-	0, // [0:9] is the sub-list for field type_name
+	1,  // 0: soma.model.v1.ToolChoice.mode:type_name -> soma.model.v1.ToolChoice.Mode
+	2,  // 1: soma.model.v1.ResponseFormat.type:type_name -> soma.model.v1.ResponseFormat.Type
+	5,  // 2: soma.model.v1.GenerationOptions.sampling:type_name -> soma.model.v1.Sampling
+	3,  // 3: soma.model.v1.GenerationOptions.tools:type_name -> soma.model.v1.Tool
+	4,  // 4: soma.model.v1.GenerationOptions.tool_choice:type_name -> soma.model.v1.ToolChoice
+	7,  // 5: soma.model.v1.GenerationOptions.response_format:type_name -> soma.model.v1.ResponseFormat
+	6,  // 6: soma.model.v1.GenerationOptions.reasoning:type_name -> soma.model.v1.ReasoningOptions
+	8,  // 7: soma.model.v1.GenerationOptions.completion:type_name -> soma.model.v1.Completion
+	9,  // 8: soma.model.v1.GenerationOptions.native:type_name -> soma.model.v1.NativeParams
+	0,  // 9: soma.model.v1.GenerationOptions.urgency:type_name -> soma.model.v1.Urgency
+	10, // [10:10] is the sub-list for method output_type
+	10, // [10:10] is the sub-list for method input_type
+	10, // [10:10] is the sub-list for extension type_name
+	10, // [10:10] is the sub-list for extension extendee
+	0,  // [0:10] is the sub-list for field type_name
 }
 
 func init() { file_soma_model_v1_options_proto_init() }
@@ -983,7 +1053,7 @@ func file_soma_model_v1_options_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_soma_model_v1_options_proto_rawDesc), len(file_soma_model_v1_options_proto_rawDesc)),
-			NumEnums:      2,
+			NumEnums:      3,
 			NumMessages:   8,
 			NumExtensions: 0,
 			NumServices:   0,

@@ -397,12 +397,15 @@ class EmbedRequest(_message.Message):
     NORMALIZE_FIELD_NUMBER: _builtins.int
     TOKENS_FIELD_NUMBER: _builtins.int
     DIMENSIONS_FIELD_NUMBER: _builtins.int
+    URGENCY_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """Model; `somasuite-embed-v1` when empty."""
     normalize: _builtins.bool
     """Whether vectors have length 1; true when unset. Vectors of providers are as the provider makes them when unset."""
     dimensions: _builtins.int
     """Number of coordinates of each vector; the model's own when unset. Not every model has another."""
+    urgency: _options_pb2.Urgency.ValueType
+    """Whether somebody waits for the vectors."""
     @_builtins.property
     def input(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Texts. The local model reads a long one in windows; providers have limits of their own."""
@@ -419,10 +422,11 @@ class EmbedRequest(_message.Message):
         normalize: _builtins.bool | None = ...,
         tokens: _abc.Iterable[Global___TokenNumbers] | None = ...,
         dimensions: _builtins.int | None = ...,
+        urgency: _options_pb2.Urgency.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_dimensions", b"_dimensions", "_normalize", b"_normalize", "dimensions", b"dimensions", "normalize", b"normalize"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_dimensions", b"_dimensions", "_normalize", b"_normalize", "dimensions", b"dimensions", "input", b"input", "model", b"model", "normalize", b"normalize", "tokens", b"tokens"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_dimensions", b"_dimensions", "_normalize", b"_normalize", "dimensions", b"dimensions", "input", b"input", "model", b"model", "normalize", b"normalize", "tokens", b"tokens", "urgency", b"urgency"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__dimensions: _TypeAlias = _typing.Literal["dimensions"]  # noqa: Y015
     _WhichOneofArgType__dimensions: _TypeAlias = _typing.Literal["_dimensions", b"_dimensions"]  # noqa: Y015

@@ -19,6 +19,32 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _Urgency:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _UrgencyEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Urgency.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    URGENCY_UNSPECIFIED: _Urgency.ValueType  # 0
+    """As URGENCY_INTERACTIVE."""
+    URGENCY_INTERACTIVE: _Urgency.ValueType  # 1
+    """Somebody waits."""
+    URGENCY_BACKGROUND: _Urgency.ValueType  # 2
+    """Nobody waits: a batch, an index, a response that is made in the background. It may wait long behind the others."""
+
+class Urgency(_Urgency, metaclass=_UrgencyEnumTypeWrapper):
+    """Urgency says whether somebody waits for an answer. A model server with a queue by classes, such as Triton, works on
+    what is interactive first; other providers have no use for it.
+    """
+
+URGENCY_UNSPECIFIED: Urgency.ValueType  # 0
+"""As URGENCY_INTERACTIVE."""
+URGENCY_INTERACTIVE: Urgency.ValueType  # 1
+"""Somebody waits."""
+URGENCY_BACKGROUND: Urgency.ValueType  # 2
+"""Nobody waits: a batch, an index, a response that is made in the background. It may wait long behind the others."""
+Global___Urgency: _TypeAlias = Urgency  # noqa: Y015
+
 @_typing.final
 class Tool(_message.Message):
     """Tool is a function the model may ask to call."""
@@ -399,6 +425,7 @@ class GenerationOptions(_message.Message):
     WHOLE_FIELD_NUMBER: _builtins.int
     COMPLETION_FIELD_NUMBER: _builtins.int
     NATIVE_FIELD_NUMBER: _builtins.int
+    URGENCY_FIELD_NUMBER: _builtins.int
     parallel_tool_calls: _builtins.bool
     """Whether the model may ask for several calls at once."""
     provider_params: _builtins.str
@@ -416,6 +443,8 @@ class GenerationOptions(_message.Message):
     """Whether the answer is wanted in one piece: the provider is asked for it whole, and the stream has one event with
     everything (and heartbeats before it).
     """
+    urgency: Global___Urgency.ValueType
+    """Whether somebody waits for the answer. A response that is made in the background is URGENCY_BACKGROUND when unset."""
     @_builtins.property
     def sampling(self) -> Global___Sampling:
         """How tokens are sampled."""
@@ -462,10 +491,11 @@ class GenerationOptions(_message.Message):
         whole: _builtins.bool = ...,
         completion: Global___Completion | None = ...,
         native: Global___NativeParams | None = ...,
+        urgency: Global___Urgency.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_parallel_tool_calls", b"_parallel_tool_calls", "completion", b"completion", "native", b"native", "parallel_tool_calls", b"parallel_tool_calls", "reasoning", b"reasoning", "response_format", b"response_format", "sampling", b"sampling", "tool_choice", b"tool_choice"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_parallel_tool_calls", b"_parallel_tool_calls", "completion", b"completion", "drop_params", b"drop_params", "native", b"native", "parallel_tool_calls", b"parallel_tool_calls", "provider_params", b"provider_params", "reasoning", b"reasoning", "response_format", b"response_format", "sampling", b"sampling", "tool_choice", b"tool_choice", "tools", b"tools", "user", b"user", "whole", b"whole"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_parallel_tool_calls", b"_parallel_tool_calls", "completion", b"completion", "drop_params", b"drop_params", "native", b"native", "parallel_tool_calls", b"parallel_tool_calls", "provider_params", b"provider_params", "reasoning", b"reasoning", "response_format", b"response_format", "sampling", b"sampling", "tool_choice", b"tool_choice", "tools", b"tools", "urgency", b"urgency", "user", b"user", "whole", b"whole"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__parallel_tool_calls: _TypeAlias = _typing.Literal["parallel_tool_calls"]  # noqa: Y015
     _WhichOneofArgType__parallel_tool_calls: _TypeAlias = _typing.Literal["_parallel_tool_calls", b"_parallel_tool_calls"]  # noqa: Y015

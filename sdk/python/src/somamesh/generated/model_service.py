@@ -1,11 +1,14 @@
 """Builds the calls of ModelService; generated from soma/model/v1/model_service.proto."""
 
 from collections.abc import Sequence
+from typing import Literal
 
 from soma.model.v1 import model_service_pb2 as pb
+from soma.model.v1 import options_pb2
 
 from somamesh import models
 from somamesh.calls import Call, unary, unchanged
+from somamesh.enums import enum_value
 
 
 def infer(
@@ -60,6 +63,7 @@ def embed(
     normalize: bool | None = None,
     tokens: Sequence[pb.TokenNumbers] = (),
     dimensions: int | None = None,
+    urgency: Literal["interactive", "background"] | None = None,
     timeout: float | None = None,
 ) -> Call[models.Embeddings]:
     """Returns the vectors of texts.
@@ -71,9 +75,17 @@ def embed(
             them when unset.
         tokens: Texts as token numbers, for models of providers that take them.
         dimensions: Number of coordinates of each vector; the model's own when unset. Not every model has another.
+        urgency: Whether somebody waits for the vectors. `interactive`: Somebody waits. `background`: Nobody
+            waits: a batch, an index, a response that is made in the background. It may wait long behind the
+            others.
     """
     request = pb.EmbedRequest(
-        input=models.to_texts(texts), model=model, normalize=normalize, tokens=tokens, dimensions=dimensions
+        input=models.to_texts(texts),
+        model=model,
+        normalize=normalize,
+        tokens=tokens,
+        dimensions=dimensions,
+        urgency=enum_value(options_pb2.Urgency, urgency),
     )
     return unary(lambda mesh: mesh.model_service.Embed, request, models.from_embed, repeatable=True, timeout=timeout)
 
