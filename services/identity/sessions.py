@@ -115,7 +115,7 @@ class Sessions:
             FailedPrecondition: the caller has no session, because it came with an API key.
         """
         session_id = session_of(caller)
-        await self._sessions.end(caller.tenant_id, session_id)
+        await self._sessions.log_out(caller.tenant_id, session_id)
         self._changed()
 
 

@@ -20,6 +20,9 @@ class IdentitySettings(SomaSettings):
     session_days: int = Field(30, ge=1, le=365, description="how long a session can be continued without a password")
     key_days: int = Field(90, ge=0, le=3650, description="how long an API key is valid unless asked; 0 for ever")
     signing_key_days: int = Field(30, ge=1, le=3650, description="after how many days another key signs tokens")
+    delegation_days: int = Field(
+        7, ge=1, le=90, description="most days that work may go on for somebody after the call in which it was asked for"
+    )
     failed_logins: int = Field(
         10, ge=1, description="wrong passwords for a user, in a quarter of an hour, before answers wait"
     )

@@ -20,10 +20,11 @@ KEY = """
     WHERE key.key_id = $1
 """
 SESSION = """
-    SELECT session.expire_time, session.end_time, person.tenant_id, person.user_id, person.roles, person.state,
+    SELECT session.expire_time, session.end_time, session.logged_out, person.tenant_id, person.user_id,
+        person.roles || session.claimed_roles AS roles, person.state,
         person.must_change_password, tenant.state AS tenant_state, tenant.tier AS tenant_tier, counter.sequence,
         (SELECT jsonb_object_agg(role.name, role.scopes) FROM identity.role
-            WHERE role.tenant_id = person.tenant_id AND role.name = ANY(person.roles)) AS own_roles
+            WHERE role.tenant_id = person.tenant_id AND role.name = ANY(person.roles || session.claimed_roles)) AS own_roles
     FROM identity.revocation_counter AS counter, identity.session
     JOIN identity.person USING (tenant_id, user_id)
     JOIN identity.tenant USING (tenant_id)
@@ -54,6 +55,7 @@ class SessionRow:
 
     expire_time: datetime
     end_time: datetime | None
+    logged_out: bool
     tenant_id: str
     user_id: UUID
     roles: Sequence[str]
