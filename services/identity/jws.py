@@ -1,4 +1,4 @@
-"""Signed tokens in their compact form (JWS, RFC 7515), read strictly: each has one way to be written, and no name twice.
+"""Signed tokens in their compact form (JWS, RFC 7515), read strictly: each can be written in one way only.
 
 Nothing in a token chooses how it is checked: who checks it says with which algorithm and which key.
 """
@@ -67,7 +67,7 @@ def _decoded(part: str) -> bytes:
     if not _PART.fullmatch(part) or len(part) % 4 == 1:
         raise Malformed
     decoded = base64.urlsafe_b64decode(part + "=" * (-len(part) % 4))
-    # The last character may have bits that belong to no byte: with them the same bytes could be written in several ways.
+    # The last character may have bits that belong to no byte: the same bytes could be written in several ways.
     if base64.urlsafe_b64encode(decoded).rstrip(b"=") != part.encode():
         raise Malformed
     return decoded

@@ -7,7 +7,7 @@ import redis.asyncio as aioredis
 import structlog
 from starlette.types import Receive, Scope, Send
 
-from gateway.edge.headers import Headers
+from gateway.edge.headers import SOURCE_HEADER, Headers
 from gateway.edge.logs.filters import Filters, Refused
 from gateway.edge.logs.log_socket import Ended, LogSocket
 from gateway.edge.logs.tail import Tails
@@ -98,7 +98,7 @@ class LogSockets:
         authorization, api_key = headers.text(b"authorization"), headers.text(b"x-api-key")
         if token and not authorization and not api_key:
             authorization = f"Bearer {token}"
-        return await self._authenticator.authenticate(authorization, api_key)
+        return await self._authenticator.authenticate(authorization, api_key, headers.text(SOURCE_HEADER))
 
 
 def _close_for(error: MeshError) -> tuple[int, str]:

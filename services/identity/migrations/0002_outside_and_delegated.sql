@@ -1,13 +1,7 @@
--- People that an outside issuer knows. They have no password.
-CREATE TABLE identity.outside_identity (
-    tenant_id text NOT NULL,
-    issuer text NOT NULL,
-    subject text NOT NULL,
-    user_id uuid NOT NULL,
-    PRIMARY KEY (tenant_id, issuer, subject),
-    FOREIGN KEY (tenant_id, user_id) REFERENCES identity.person ON DELETE CASCADE
-);
-CREATE UNIQUE INDEX outside_identity_of_person ON identity.outside_identity (tenant_id, user_id);
+-- Who a person is for an outside issuer: its name in the settings, and `sub` in its tokens. Such a person has no password.
+ALTER TABLE identity.person ADD COLUMN issuer text NOT NULL DEFAULT '';
+ALTER TABLE identity.person ADD COLUMN subject text NOT NULL DEFAULT '';
+CREATE UNIQUE INDEX person_by_subject ON identity.person (tenant_id, issuer, subject) WHERE issuer <> '';
 
 -- A token of an outside issuer has a session of its own, with the roles that it names.
 ALTER TABLE identity.session ADD COLUMN claimed_roles text[] NOT NULL DEFAULT '{}';

@@ -31,7 +31,9 @@ if TYPE_CHECKING:
 class KeyIsTheSubject:
     """Accepts `SUBJECT` and `SUBJECT-unscoped` as credentials of the tenant acme."""
 
-    async def authenticate(self, authorization: str | None, api_key: str | None) -> Principal:
+    async def authenticate(
+        self, authorization: str | None, api_key: str | None, source: str | None = None
+    ) -> Principal:
         key = credential(authorization, api_key)
         if key == "wrong":
             raise Unauthenticated("the API key is not valid", reason="CREDENTIAL_INVALID")

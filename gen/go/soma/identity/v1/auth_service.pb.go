@@ -908,8 +908,7 @@ type DelegateRequest struct {
 	Actor string `protobuf:"bytes,1,opt,name=actor,proto3" json:"actor,omitempty"`
 	// The scopes that the work needs. The caller must have all of them, now and for as long as the work goes on.
 	Scopes []string `protobuf:"bytes,2,rep,name=scopes,proto3" json:"scopes,omitempty"`
-	// How long the work may go on, in seconds; at most what the settings allow, and no longer than the delegation that the
-	// caller itself acts with.
+	// How long the work may go on, in seconds; no longer than the settings allow.
 	LifetimeSeconds int32 `protobuf:"varint,3,opt,name=lifetime_seconds,json=lifetimeSeconds,proto3" json:"lifetime_seconds,omitempty"`
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache
@@ -1334,11 +1333,11 @@ const file_soma_identity_v1_auth_service_proto_rawDesc = "" +
 	"\tprincipal\x18\x01 \x01(\v2\x1b.soma.identity.v1.PrincipalR\tprincipal\x12;\n" +
 	"\vexpire_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"expireTime\x12/\n" +
-	"\x13revocation_sequence\x18\x03 \x01(\x03R\x12revocationSequence\"\xb5\x01\n" +
+	"\x13revocation_sequence\x18\x03 \x01(\x03R\x12revocationSequence\"\xc0\x01\n" +
 	"\x0fDelegateRequest\x12 \n" +
 	"\x05actor\x18\x01 \x01(\tB\n" +
-	"\xbaH\ar\x05\x10\x01\x18\x80\x02R\x05actor\x12L\n" +
-	"\x06scopes\x18\x02 \x03(\tB4\xbaH1\x92\x01.\b\x01\x10@\x18\x01\"&r$\x18\x80\x012\x1f^(\\*|[a-z]+:(\\*|[a-z][a-z-]*))$R\x06scopes\x122\n" +
+	"\xbaH\ar\x05\x10\x01\x18\x80\x02R\x05actor\x12W\n" +
+	"\x06scopes\x18\x02 \x03(\tB?\xbaH<\x92\x019\b\x01\x10@\x18\x01\"1r/2-^(\\*|[a-z]{1,32}:(\\*|[a-z][a-z0-9_-]{0,63}))$R\x06scopes\x122\n" +
 	"\x10lifetime_seconds\x18\x03 \x01(\x05B\a\xbaH\x04\x1a\x02(\x01R\x0flifetimeSeconds\"x\n" +
 	"\x10DelegateResponse\x12'\n" +
 	"\x0fdelegated_token\x18\x01 \x01(\tR\x0edelegatedToken\x12;\n" +

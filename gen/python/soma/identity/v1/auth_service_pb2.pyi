@@ -426,9 +426,7 @@ class DelegateRequest(_message.Message):
     actor: _builtins.str
     """What will act for the caller, such as `response:resp_1`. It becomes the first name in `act`."""
     lifetime_seconds: _builtins.int
-    """How long the work may go on, in seconds; at most what the settings allow, and no longer than the delegation that the
-    caller itself acts with.
-    """
+    """How long the work may go on, in seconds; no longer than the settings allow."""
     @_builtins.property
     def scopes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The scopes that the work needs. The caller must have all of them, now and for as long as the work goes on."""
