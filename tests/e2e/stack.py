@@ -97,7 +97,7 @@ class Stack:
         self, name: str, *arguments: str, seconds: float = COMMAND_SECONDS, said: str | None = None
     ) -> Ended:
         """Run `soma NAME` on this stack to its end; a name may have two words. `said` is its standard input."""
-        argv = (SOMA, *name.split(), "--data-dir", self.data_dir, *arguments)
+        argv: list[str | Path] = [SOMA, *name.split(), "--data-dir", self.data_dir, *arguments]
         return await command(*argv, cwd=self.directory, seconds=seconds, said=said)
 
     async def status(self) -> dict[str, Any]:
