@@ -35,7 +35,12 @@ class IdentityDelegations:
         self._cache = cache
 
     async def delegate(self, actor: str, scopes: Collection[str], seconds: float) -> str:
-        """See `Delegations`."""
+        """A token with which `actor` acts for the caller of the current call, for at most `seconds`.
+
+        Raises:
+            PermissionDenied: the caller lacks one of the scopes.
+            Unavailable: identity cannot be reached.
+        """
         request = DelegateRequest(actor=actor, scopes=sorted(scopes), lifetime_seconds=ceil(seconds))
         return (await self._identity.Delegate(request, timeout=ASK_SECONDS)).delegated_token
 
@@ -43,7 +48,13 @@ class IdentityDelegations:
     async def acting(
         self, token: str, *, trace: Trace | None = None, timeout: float | None = None
     ) -> AsyncIterator[Call]:
-        """See `Delegations`."""
+        """Run a block as the caller that the token was made for, until it is done or the token is refused.
+
+        Raises:
+            Unauthenticated: the token has expired, or the credential was revoked with which the work was asked for.
+            PermissionDenied: the caller has lost a scope that the work needs, or its tenant is suspended.
+            Unavailable: identity has not been reached for a minute.
+        """
         who = await self._authenticator.delegated(token)
         # In a context of its own: the question is the mesh's, and not the caller's.
         revoked = asyncio.Event()

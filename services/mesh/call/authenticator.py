@@ -85,7 +85,11 @@ class DevAuthenticator:
     async def authenticate(
         self, authorization: str | None, api_key: str | None, source: str | None = None
     ) -> Principal:
-        """The principal of the key; see `Authenticator`."""
+        """The principal of the key.
+
+        Raises:
+            Unauthenticated: there is no credential, or it is another key.
+        """
         given = credential(authorization, api_key)
         if not hmac.compare_digest(given.encode(), self._key):
             raise errors.Unauthenticated("the API key is not valid", reason=reasons.CREDENTIAL_INVALID)
