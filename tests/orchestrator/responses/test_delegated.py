@@ -78,7 +78,7 @@ async def begun(orchestrator: Orchestrator, **settings: Any) -> str:
     """The id of a response that is being made; its client has left."""
     with run_as(SOMEBODY):
         call = orchestrator.responses.CreateResponse(asking(**settings))
-        event = await call.read()
+        event = await anext(aiter(call))
         call.cancel()
     return str(event.created.response_id)
 
@@ -135,4 +135,4 @@ async def test_it_fails_with_the_reason_as_soon_as_its_asker_is_refused(
 async def test_it_does_not_begin_while_identity_is_away(orchestrator: Orchestrator, identity: FakeIdentity) -> None:
     identity.error = errors.Unavailable("away")
     with run_as(SOMEBODY), pytest.raises(Exception, match="away"):
-        await orchestrator.responses.CreateResponse(asking(background=True)).read()
+        await anext(aiter(orchestrator.responses.CreateResponse(asking(background=True))))
