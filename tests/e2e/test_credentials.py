@@ -168,10 +168,8 @@ async def test_while_the_issuer_is_away_only_unknown_tokens_are_unavailable(work
     finally:
         await issuer.start()
 
-    async def back() -> bool:
-        return (await verify(workers, unknown)).status_code == 200
-
-    await until(back, seconds=30, every=0.5)
+    # Each worker reads the keys again.
+    await until(partial(everywhere, workers, unknown, 200), seconds=40, every=0.5)
     assert issuer.asked[JWKS] < 20
 
 
@@ -227,6 +225,9 @@ async def test_a_forged_token_is_refused_at_the_front_door(workers: Stack, issue
     answer = await verify(workers, token)
     assert (answer.status_code, reason_of(answer) in wanted) == (401, True), answer.text
     assert await verify_natively(workers, token) in wanted
+    if how == "huge":
+        # No URL may be so long.
+        return
     with suppress(InvalidStatus):
         async with opened(workers, "/v1/responses", token, "token") as connection:
             assert json.loads(await connection.recv())["status"] == 401
