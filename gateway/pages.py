@@ -14,7 +14,7 @@ from starlette.routing import Route
 from gateway import reference
 from gateway.exposition import merge
 from services.mesh.call import errors
-from services.mesh.call.authenticator import Authenticator
+from services.mesh.call.authenticator import SOURCE, Authenticator
 from services.mesh.call.principal import OPERATOR
 from services.mesh.process.health import alive_body, described
 from services.mesh.process.registry.leases import Joined
@@ -85,7 +85,7 @@ class Pages:
         """The metrics of every process; each sample has an `instance` label. The caller needs a credential."""
         try:
             who = await self._authenticator.authenticate(
-                request.headers.get("authorization"), request.headers.get("x-api-key")
+                request.headers.get("authorization"), request.headers.get("x-api-key"), request.headers.get(SOURCE)
             )
         except errors.Unauthenticated as error:
             return _refused(401, error, {"WWW-Authenticate": "Bearer"})

@@ -19,6 +19,7 @@ from soma.mesh.v1 import registry_service_pb2
 from services.declared import declared, needed, require_sent, used
 from services.mesh.authentication.authenticator import CachedAuthenticator
 from services.mesh.authentication.cache import PrincipalCache
+from services.mesh.authentication.delegation import IdentityDelegations
 from services.mesh.authentication.follower import RevocationFollower
 from services.mesh.blobs.blobs import Blobs
 from services.mesh.blobs.settings import BlobsSettings
@@ -216,6 +217,7 @@ class _Process:
             connect=channels.connect,
             blobs=Blobs(store, pool, shared=not set(names) >= _BLOB_READERS, held_bytes=kept.held_bytes),
             seal=partial(Seal, key),
+            delegations=IdentityDelegations(identity_stub, authenticator, cache),
         )
         if POSTGRES.name in parts:
             await _migrate(urls[POSTGRES.name], declarations)

@@ -9,7 +9,7 @@ import structlog
 from starlette.types import Receive, Scope, Send
 
 from gateway.edge.error_response import ErrorResponse
-from gateway.edge.headers import Headers
+from gateway.edge.headers import SOURCE_HEADER, Headers
 from gateway.edge.metrics import answered
 from gateway.edge.reply import Reply
 from gateway.edge.routes import UNKNOWN, Exchange, Route, Routes, unknown_path, wrong_method
@@ -115,7 +115,9 @@ class Application:
         if route is None:
             raise wrong_method(scope["method"], scope["path"], routes)
         headers = exchange.headers
-        who = await self._authenticator.authenticate(headers.text(b"authorization"), headers.text(b"x-api-key"))
+        who = await self._authenticator.authenticate(
+            headers.text(b"authorization"), headers.text(b"x-api-key"), headers.text(SOURCE_HEADER)
+        )
         spent = await self._limiter.spend(who, "read" if scope["method"] == "GET" else "execute")
         if spent is not None:
             exchange.reply.limited(spent)

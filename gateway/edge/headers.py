@@ -2,11 +2,15 @@
 
 from collections.abc import Iterable
 
+from services.mesh.call.authenticator import SOURCE
+
+# The address that the request came from.
+SOURCE_HEADER = SOURCE.encode()
 _READ = frozenset(
     {
         *(b"authorization", b"x-api-key", b"x-request-id", b"traceparent"),
         *(b"content-length", b"content-encoding", b"content-type", b"idempotency-key"),
-        *(b"anthropic-version", b"anthropic-beta"),
+        *(b"anthropic-version", b"anthropic-beta", SOURCE_HEADER),
     }
 )
 

@@ -30,6 +30,7 @@ from gateway.xds.owners import owned_by
 from gateway.xds.rest import not_found, refusing, rest_routes
 from gateway.xds.retries import unless_begun
 from gateway.xds.snapshot import Snapshot
+from services.mesh.call.authenticator import SOURCE
 from services.mesh.call.interceptors.compression import METADATA_KEY as GRPC_ENCODING
 
 NAME = "gateway"
@@ -43,6 +44,8 @@ _NOT_POST = HeaderMatcher(name=":method", string_match=StringMatcher(exact="POST
 _ONLY_POST = {"status": "405", "text": "gRPC is POST", "allow": "POST"}
 # Request headers that Envoy adds. gRPC would make metadata of them in each call, and no service needs them.
 _DROPPED_REQUEST_HEADERS = ["x-forwarded-for", "x-forwarded-proto", "x-envoy-external-address"]
+# Where a request comes from: wrong credentials are counted by it. A client cannot send this header.
+_SOURCE = HeaderValueOption(header=HeaderValue(key=SOURCE, value="%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%"))
 # Response headers of a failed unary call, which gRPC clients would read as metadata.
 _DROPPED_RESPONSE_HEADERS = ["content-length"]
 
@@ -66,7 +69,7 @@ def route_configuration(snapshot: Snapshot, streaming: StreamingMethods) -> Rout
     cors = {CORS: Any.pack(cors_policy(snapshot.cors_origins))} if snapshot.cors_origins else {}
     routes = list(_routes(snapshot, streaming))
     host = VirtualHost(name="any", domains=["*"], routes=routes, typed_per_filter_config=cors)
-    return RouteConfiguration(name=NAME, virtual_hosts=[host])
+    return RouteConfiguration(name=NAME, virtual_hosts=[host], request_headers_to_add=[_SOURCE])
 
 
 def _routes(snapshot: Snapshot, streaming: StreamingMethods) -> Iterator[Route]:

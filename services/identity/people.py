@@ -11,6 +11,7 @@ from services.identity import passwords
 from services.identity.passwords import Passwords
 from services.identity.roles import ADMIN, MEMBER, require_held, require_known, scopes_of
 from services.identity.sessions import session_of
+from services.identity.store.attempts import Attempt, Attempts
 from services.identity.store.people import LastAdmin, PeopleStore
 from services.identity.store.tenants import TenantStore
 from services.mesh.call import errors, page_token
@@ -22,34 +23,51 @@ _CHANGEABLE = frozenset({"email", "display_name", "roles", "state"})
 
 
 class People:
-    """Makes and changes the users of a tenant; `changed` is called after something was revoked."""
+    """Makes and changes the users of a tenant; `changed` is called after something was revoked.
+
+    `issuers` are the names of the outside issuers in the settings.
+    """
 
     def __init__(
-        self, people: PeopleStore, tenants: TenantStore, hashes: Passwords, changed: Callable[[], None]
+        self,
+        people: PeopleStore,
+        tenants: TenantStore,
+        hashes: Passwords,
+        attempts: Attempts,
+        issuers: Collection[str],
+        changed: Callable[[], None],
     ) -> None:
         self._people = people
         self._tenants = tenants
         self._passwords = hashes
+        self._attempts = attempts
+        self._issuers = issuers
         self._changed = changed
 
     async def create(self, caller: Principal, request: pb.CreateUserRequest) -> pb.CreateUserResponse:
-        """A new user, whose password has to be changed.
+        """A new user, whose password has to be changed, or who comes with tokens of an outside issuer.
 
         Raises:
-            InvalidArgument: there is no such role, or the password is too weak.
+            InvalidArgument: there is no such role or issuer, or the password is too weak or not needed.
             PermissionDenied: the caller lacks a scope of the roles.
             AlreadyExists: the tenant has a user of this name.
         """
-        roles = list(request.roles) or [MEMBER]
+        outside = request.HasField("outside")
+        roles = list(request.roles) or ([] if outside else [MEMBER])
         await self._require_grantable(caller, roles)
-        if request.password:
-            passwords.require_strong(request.password, request.username)
-        made = "" if request.password else passwords.made()
-        hashed = await self._passwords.hashed(request.password or made)
         asked = pb.User(username=request.username, email=request.email, display_name=request.display_name, roles=roles)
+        made, hashed = "", None
+        if outside:
+            self._require_outside(request)
+            asked.outside.CopyFrom(request.outside)
+        else:
+            if request.password:
+                passwords.require_strong(request.password, request.username)
+            made = "" if request.password else passwords.made()
+            hashed = await self._passwords.hashed(request.password or made)
         user = await self._people.create(caller.tenant_id, asked, hashed)
         if user is None:
-            raise errors.AlreadyExists(f"there is a user {request.username!r} already")
+            raise errors.AlreadyExists(f"there is a user {request.username!r}, or one with this subject, already")
         return pb.CreateUserResponse(user=user, password=made)
 
     async def get(self, caller: Principal, user_id: str) -> pb.User:
@@ -122,8 +140,14 @@ class People:
         Raises:
             NotFound: the tenant has no such user.
             PermissionDenied: the user has a scope that the caller lacks.
+            FailedPrecondition: the user comes with tokens of an outside issuer.
         """
-        await self._require_power(caller, await self.get(caller, user_id))
+        user = await self.get(caller, user_id)
+        await self._require_power(caller, user)
+        if user.HasField("outside"):
+            raise errors.FailedPrecondition(
+                f"the user has no password, and comes with tokens of the issuer {user.outside.issuer!r}"
+            )
         made = passwords.made()
         hashed = await self._passwords.hashed(made)
         if not await self._people.set_password(caller.tenant_id, UUID(user_id), hashed, must_change=True):
@@ -137,14 +161,19 @@ class People:
         Raises:
             PermissionDenied: the caller is not a user.
             Unauthenticated: the current password is wrong.
+            ResourceExhausted: it was wrong too often.
             InvalidArgument: the new one is too weak, or is the current one.
         """
         session_id = session_of(caller)
         user = await self.get(caller, caller.subject)
         user_id = UUID(user.user_id)
+        # Whoever has found a token must not find the password with it.
+        attempt = Attempt(caller.tenant_id, user.username, caller.credential_id)
+        await self._attempts.begin(attempt)
         if not await self._passwords.matches(
             request.current_password, await self._people.password(caller.tenant_id, user_id)
         ):
+            await self._attempts.failed(attempt)
             raise errors.Unauthenticated("the current password is wrong", reason=reasons.LOGIN_REFUSED)
         passwords.require_strong(request.new_password, user.username)
         if request.new_password == request.current_password:
@@ -152,6 +181,16 @@ class People:
         hashed = await self._passwords.hashed(request.new_password)
         await self._people.set_password(caller.tenant_id, user_id, hashed, must_change=False, but=session_id)
         self._changed()
+
+    def _require_outside(self, request: pb.CreateUserRequest) -> None:
+        if request.outside.issuer not in self._issuers:
+            raise errors.InvalidArgument(
+                f"there is no issuer {request.outside.issuer!r}, only: {', '.join(sorted(self._issuers)) or 'none'}",
+                reason=reasons.ISSUER_UNKNOWN,
+            )
+        if request.password:
+            why = "a user who comes with tokens of an outside issuer has no password"
+            raise errors.InvalidArgument(why, violations=[errors.FieldViolation("password", why)])
 
     async def _require_grantable(self, caller: Principal, names: Collection[str]) -> None:
         own = await self._own_roles(caller)

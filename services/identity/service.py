@@ -19,12 +19,14 @@ from soma.identity.v1 import (
 
 from services.identity.accounts import Accounts
 from services.identity.authentication import Authentication
+from services.identity.delegations import Delegations
 from services.identity.first_start import forget_password
 from services.identity.people import People
 from services.identity.revocations import Revocations
 from services.identity.sessions import Sessions
 from services.identity.signing_keys import SigningKey, published
 from services.identity.tenants import Tenants
+from services.mesh.call.authenticator import SOURCE
 from services.mesh.call.call import never_ends, principal
 from services.mesh.call.pipeline import Context
 from services.mesh.call.timestamp import timestamp
@@ -39,15 +41,17 @@ class AuthService(auth_service_pb2_grpc.AuthServiceServicer):
         authentication: Authentication,
         sessions: Sessions,
         revocations: Revocations,
+        delegations: Delegations,
         keys: Callable[[], Sequence[SigningKey]],
     ) -> None:
         self._authentication = authentication
         self._sessions = sessions
         self._revocations = revocations
+        self._delegations = delegations
         self._keys = keys
 
     async def Login(self, request: auth_service_pb2.LoginRequest, context: Context) -> auth_service_pb2.LoginResponse:
-        return await self._sessions.login(request)
+        return await self._sessions.login(request, _source(context))
 
     async def Refresh(
         self, request: auth_service_pb2.RefreshRequest, context: Context
@@ -82,12 +86,20 @@ class AuthService(auth_service_pb2_grpc.AuthServiceServicer):
     async def Authenticate(
         self, request: auth_service_pb2.AuthenticateRequest, context: Context
     ) -> auth_service_pb2.AuthenticateResponse:
-        found = await self._authentication.authenticate(request.credential)
+        if request.delegated:
+            found = await self._authentication.delegated(request.credential)
+        else:
+            found = await self._authentication.authenticate(request.credential, request.source)
         return auth_service_pb2.AuthenticateResponse(
             principal=message_of(found.principal),
             expire_time=timestamp(found.expire_time),
             revocation_sequence=found.sequence,
         )
+
+    def Delegate(
+        self, request: auth_service_pb2.DelegateRequest, context: Context
+    ) -> auth_service_pb2.DelegateResponse:
+        return self._delegations.delegate(principal(), request)
 
     def WatchRevocations(
         self, request: auth_service_pb2.WatchRevocationsRequest, context: Context
@@ -231,3 +243,8 @@ class RoleService(role_service_pb2_grpc.RoleServiceServicer):
     ) -> role_service_pb2.DeleteRoleResponse:
         await self._tenants.delete_role(principal(), request.name)
         return role_service_pb2.DeleteRoleResponse()
+
+
+def _source(context: Context) -> str:
+    """The address that a request came from, as the gateway says; empty for one that did not come through it."""
+    return next((str(value) for key, value in context.invocation_metadata() or () if key == SOURCE), "")

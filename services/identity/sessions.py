@@ -13,7 +13,7 @@ from soma.identity.v1.user_service_pb2 import User
 
 from services.identity.access_token import AccessTokens
 from services.identity.passwords import Passwords
-from services.identity.store.attempts import Attempts
+from services.identity.store.attempts import Attempt, Attempts
 from services.identity.store.people import PeopleStore
 from services.identity.store.sessions import Refusal, SessionStore
 from services.mesh.call import errors
@@ -45,15 +45,16 @@ class Sessions:
         self._lasts = lasts
         self._changed = changed
 
-    async def login(self, request: pb.LoginRequest) -> pb.LoginResponse:
-        """The tokens of a new session.
+    async def login(self, request: pb.LoginRequest, source: str) -> pb.LoginResponse:
+        """The tokens of a new session; `source` is the address that the request came from, empty if it is not known.
 
         Raises:
             Unauthenticated: the name or the password is wrong, or the user or the tenant may not log in.
             ResourceExhausted: there were too many attempts.
         """
         tenant_id, name = request.tenant_id or OPERATOR, request.username
-        await self._attempts.begin(tenant_id, name)
+        attempt = Attempt(tenant_id, name, source)
+        await self._attempts.begin(attempt)
         person = await self._people.login(tenant_id, name)
         right = await self._passwords.matches(request.password, person.password if person is not None else None)
         if (
@@ -62,10 +63,10 @@ class Sessions:
             or person.public.state != User.STATE_ACTIVE
             or person.tenant_state != Tenant.STATE_ACTIVE
         ):
-            await self._attempts.failed(tenant_id, name)
+            await self._attempts.failed(attempt)
             log.info("login refused", tenant_id=tenant_id)
             raise errors.Unauthenticated("the username or the password is wrong", reason=reasons.LOGIN_REFUSED)
-        await self._attempts.succeeded(tenant_id, name)
+        await self._attempts.succeeded(attempt)
         now, refresh_token = datetime.now(UTC), secrets.token_urlsafe(32)
         user_id = UUID(person.public.user_id)
         session_id = await self._sessions.begin(tenant_id, user_id, refresh_token, now + self._lasts)
@@ -115,7 +116,7 @@ class Sessions:
             PermissionDenied: the caller has no session, because it came with an API key.
         """
         session_id = session_of(caller)
-        await self._sessions.end(caller.tenant_id, session_id)
+        await self._sessions.log_out(caller.tenant_id, session_id)
         self._changed()
 
 

@@ -11,6 +11,7 @@ import redis.asyncio
 
 from services.mesh.blobs.blobs import Blobs
 from services.mesh.call.authenticator import Authenticator, Limiter
+from services.mesh.call.delegation import Delegations
 from services.mesh.call.seal import Seal
 from services.mesh.call.spans import Spans
 from services.mesh.events.outbox import Outbox
@@ -25,7 +26,8 @@ class Mesh:
     `parts` are the parts that the declaration of `service` names, by name. `connect` gives the channel to a service by
     its short name. The channel is made once, possibly before that service is built, and follows it when it moves; its
     calls raise MeshError, as those of `RoutedChannel` do. `blobs` are the bytes of pictures, sounds and documents, by
-    their hash. `seal` makes the seal of a purpose. `outbox` takes only the events that the service declares.
+    their hash. `seal` makes the seal of a purpose. `delegations` has work go on for a
+    caller after its call. `outbox` takes only the events that the service declares.
     """
 
     settings: Settings
@@ -37,6 +39,7 @@ class Mesh:
     connect: Callable[[str], grpc.aio.Channel]
     blobs: Blobs
     seal: Callable[[str], Seal]
+    delegations: Delegations
     outbox: Outbox = field(default_factory=lambda: Outbox("mesh", ()))
     service: str = "mesh"
 

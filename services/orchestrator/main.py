@@ -92,6 +92,7 @@ async def build(mesh: Mesh, settings: OrchestratorSettings, stack: AsyncExitStac
         Compactions(Seal(mesh.postgres, "compaction")),
         TokenCounts(plain_turns, generations),
         mesh.blobs,
+        mesh.delegations,
         settings.background_seconds,
     )
     forget = partial(response_store.forget, settings.responses_kept_days)

@@ -40,21 +40,23 @@ class Ended:
     errors: str
 
 
-async def command(*argv: str | Path, cwd: Path | None = None, seconds: float = COMMAND_SECONDS) -> Ended:
-    """Run a program to its end, without the API keys of the person who runs the tests."""
+async def command(
+    *argv: str | Path, cwd: Path | None = None, seconds: float = COMMAND_SECONDS, said: str | None = None
+) -> Ended:
+    """Run a program to its end, without the API keys of the person who runs the tests; `said` is its standard input."""
     without = [part for name in FOREIGN for part in ("-u", name)]
     process = await asyncio.create_subprocess_exec(
         "env",
         *without,
         *map(str, argv),
-        stdin=asyncio.subprocess.DEVNULL,
+        stdin=asyncio.subprocess.DEVNULL if said is None else asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
         cwd=cwd,
     )
     try:
         async with asyncio.timeout(seconds):
-            output, errors = await process.communicate()
+            output, errors = await process.communicate(None if said is None else said.encode())
     except BaseException:
         with suppress(ProcessLookupError):
             process.kill()
@@ -76,22 +78,27 @@ class Stack:
         self.key = ""
         self._options = options
 
-    async def up(self) -> None:
-        """`soma up --dev --detach`; returns when everything is ready."""
-        ended = await self.soma("up", "--dev", "--detach", "--port", str(self.port), *self._options)
+    async def up(self, *, dev: bool = True) -> Ended:
+        """`soma up --detach`, with `--dev` unless told otherwise; returns when everything is ready."""
+        options = ("--dev",) if dev else ()
+        ended = await self.soma("up", *options, "--detach", "--port", str(self.port), *self._options)
         assert ended.status == 0, ended.errors + ended.output
         report = await self.status()
         assert report["url"] == self.url
-        self.key = report["api_key"]
+        self.key = report["api_key"] or ""
+        return ended
 
     async def down(self) -> None:
         """`soma down`."""
         ended = await self.soma("down")
         assert ended.status == 0, ended.errors
 
-    async def soma(self, name: str, *arguments: str, seconds: float = COMMAND_SECONDS) -> Ended:
-        """Run `soma NAME` on this stack to its end."""
-        return await command(SOMA, name, "--data-dir", self.data_dir, *arguments, cwd=self.directory, seconds=seconds)
+    async def soma(
+        self, name: str, *arguments: str, seconds: float = COMMAND_SECONDS, said: str | None = None
+    ) -> Ended:
+        """Run `soma NAME` on this stack to its end; a name may have two words. `said` is its standard input."""
+        argv: list[str | Path] = [SOMA, *name.split(), "--data-dir", self.data_dir, *arguments]
+        return await command(*argv, cwd=self.directory, seconds=seconds, said=said)
 
     async def status(self) -> dict[str, Any]:
         """`soma status --json`."""

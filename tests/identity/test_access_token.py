@@ -2,6 +2,7 @@
 
 import base64
 import json
+import string
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -12,7 +13,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from services.identity.access_token import AUDIENCE, ISSUER, AccessTokens
+from services.identity.access_token import KIND, AccessTokens
+from services.identity.own_token import ISSUER
 from services.identity.signing_keys import KeyWrap, SigningKey
 from services.mesh.call import errors
 
@@ -27,7 +29,7 @@ OTHER = Ed25519PrivateKey.generate()
 def _claims(**changed: Any) -> dict[str, Any]:
     claims = {
         "iss": ISSUER,
-        "aud": AUDIENCE,
+        "aud": KIND.audience,
         "sub": str(USER),
         "tenant_id": "acme",
         "sid": str(SESSION),
@@ -42,12 +44,29 @@ def _signed(claims: dict[str, Any], key: Any = KEY.private, algorithm: str = "Ed
     return jwt.encode(claims, key, algorithm, headers={"kid": KEY.key_id, "typ": "at+jwt"} | header)
 
 
-def _raw(header: str, claims: dict[str, Any]) -> str:
-    """A token with this header, rightly signed."""
+def _raw(header: str, claims: dict[str, Any], begin: str = "{") -> str:
+    """A token with this header, rightly signed; `begin` is how the JSON of its claims begins."""
     given = {**claims, "iat": claims["iat"].timestamp(), "exp": claims["exp"].timestamp()}
-    parts = [base64.urlsafe_b64encode(text.encode()).rstrip(b"=") for text in (header, json.dumps(given))]
+    return _parts(header.encode(), (begin + json.dumps(given)[1:]).encode())
+
+
+def _parts(header: bytes, payload: bytes) -> str:
+    parts = [base64.urlsafe_b64encode(part).rstrip(b"=") for part in (header, payload)]
     signature = KEY.private.sign(b".".join(parts))
     return b".".join([*parts, base64.urlsafe_b64encode(signature).rstrip(b"=")]).decode()
+
+
+HEADER = json.dumps({"alg": "EdDSA", "kid": KEY.key_id, "typ": "at+jwt"})
+
+
+def _other_form(token: str) -> str:
+    """The same bytes in base64 whose last character has other bits that belong to no byte."""
+    signed, _, signature = token.rpartition(".")
+    alphabet = string.ascii_uppercase + string.ascii_lowercase + string.digits + "-_"
+    last = alphabet[alphabet.index(signature[-1]) ^ 1]
+    other = signature[:-1] + last
+    assert base64.urlsafe_b64decode(other + "==") == base64.urlsafe_b64decode(signature + "==")
+    return f"{signed}.{other}"
 
 
 def test_a_token_of_ours_reads_back() -> None:
@@ -79,7 +98,15 @@ FORGED: dict[str, Callable[[], str]] = {
     "a certificate inside": lambda: _signed(_claims(), x5c=["AA"]),
     "a critical header": lambda: _signed(_claims(), crit=["exp"]),
     "a header twice": lambda: _raw(f'{{"alg":"none","alg":"EdDSA","kid":"{KEY.key_id}"}}', _claims()),
+    "a claim twice": lambda: _raw(HEADER, _claims(), '{"sub":"' + str(USER) + '",'),
+    "a claim twice inside another": lambda: _raw(HEADER, _claims(), '{"x":{"a":1,"a":2},'),
+    "a number that JSON does not have": lambda: _raw(HEADER, _claims(), '{"x":NaN,'),
+    "text that is not UTF-8": lambda: _parts(HEADER.encode(), b'{"x":"\xff"}'),
+    "padding": lambda: TOKENS.write("acme", USER, SESSION, NOW) + "=",
+    "a line end": lambda: TOKENS.write("acme", USER, SESSION, NOW) + "\n",
+    "other letters of base64": lambda: _other_form(_signed(_claims())),
     "a header that is a list": lambda: _raw('["EdDSA"]', _claims()),
+    "another kind of token": lambda: _signed(_claims(), typ="delegated+jwt"),
     "another audience": lambda: _signed(_claims(aud="elsewhere")),
     "another issuer": lambda: _signed(_claims(iss="https://accounts.example")),
     "no audience": lambda: _signed(_claims(aud=None)),

@@ -88,7 +88,7 @@ async def test_a_rotation_without_overlap_ends_the_earlier_key_at_once(identity:
         pb.RotateServiceAccountKeyRequest(service_account_id=made.service_account_id, overlap_seconds=0)
     )
     assert (await refused(identity.auth.Authenticate(auth.AuthenticateRequest(credential=made.api_key)))).reason == (
-        "CREDENTIAL_EXPIRED"
+        "CREDENTIAL_REVOKED"
     )
     assert await identity.who(rotated.api_key)
 

@@ -3,12 +3,15 @@
 import asyncio
 from typing import TYPE_CHECKING
 
+import grpc
 import pytest
 import redis.asyncio as aioredis
 from soma.identity.v1 import auth_service_pb2 as pb
 from soma.identity.v1 import user_service_pb2 as users
 
+from services.mesh.call.authenticator import SOURCE
 from services.mesh.call.call import run_as
+from services.mesh.call.status import from_rpc_error
 from services.mesh.stores.redis import open_client
 from tests.identity.conftest import PASSWORD, Identity, refused, serving
 
@@ -114,6 +117,44 @@ async def test_guessing_a_password_is_slowed_down(identity: Identity, redis: aio
     error = await refused(identity.auth.Login(pb.LoginRequest(username="ann", password=PASSWORD)))
     assert error.reason == "TOO_MANY_ATTEMPTS"
     assert 0 < (error.facts.retry_after or 0) <= 30
+
+
+async def login(identity: Identity, password: str, source: str, username: str = "ann") -> str:
+    """The outcome of a login from an address: `in`, or the reason of the refusal."""
+    request = pb.LoginRequest(username=username, password=password)
+    try:
+        await identity.auth.Login(request, metadata=((SOURCE, source),))
+    except grpc.aio.AioRpcError as error:
+        return from_rpc_error(error).reason
+    return "in"
+
+
+async def test_guesses_from_elsewhere_do_not_lock_out_a_user_who_has_logged_in_before(identity: Identity) -> None:
+    await identity.session("ann")
+    assert await login(identity, PASSWORD, "192.0.2.1") == "in"
+    guesses = [await login(identity, "not the one", f"198.51.100.{number % 50}") for number in range(130)]
+    assert guesses[:100] == ["LOGIN_REFUSED"] * 100
+    # All unknown addresses together have one attempt in a while, so many addresses are of no use.
+    assert guesses.count("LOGIN_REFUSED") == 101
+    assert await login(identity, PASSWORD, "198.51.100.77") == "TOO_MANY_ATTEMPTS"
+    assert [await login(identity, PASSWORD, "192.0.2.1") for _ in range(3)] == ["in"] * 3
+
+
+async def test_one_address_cannot_try_a_password_with_many_users(identity: Identity) -> None:
+    await identity.session("ann")
+    outcomes = [await login(identity, "spring 2026 is here", "198.51.100.1", f"u{number}") for number in range(110)]
+    assert outcomes[:100] == ["LOGIN_REFUSED"] * 100
+    assert outcomes[-1] == "TOO_MANY_ATTEMPTS"
+    assert await login(identity, PASSWORD, "192.0.2.1") == "in"
+
+
+async def test_the_password_cannot_be_guessed_with_a_token(identity: Identity) -> None:
+    session = await identity.session("ann")
+    wrong = users.ChangePasswordRequest(current_password="not the one", new_password="ten quiet owls look down")
+    with run_as(await identity.who(session.access_token)):
+        reasons = [(await refused(identity.users.ChangePassword(wrong))).reason for _ in range(12)]
+    assert (reasons[0], reasons[-1]) == ("LOGIN_REFUSED", "TOO_MANY_ATTEMPTS")
+    assert (await identity.auth.Login(pb.LoginRequest(username="ann", password=PASSWORD))).access_token
 
 
 async def test_people_log_in_while_redis_is_away(database: "Pool", tmp_path: "Path") -> None:

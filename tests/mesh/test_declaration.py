@@ -45,7 +45,7 @@ def mesh(asked: list[str]) -> Mesh:
 
     nothing = cast(Any, None)
     parts = {name: Opened.of(part, nothing) for name, part in PARTS.items()}
-    return Mesh(nothing, Path("data"), parts, nothing, nothing, nothing, connect, nothing, nothing)
+    return Mesh(nothing, Path("data"), parts, nothing, nothing, nothing, connect, nothing, nothing, nothing)
 
 
 async def test_a_service_is_built_with_its_settings_and_can_connect_to_its_neighbours() -> None:

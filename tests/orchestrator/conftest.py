@@ -16,6 +16,7 @@ from soma.orchestrator.v1.response_service_pb2_grpc import ResponseServiceStub
 
 from services.mesh.blobs.blobs import Blobs
 from services.mesh.blobs.directory import Directory
+from services.mesh.call.delegation import Delegations
 from services.mesh.stores.redis import open_client
 from services.mesh.testing.hosted import Hosted, Neighbour, hosted
 from services.mesh.testing.waiting import until
@@ -88,13 +89,28 @@ class Orchestrator:
 
 @asynccontextmanager
 async def serving(
-    database: "Pool", redis: aioredis.Redis, fakes: Fakes, *, patience: float = 5.0, **settings: Any
+    database: "Pool",
+    redis: aioredis.Redis,
+    fakes: Fakes,
+    *,
+    patience: float = 5.0,
+    delegations: Delegations | None = None,
+    **settings: Any,
 ) -> AsyncIterator[Orchestrator]:
-    """An orchestrator among these neighbours; `patience` and further settings are the service's."""
+    """An orchestrator among these neighbours; `patience` and further settings are the service's.
+
+    `delegations` has work in the background act for callers; by default nobody revokes anything.
+    """
     own = OrchestratorSettings(memory_patience_seconds=patience, **settings)
     blobs = Blobs(Directory(fakes.folder), database)
     async with hosted(
-        SERVICE, neighbours=fakes.neighbours, settings=own, database=database, redis=redis, blobs=blobs
+        SERVICE,
+        neighbours=fakes.neighbours,
+        settings=own,
+        database=database,
+        redis=redis,
+        blobs=blobs,
+        delegations=delegations,
     ) as mesh:
         yield Orchestrator(
             mesh,

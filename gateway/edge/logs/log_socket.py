@@ -13,6 +13,7 @@ from gateway.edge.logs.filters import Filters, Refused
 from gateway.edge.logs.tail import Tails
 from gateway.edge.ws.allowance import Allowance
 from gateway.edge.ws.connection import Connection
+from services.mesh.process.tasks import being_cancelled
 from services.mesh.transport.websocket import POLICY
 
 
@@ -61,6 +62,9 @@ class LogSocket:
             self._tell(group)
             while (message := await self._next()) is not None:
                 await self._hear(message, group)
+                if being_cancelled():
+                    # The tail has failed meanwhile, and what was waited for did not pass the cancellation on.
+                    break
             self._stop()
 
     def _tell(self, group: asyncio.TaskGroup) -> None:

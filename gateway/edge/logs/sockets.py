@@ -1,13 +1,15 @@
 """Accepts WebSockets: it authenticates clients, limits their connections, and chooses the close codes."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
+from functools import partial
 from urllib.parse import parse_qsl
 
 import redis.asyncio as aioredis
 import structlog
 from starlette.types import Receive, Scope, Send
 
-from gateway.edge.headers import Headers
+from gateway.edge.headers import SOURCE_HEADER, Headers
 from gateway.edge.logs.filters import Filters, Refused
 from gateway.edge.logs.log_socket import Ended, LogSocket
 from gateway.edge.logs.tail import Tails
@@ -17,8 +19,8 @@ from gateway.edge.ws.metrics import CLOSED, OPEN
 from gateway.edge.ws.slots import Slots
 from services.mesh.call.authenticator import Authenticator
 from services.mesh.call.call import run_as
-from services.mesh.call.errors import Code, MeshError
-from services.mesh.call.principal import Principal
+from services.mesh.call.errors import Code, MeshError, PermissionDenied
+from services.mesh.call.principal import Principal, uncovered
 from services.mesh.transport.websocket import EXTENSION, FAULT, LATER, POLICY
 
 log = structlog.get_logger("edge")
@@ -67,8 +69,8 @@ class LogSockets:
         """Serve until the end; returns the code and text to close with, if the client has not closed."""
         try:
             asked = dict(parse_qsl(scope["query_string"].decode("latin-1")))
-            who = await self._authenticate(scope, asked.pop("token", None))
-            await self._hold(who, connection, Filters().changed(asked))
+            authenticate = partial(self._authenticate, Headers(scope["headers"]), asked.pop("token", None))
+            await self._hold(authenticate, connection, Filters().changed(asked))
         except Refused as refused:
             return POLICY, str(refused)
         except MeshError as error:
@@ -77,8 +79,18 @@ class LogSockets:
             return _close_for_group(group)
         return 1000, ""
 
-    async def _hold(self, who: Principal, connection: Connection, filters: Filters) -> None:
+    async def _hold(
+        self, authenticate: Callable[[], Awaitable[Principal]], connection: Connection, filters: Filters
+    ) -> None:
+        who = await authenticate()
         slot = await self._slots.take(who)
+
+        async def alive() -> None:
+            """Check the credential again with each ping: a connection may be open for longer than its key is right."""
+            if uncovered(who.scopes, (await authenticate()).scopes) is not None:
+                raise PermissionDenied("your scopes have changed; connect again")
+            await self._slots.renew(slot)
+
         try:
             with run_as(who):
                 socket = LogSocket(
@@ -86,19 +98,18 @@ class LogSockets:
                     self._tails,
                     per_minute=self._settings.socket_messages_per_minute,
                     silence=self._settings.socket_silence_seconds,
-                    alive=lambda: self._slots.renew(slot),
+                    alive=alive,
                 )
                 await socket.serve(filters)
         finally:
             await self._slots.release(slot)
 
-    async def _authenticate(self, scope: Scope, token: str | None) -> Principal:
+    async def _authenticate(self, headers: Headers, token: str | None) -> Principal:
         """The caller, by a header or by `?token=`: a browser cannot send headers with a WebSocket."""
-        headers = Headers(scope["headers"])
         authorization, api_key = headers.text(b"authorization"), headers.text(b"x-api-key")
         if token and not authorization and not api_key:
             authorization = f"Bearer {token}"
-        return await self._authenticator.authenticate(authorization, api_key)
+        return await self._authenticator.authenticate(authorization, api_key, headers.text(SOURCE_HEADER))
 
 
 def _close_for(error: MeshError) -> tuple[int, str]:

@@ -8,7 +8,7 @@ import redis.asyncio as aioredis
 import structlog
 from starlette.types import Receive, Scope, Send
 
-from gateway.edge.headers import Headers
+from gateway.edge.headers import SOURCE_HEADER, Headers
 from gateway.edge.openai.failures import error_response
 from gateway.edge.openai.kept_responses import ConnectionResponses, KeptResponses
 from gateway.edge.openai.response_creation import Creation
@@ -62,7 +62,7 @@ class ResponseSockets:
             credentials = f"Bearer {token}", None
 
         async def authenticate() -> Principal:
-            return await self._authenticator.authenticate(*credentials)
+            return await self._authenticator.authenticate(*credentials, headers.text(SOURCE_HEADER))
 
         try:
             slot = await self._slots.take(await authenticate())

@@ -37,8 +37,10 @@ KEYS = """
     ORDER BY create_time DESC, key_id
 """
 # A key that ends earlier anyway keeps its end.
+# Without an overlap the earlier keys are revoked: that is how somebody rotates a key that others may have.
 SHORTEN = """
-    UPDATE identity.api_key SET expire_time = now() + make_interval(secs => $3)
+    UPDATE identity.api_key SET expire_time = now() + make_interval(secs => $3),
+        revoke_time = CASE WHEN $3::float8 = 0 THEN now() END
     WHERE tenant_id = $1 AND service_account_id = $2 AND revoke_time IS NULL
         AND (expire_time IS NULL OR expire_time > now() + make_interval(secs => $3))
     RETURNING key_id

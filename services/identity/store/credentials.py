@@ -20,14 +20,16 @@ KEY = """
     WHERE key.key_id = $1
 """
 SESSION = """
-    SELECT session.expire_time, session.end_time, person.tenant_id, person.user_id, person.roles, person.state,
-        person.must_change_password, tenant.state AS tenant_state, tenant.tier AS tenant_tier, counter.sequence,
+    SELECT session.expire_time, session.end_time, session.logged_out, person.tenant_id, person.user_id,
+        session.claimed_roles, person.roles, person.state, person.must_change_password,
+        tenant.state AS tenant_state, tenant.tier AS tenant_tier, counter.sequence,
         (SELECT jsonb_object_agg(role.name, role.scopes) FROM identity.role
-            WHERE role.tenant_id = person.tenant_id AND role.name = ANY(person.roles)) AS own_roles
+            WHERE role.tenant_id = person.tenant_id AND role.name = ANY(person.roles || session.claimed_roles)
+        ) AS own_roles
     FROM identity.revocation_counter AS counter, identity.session
     JOIN identity.person USING (tenant_id, user_id)
     JOIN identity.tenant USING (tenant_id)
-    WHERE session.session_id = $1 AND session.tenant_id = $2 AND session.user_id = $3
+    WHERE session.session_id = $1 AND session.tenant_id = $2 AND ($3::uuid IS NULL OR session.user_id = $3)
 """
 
 
@@ -50,12 +52,18 @@ class KeyRow:
 
 @dataclass(frozen=True, slots=True)
 class SessionRow:
-    """A session, with the person and the tenant that it belongs to."""
+    """A session, with the person and the tenant that it belongs to.
+
+    Attributes:
+        claimed_roles: what a token of an outside issuer adds to the roles of the person.
+    """
 
     expire_time: datetime
     end_time: datetime | None
+    logged_out: bool
     tenant_id: str
     user_id: UUID
+    claimed_roles: Sequence[str]
     roles: Sequence[str]
     state: int
     must_change_password: bool
@@ -77,8 +85,8 @@ class CredentialStore:
             row = await connection.fetchrow(KEY, key_id)
         return None if row is None else KeyRow(**row)
 
-    async def session(self, session_id: UUID, tenant_id: str, user_id: UUID) -> SessionRow | None:
-        """A session; None if the person has none with this id."""
+    async def session(self, session_id: UUID, tenant_id: str, user_id: UUID | None = None) -> SessionRow | None:
+        """A session of a person, or of anybody in the tenant; None if there is none with this id."""
         async with postgres.connection(self._pool) as connection:
             row = await connection.fetchrow(SESSION, session_id, tenant_id, user_id)
         return None if row is None else SessionRow(**row)

@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from services.mesh.stores.postgres import Connection, Pool
 
 CREATE = """
-    INSERT INTO identity.person (tenant_id, username, email, display_name, roles, state, password, must_change_password)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, true) ON CONFLICT (tenant_id, lower(username)) DO NOTHING RETURNING *
+    INSERT INTO identity.person
+        (tenant_id, username, email, display_name, roles, state, password, must_change_password, issuer, subject)
+    VALUES ($1, $2, $3, $4, $5, $6, $7::text, $7::text IS NOT NULL, $8, $9) ON CONFLICT DO NOTHING RETURNING *
 """
 GET = "SELECT * FROM identity.person WHERE tenant_id = $1 AND user_id = $2"
 LOGIN = """
@@ -60,8 +61,8 @@ class PeopleStore:
     def __init__(self, pool: "Pool") -> None:
         self._pool = pool
 
-    async def create(self, tenant_id: str, user: pb.User, password: str) -> pb.User | None:
-        """Store a user with the hash of a password that has to be changed; None if the name is taken."""
+    async def create(self, tenant_id: str, user: pb.User, password: str | None) -> pb.User | None:
+        """Store a user with the hash of a password that has to be changed; None if the name or subject is taken."""
         async with postgres.connection(self._pool) as connection:
             return await add(connection, tenant_id, user, password)
 
@@ -141,8 +142,8 @@ class LastAdmin(Exception):
     """A tenant would be left without an administrator."""
 
 
-async def add(connection: "Connection", tenant_id: str, user: pb.User, password: str) -> pb.User | None:
-    """Store a new user; None if its name is taken."""
+async def add(connection: "Connection", tenant_id: str, user: pb.User, password: str | None) -> pb.User | None:
+    """Store a new user; None if its name, or its subject at an outside issuer, is taken."""
     row = await connection.fetchrow(
         CREATE,
         tenant_id,
@@ -152,6 +153,8 @@ async def add(connection: "Connection", tenant_id: str, user: pb.User, password:
         list(user.roles),
         pb.User.STATE_ACTIVE,
         password,
+        user.outside.issuer,
+        user.outside.subject,
     )
     return None if row is None else _read(row)
 
@@ -174,6 +177,7 @@ def _read(row: asyncpg.Record) -> pb.User:
         state=row["state"],
         must_change_password=row["must_change_password"],
         create_time=row["create_time"],
+        outside=pb.OutsideIdentity(issuer=row["issuer"], subject=row["subject"]) if row["issuer"] else None,
         last_login_time=row["last_login_time"],
         etag=str(row["version"]),
     )

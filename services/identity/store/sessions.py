@@ -32,7 +32,7 @@ FIND = """
 """
 USE = "UPDATE identity.refresh_token SET use_time = now() WHERE digest = $1"
 END = """
-    UPDATE identity.session SET end_time = now()
+    UPDATE identity.session SET end_time = now(), logged_out = $3
     WHERE tenant_id = $1 AND session_id = $2 AND end_time IS NULL RETURNING session_id
 """
 END_ALL = """
@@ -42,7 +42,7 @@ END_ALL = """
 """
 SWEEP = """
     DELETE FROM identity.session WHERE session_id IN (
-        SELECT session_id FROM identity.session WHERE expire_time < now() - interval '1 day'
+        SELECT session_id FROM identity.session WHERE expire_time < now() - make_interval(days => $1)
         ORDER BY expire_time LIMIT 1000
     )
 """
@@ -109,15 +109,15 @@ class SessionStore:
             row["tenant_state"],
         )
 
-    async def end(self, tenant_id: str, session_id: UUID) -> None:
-        """End a session; one that has ended stays as it is."""
+    async def log_out(self, tenant_id: str, session_id: UUID) -> None:
+        """End a session, but not the work that was asked for in it; one that has ended stays as it is."""
         async with postgres.transaction(self._pool) as connection:
-            await _end(connection, tenant_id, session_id)
+            await _end(connection, tenant_id, session_id, logged_out=True)
 
-    async def sweep(self) -> None:
-        """Delete sessions that expired a day ago."""
+    async def sweep(self, days: int) -> None:
+        """Delete sessions that expired this many days ago: no work can go on any more that was asked for in them."""
         async with postgres.connection(self._pool) as connection:
-            await connection.execute(SWEEP)
+            await connection.execute(SWEEP, days)
 
 
 async def end_all(connection: "Connection", tenant_id: str, user_id: UUID, but: UUID | None = None) -> None:
@@ -126,6 +126,6 @@ async def end_all(connection: "Connection", tenant_id: str, user_id: UUID, but: 
     await revoke(connection, Revocation.KIND_CREDENTIAL, tenant_id, [str(row["session_id"]) for row in rows])
 
 
-async def _end(connection: "Connection", tenant_id: str, session_id: UUID) -> None:
-    if await connection.fetchval(END, tenant_id, session_id) is not None:
+async def _end(connection: "Connection", tenant_id: str, session_id: UUID, *, logged_out: bool = False) -> None:
+    if await connection.fetchval(END, tenant_id, session_id, logged_out) is not None:
         await revoke(connection, Revocation.KIND_CREDENTIAL, tenant_id, [str(session_id)])

@@ -4,8 +4,10 @@ Only what identity said is kept, and never that it refused a credential: a key t
 once. An answer that was on its way while something was revoked is not kept if the revocation concerns it.
 """
 
+import asyncio
 from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import blake2b
 
@@ -43,6 +45,7 @@ class PrincipalCache:
         self._kept: OrderedDict[bytes, Kept] = OrderedDict()
         self._revoked: deque[Revocation] = deque(maxlen=MOST_REVOCATIONS)
         self._forgotten = 0
+        self._watched: dict[asyncio.Event, Principal] = {}
 
     def get(self, key: bytes) -> Kept | None:
         """The principal, if it is kept and its time is not over."""
@@ -84,10 +87,24 @@ class PrincipalCache:
         self._revoked.append(revocation)
         for key in [key for key, kept in self._kept.items() if concerns(revocation, kept.principal)]:
             del self._kept[key]
+        for event, principal in self._watched.items():
+            if concerns(revocation, principal):
+                event.set()
 
     def clear(self) -> None:
         """Forget all principals."""
         self._kept.clear()
+        for event in self._watched:
+            event.set()
+
+    @contextmanager
+    def watching(self, principal: Principal, event: asyncio.Event) -> Iterator[None]:
+        """Set an event whenever, in the block, a principal may have changed, whether it is kept or not."""
+        self._watched[event] = principal
+        try:
+            yield
+        finally:
+            del self._watched[event]
 
 
 def concerns(revocation: Revocation, principal: Principal) -> bool:

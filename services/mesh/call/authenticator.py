@@ -13,14 +13,18 @@ from soma.errors.v1 import reasons
 from services.mesh.call import errors
 from services.mesh.call.principal import OPERATOR, Principal
 
+# The address that a request came from. The gateway sets it, and drops what a client sends.
+SOURCE = "x-soma-source"
 DEV_PRINCIPAL = Principal(tenant_id=OPERATOR, subject="dev", roles=("admin",), scopes=frozenset({"*"}))
 
 
 class Authenticator(Protocol):
     """Checks credentials."""
 
-    async def authenticate(self, authorization: str | None, api_key: str | None) -> Principal:
-        """The principal behind an `Authorization: Bearer …` or an `x-api-key` header.
+    async def authenticate(
+        self, authorization: str | None, api_key: str | None, source: str | None = None
+    ) -> Principal:
+        """The principal behind an `Authorization: Bearer …` or an `x-api-key` header from an address.
 
         Raises:
             Unauthenticated: there is no credential, or it is not valid.
@@ -78,7 +82,14 @@ class DevAuthenticator:
     def __init__(self, key: str) -> None:
         self._key = key.encode()
 
-    async def authenticate(self, authorization: str | None, api_key: str | None) -> Principal:
+    async def authenticate(
+        self, authorization: str | None, api_key: str | None, source: str | None = None
+    ) -> Principal:
+        """The principal of the key.
+
+        Raises:
+            Unauthenticated: there is no credential, or it is another key.
+        """
         given = credential(authorization, api_key)
         if not hmac.compare_digest(given.encode(), self._key):
             raise errors.Unauthenticated("the API key is not valid", reason=reasons.CREDENTIAL_INVALID)

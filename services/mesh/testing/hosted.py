@@ -14,6 +14,7 @@ from services.mesh.blobs.blobs import Blobs
 from services.mesh.blobs.directory import Directory as BlobDirectory
 from services.mesh.call.authenticator import Authenticator, DevAuthenticator, Unlimited
 from services.mesh.call.call import Call, current_call
+from services.mesh.call.delegation import Delegations
 from services.mesh.call.interceptors.drain import Drain
 from services.mesh.call.principal import Principal
 from services.mesh.call.seal import Seal
@@ -24,6 +25,7 @@ from services.mesh.mesh import Mesh
 from services.mesh.parts import POSTGRES, REDIS, Opened
 from services.mesh.service import Service
 from services.mesh.settings import Settings
+from services.mesh.testing.delegations import UnendingDelegations
 from services.mesh.testing.local import INTERNAL_KEY, KEY, SIGNER, LocalMesh
 from services.mesh.testing.neighbours import registrations
 from services.mesh.transport.channels import Channels
@@ -72,6 +74,7 @@ async def hosted(
     blobs: Blobs | None = None,
     authenticator: Authenticator | None = None,
     spans: Spans | None = None,
+    delegations: Delegations | None = None,
     caller: Principal | None = None,
     strict: bool = False,
 ) -> AsyncIterator[Hosted]:
@@ -87,6 +90,7 @@ async def hosted(
         blobs: bytes that its callers hold, or that it shares with others; below `data_dir` when left out.
         authenticator: who knows callers from outside; by default the holder of `KEY` of the local mesh.
         spans: where the traces of calls go.
+        delegations: has work go on for callers; by default it goes on until it is done.
         caller: whose the calls are that a test makes outside of `run_as`.
         strict: `channel` serialises, as a socket does.
 
@@ -128,6 +132,7 @@ async def hosted(
             connect=channels.connect,
             blobs=blobs if blobs is not None else Blobs(BlobDirectory(data_dir / "blobs"), database),
             seal=partial(Seal, INTERNAL_KEY),
+            delegations=delegations or UnendingDelegations(),
         )
         own = declaration.settings() if settings is None else settings
         services = await host([(declaration, own)], mesh, channels, local.pipeline, stack)

@@ -11,10 +11,11 @@ from typing import Any, TypeAlias
 
 import aiohappyeyeballs
 
+from services.mesh.transport.public_address import is_public
 from services.model.adapters.http1.connection import Broken, Connection, NotHttp
 from services.model.adapters.http1.network import Network
 from services.model.adapters.http1.tunnel import Proxy, ProxyRefused, open_tunnel
-from services.model.media.address import Address, Unreachable, is_public
+from services.model.media.address import Address, Unreachable
 from services.model.media.contents import WORDS, Kind
 from services.model.media.media_type import Wrong, may_be, normal
 from services.model.media.settings import MediaSettings

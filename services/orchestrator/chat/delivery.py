@@ -24,12 +24,14 @@ _SWEEP_SECONDS = 1.0
 _SWEEP_TURNS = 100
 # A turn that is pending for this long was left behind: its process could not deliver it, or has ended.
 _LEFT_BEHIND_SECONDS = 2.0
+# What acts for the principal of a turn. It may act after the principal was revoked: the turn was answered before.
+_ACTOR = "delivery"
 # Memory does not take the turn, or does not have bytes that the turn refers to.
 _REFUSALS = (errors.Code.INVALID_ARGUMENT, errors.Code.NOT_FOUND)
 
 
 class Delivery:
-    """Delivers each turn as the principal that took it; a second delivery of the same turn changes nothing."""
+    """Delivers each turn for the principal that took it; a second delivery of the same turn changes nothing."""
 
     def __init__(self, pending: PostgresPendingTurns, memory: Memory) -> None:
         self._pending = pending
@@ -113,7 +115,7 @@ class Delivery:
 
     async def _hand_over(self, turn: PendingTurn) -> None:
         try:
-            with run_as(turn.principal, timeout=_APPEND_SECONDS, inside=True):
+            with run_as(turn.principal.delegated(_ACTOR), timeout=_APPEND_SECONDS, inside=True):
                 await self._memory.append(AppendMessagesRequest.FromString(turn.request))
         except errors.MeshError as error:
             if error.code not in _REFUSALS:

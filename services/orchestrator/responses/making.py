@@ -1,7 +1,7 @@
 """Makes a response of a turn: its events, and its record if it is stored."""
 
 from collections.abc import AsyncGenerator, Iterator
-from contextlib import AbstractAsyncContextManager, aclosing
+from contextlib import aclosing
 from dataclasses import dataclass
 
 import structlog
@@ -32,21 +32,12 @@ class ResponseMaking:
     """One response while it is made.
 
     Args:
-        source: what the response is made from; it is open while the response is made.
         record: the response's record in the store; None when the response is not stored.
         early: whether the response begins before its turn does.
     """
 
-    def __init__(
-        self,
-        response: ResponseBuilder,
-        source: AbstractAsyncContextManager[Source],
-        record: ResponseRecord | None,
-        *,
-        early: bool,
-    ) -> None:
+    def __init__(self, response: ResponseBuilder, record: ResponseRecord | None, *, early: bool) -> None:
         self._response = response
-        self._source = source
         self._record = record
         self._early = early
         self._begun = False
@@ -57,31 +48,30 @@ class ResponseMaking:
         """Whether the response has begun; if it is stored, its record exists then."""
         return self._begun
 
-    async def events(self) -> Events:
+    async def events(self, source: Source) -> Events:
         """The events of the response up to `finished`, each of them stored before it is handed out.
 
         Raises:
             MeshError: the turn failed, or the response cannot be stored.
         """
-        async with self._source as source:
-            if self._early:
-                yield await self._begin(source.request)
-            async with aclosing(source.turn) as turn:
-                async for event in turn:
-                    kind = event.WhichOneof("payload")
-                    if kind in _STARTING:
-                        self._response.started(event.started if kind == "started" else event.answer.started)
-                        if not self._begun:
-                            yield await self._begin(source.request)
-                    for each in self._following(kind, event):
-                        self._numbered(each)
-                        if self._record is not None:
-                            await self._record.add_event(each)
-                        yield each
-                    if kind in _ENDING:
-                        if self._record is not None:
-                            await self._record.end(self._response.response)
-                        yield self._numbered(self._response.finished())
+        if self._early:
+            yield await self._begin(source.request)
+        async with aclosing(source.turn) as turn:
+            async for event in turn:
+                kind = event.WhichOneof("payload")
+                if kind in _STARTING:
+                    self._response.started(event.started if kind == "started" else event.answer.started)
+                    if not self._begun:
+                        yield await self._begin(source.request)
+                for each in self._following(kind, event):
+                    self._numbered(each)
+                    if self._record is not None:
+                        await self._record.add_event(each)
+                    yield each
+                if kind in _ENDING:
+                    if self._record is not None:
+                        await self._record.end(self._response.response)
+                    yield self._numbered(self._response.finished())
 
     def cancelled(self) -> CreateResponseResponse:
         """The last event of a response that was cancelled."""

@@ -1,7 +1,7 @@
 """soma.orchestrator.v1.ResponseService: makes responses of turns, and stores them."""
 
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import aclosing, asynccontextmanager, nullcontext
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, asynccontextmanager
 from typing import Any
 
 from soma.errors.v1 import reasons
@@ -11,7 +11,8 @@ from soma.orchestrator.v1 import response_service_pb2_grpc as rpc
 
 from services.mesh.blobs.blobs import Blobs
 from services.mesh.call import errors, page_token
-from services.mesh.call.call import current_call, principal, run_as
+from services.mesh.call.call import current_call, principal
+from services.mesh.call.delegation import Delegations
 from services.mesh.watching.rows import RowSequences
 from services.orchestrator.adapters.model import ChatModels
 from services.orchestrator.chat.turn import TakesTurns
@@ -26,6 +27,8 @@ from services.orchestrator.responses.tokens import TokenCounts
 from services.orchestrator.responses.watch import ResponseWatcher
 
 _PAGE_SIZE = 20
+# What the contract demands of whoever asks for a response, and what its caller must keep while it is made.
+_SCOPES = ("execute:chat",)
 
 
 class ResponseService(rpc.ResponseServiceServicer):
@@ -42,6 +45,7 @@ class ResponseService(rpc.ResponseServiceServicer):
         compactions: Compactions,
         counts: TokenCounts,
         blobs: Blobs,
+        delegations: Delegations,
         background_seconds: float,
     ) -> None:
         self._turns = turns
@@ -53,6 +57,7 @@ class ResponseService(rpc.ResponseServiceServicer):
         self._compactions = compactions
         self._counts = counts
         self._blobs = blobs
+        self._delegations = delegations
         self._background_seconds = background_seconds
 
     async def CreateResponse(
@@ -155,13 +160,17 @@ class ResponseService(rpc.ResponseServiceServicer):
         messages = await self._compactions.opened(who.tenant_id, new)
         earlier = await self._compactions.opened(who.tenant_id, before)
         response = ResponseBuilder(request.model, settings)
-        source = self._source(request, earlier, messages, new)
+        token = ""
+        if settings.background:
+            actor = f"response:{response.response.response_id}"
+            token = await self._delegations.delegate(actor, _SCOPES, self._background_seconds)
+        source = self._source(request, earlier, messages, new, token)
         if not stored:
             # Nobody but its caller can read, cancel or delete it, so it needs no task of its own.
-            return ResponseMaking(response, source, None, early=False).events()
+            return _made(ResponseMaking(response, None, early=False), source)
         record = ResponseRecord(self._store, who.tenant_id, self._events if settings.background else None)
-        making = ResponseMaking(response, source, record, early=settings.background)
-        task = ResponseTask(making, detached=settings.background)
+        making = ResponseMaking(response, record, early=settings.background)
+        task = ResponseTask(making, source, detached=settings.background)
         self._tasks.add(response.response.response_id, task)
         return task.events()
 
@@ -172,18 +181,23 @@ class ResponseService(rpc.ResponseServiceServicer):
         before: Sequence[Message],
         new: Sequence[Message],
         inputs: Sequence[pb.ResponseInput],
+        token: str,
     ) -> AsyncIterator[Source]:
         """What a response is made from; the bytes of the new messages are held while it is made.
+
+        A response that is made in the background acts with a delegated token; the others are part of their call.
 
         The new messages are those of the inputs, so that both have hashes in place of bytes then.
         """
         who, call = principal(), current_call()
-        background = request.settings.background
-        scope = run_as(who, trace=call.trace if call else None, timeout=self._background_seconds, inside=True)
-        with scope if background else nullcontext():
-            async with held(self._blobs, who.tenant_id, new, kept=False):
-                turn = self._turns.take(chat_request(request, before, new))
-                yield Source(pb.CreateResponseRequest(input=[_stored(each) for each in inputs]), turn)
+        async with AsyncExitStack() as stack:
+            if token:
+                trace = call.trace if call else None
+                acting = self._delegations.acting(token, trace=trace, timeout=self._background_seconds)
+                await stack.enter_async_context(acting)
+            await stack.enter_async_context(held(self._blobs, who.tenant_id, new, kept=False))
+            turn = self._turns.take(chat_request(request, before, new))
+            yield Source(pb.CreateResponseRequest(input=[_stored(each) for each in inputs]), turn)
 
     async def _get(self, response_id: str) -> pb.Response:
         tenant_id = principal().tenant_id
@@ -191,6 +205,13 @@ class ResponseService(rpc.ResponseServiceServicer):
         if response is None:
             raise _not_found(response_id)
         return response
+
+
+async def _made(making: ResponseMaking, opening: AbstractAsyncContextManager[Source]) -> Events:
+    """The events of a response that is made while they are read."""
+    async with opening as source, aclosing(making.events(source)) as events:
+        async for event in events:
+            yield event
 
 
 def _check_one_history(settings: pb.ResponseSettings) -> None:

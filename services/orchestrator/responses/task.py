@@ -3,7 +3,7 @@
 import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from contextlib import AbstractAsyncContextManager, aclosing
 
 from soma.errors.v1 import reasons
 from soma.orchestrator.v1.response_service_pb2 import CreateResponseResponse
@@ -13,7 +13,7 @@ from services.mesh.call.call import Call, current_call
 from services.mesh.call.interceptors.errors import translate
 from services.mesh.process import tasks
 from services.mesh.process.jobs import Job
-from services.orchestrator.responses.making import ResponseMaking
+from services.orchestrator.responses.making import ResponseMaking, Source
 from services.orchestrator.responses.store import PostgresResponses
 
 # With so many events or bytes waiting for a slow caller, the task stops reading the turn.
@@ -26,11 +26,13 @@ class ResponseTask:
     """Makes one response.
 
     Args:
+        source: what it is made from; it is open while the response is made.
         detached: whether the task goes on when nobody reads its events.
     """
 
-    def __init__(self, making: ResponseMaking, *, detached: bool) -> None:
+    def __init__(self, making: ResponseMaking, source: AbstractAsyncContextManager[Source], *, detached: bool) -> None:
         self._making = making
+        self._source = source
         self._detached = detached
         self._read = True
         self._finished = False
@@ -86,7 +88,8 @@ class ResponseTask:
 
     async def _run(self) -> None:
         try:
-            async with aclosing(self._making.events()) as events:
+            # The source is open here, and not in the events: it may end this task, wherever the task waits.
+            async with self._source as source, aclosing(self._making.events(source)) as events:
                 async for event in events:
                     await self._hand_out(event)
         except asyncio.CancelledError:

@@ -16,6 +16,7 @@ from soma.testing.v1.echo_service_pb2_grpc import (
     EchoServiceStub,
     add_EchoServiceServicer_to_server,
 )
+from structlog.testing import capture_logs
 
 from services.mesh.call import errors
 from services.mesh.call.call import current_call, never_ends, principal, run_as
@@ -357,6 +358,23 @@ async def test_a_sampled_trace_is_recorded_hop_by_hop_and_an_unsampled_one_is_no
     assert first.name == "soma.testing.v1.EchoService/Echo"
     assert (first.attributes or {})["rpc.method"] == "soma.testing.v1.EchoService/Echo"
     assert (second.attributes or {})["gen_ai.request.model"] == "m"
+
+
+async def test_logs_and_traces_name_whose_call_it_is_and_who_acts() -> None:
+    exporter = InMemorySpanExporter()
+    spans = Spans("test", None, exporter)
+
+    async def behaviour(_: pb.EchoRequest) -> pb.EchoResponse:
+        raise errors.NotFound("nothing here")
+
+    with capture_logs() as logged, run_as(SOMEBODY.delegated("work:1"), trace=Trace(11, 12, sampled=True)):
+        await failure(local(behaviour, spans).Echo(pb.EchoRequest()))
+    spans.close()
+    (entry,) = [each for each in logged if each["event"] == "call failed"]
+    assert (entry["subject"], entry["act"]) == (SOMEBODY.subject, ["work:1"])
+    (span,) = exporter.get_finished_spans()
+    attributes = span.attributes or {}
+    assert (attributes["enduser.id"], attributes["soma.act"]) == (SOMEBODY.subject, ("work:1",))
 
 
 async def test_a_trace_crosses_a_socket_by_its_traceparent() -> None:

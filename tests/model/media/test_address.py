@@ -4,7 +4,8 @@ from ipaddress import ip_address
 
 import pytest
 
-from services.model.media.address import Address, Unreachable, is_public
+from services.mesh.transport.public_address import is_public
+from services.model.media.address import Address, Unreachable
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,9 @@ def logs(rpc: Method) -> Hooks:
             reason=error.reason,
             message=error.message,
             tenant=call.principal.tenant_id if call.principal else "",
+            subject=call.principal.subject if call.principal else "",
+            # Who acts for the subject, if that is somebody else.
+            act=list(call.principal.act) if call.principal else [],
             trace_id=call.trace_id,
             seconds=round(monotonic() - call.started, 4),
         )

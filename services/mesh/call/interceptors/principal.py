@@ -12,7 +12,7 @@ from collections.abc import Awaitable
 from soma.errors.v1 import reasons
 
 from services.mesh.call import errors
-from services.mesh.call.authenticator import Authenticator, Limiter
+from services.mesh.call.authenticator import SOURCE, Authenticator, Limiter
 from services.mesh.call.call import Call
 from services.mesh.call.hooks import Enter, Hooks, Interceptor
 from services.mesh.call.method import Access, Method
@@ -51,10 +51,10 @@ def _entry(rpc: Method, authenticator: Authenticator, limiter: Limiter, signer: 
             return None
         if internal:
             raise errors.PermissionDenied(f"{rpc.path} is for the mesh's own processes", reason=reasons.METHOD_INTERNAL)
-        return outside(call, _text(call, "authorization"), _text(call, "x-api-key"))
+        return outside(call, _text(call, "authorization"), _text(call, "x-api-key"), _text(call, SOURCE))
 
-    async def outside(call: Call, authorization: str | None, api_key: str | None) -> None:
-        call.principal = await authenticator.authenticate(authorization, api_key)
+    async def outside(call: Call, authorization: str | None, api_key: str | None, source: str | None) -> None:
+        call.principal = await authenticator.authenticate(authorization, api_key, source)
         check(call, inside=False)
         call.spent = await limiter.spend(call.principal, kind)
 

@@ -40,6 +40,8 @@ def tracing(spans: Spans, sample_ratio: float) -> Interceptor:
             span = call.span
             if span is None:
                 return
+            if call.principal is not None:
+                span.set_attributes({"enduser.id": call.principal.subject, "soma.act": call.principal.act})
             span.set_attribute("rpc.response.status_code", "OK" if error is None else error.code.name)
             if error is not None:
                 span.set_attribute("error.type", error.reason)

@@ -29,11 +29,16 @@ if TYPE_CHECKING:
 
 
 class KeyIsTheSubject:
-    """Accepts `SUBJECT` and `SUBJECT-unscoped` as credentials of the tenant acme."""
+    """Accepts `SUBJECT` and `SUBJECT-unscoped` as credentials of the tenant acme, until they are in `revoked`."""
 
-    async def authenticate(self, authorization: str | None, api_key: str | None) -> Principal:
+    def __init__(self) -> None:
+        self.revoked: set[str] = set()
+
+    async def authenticate(
+        self, authorization: str | None, api_key: str | None, source: str | None = None
+    ) -> Principal:
         key = credential(authorization, api_key)
-        if key == "wrong":
+        if key == "wrong" or key in self.revoked:
             raise Unauthenticated("the API key is not valid", reason="CREDENTIAL_INVALID")
         subject, _, unscoped = key.partition("-")
         return Principal("acme", subject, scopes=frozenset() if unscoped else frozenset({"read:logs"}))
@@ -46,6 +51,7 @@ class Stand:
     url: str
     store: RedisLogStore
     redis: aioredis.Redis
+    revoked: set[str]
 
     @asynccontextmanager
     async def socket(self, query: str = "", key: str = "alex", path: str = "/ws/logs") -> AsyncIterator["Client"]:
@@ -86,6 +92,7 @@ class Client:
 @asynccontextmanager
 async def standing(database: "Pool", client: aioredis.Redis, **settings: Any) -> AsyncIterator[Stand]:
     """An edge with these settings; its orchestrator has no neighbours."""
+    keys = KeyIsTheSubject()
     async with (
         hosted(orchestrator.SERVICE, database=database, redis=client) as behind,
         hosted(
@@ -93,7 +100,7 @@ async def standing(database: "Pool", client: aioredis.Redis, **settings: Any) ->
             neighbours={"orchestrator": behind.servicers},
             settings=EdgeSettings(**settings),
             redis=client,
-            authenticator=KeyIsTheSubject(),
+            authenticator=keys,
         ) as front,
         AsyncExitStack() as stack,
     ):
@@ -101,7 +108,7 @@ async def standing(database: "Pool", client: aioredis.Redis, **settings: Any) ->
         port = await server.start("127.0.0.1")
         stack.push_async_callback(server.stop)
         store = RedisLogStore(client, OrchestratorSettings().log_bounds)
-        yield Stand(f"ws://127.0.0.1:{port}", store, client)
+        yield Stand(f"ws://127.0.0.1:{port}", store, client, keys.revoked)
 
 
 @pytest.fixture

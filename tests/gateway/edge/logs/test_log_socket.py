@@ -156,6 +156,24 @@ async def test_pings_keep_a_connection_open(database: "Pool", redis: aioredis.Re
             await asyncio.sleep(0.1)
 
 
+@pytest.mark.parametrize("query", ["", "?token=alex"])
+async def test_a_connection_whose_key_is_revoked_ends_with_its_next_ping(stand: Stand, query: str) -> None:
+    async with stand.socket(query, key="" if query else "alex") as client:
+        assert (await client.hear())["type"] == "connected"
+        await client.say({"type": "ping"})
+        assert (await client.hear())["type"] == "pong"
+        stand.revoked.add("alex")
+        await client.say({"type": "ping"})
+        assert await client.ended() == (1008, "the API key is not valid")
+
+
+async def test_a_client_without_the_scope_that_pings_at_once_is_closed_all_the_same(stand: Stand) -> None:
+    for _ in range(100):
+        async with stand.socket(key="alex-unscoped") as client:
+            await client.say({"type": "ping"})
+            assert (await client.ended())[0] == 1008
+
+
 async def test_a_message_over_the_limit_is_refused_with_a_time_to_retry(stand: Stand) -> None:
     async with stand.socket() as client:
         await client.hear()

@@ -82,7 +82,7 @@ func (x Revocation_Kind) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Revocation_Kind.Descriptor instead.
 func (Revocation_Kind) EnumDescriptor() ([]byte, []int) {
-	return file_soma_identity_v1_auth_service_proto_rawDescGZIP(), []int{14, 0}
+	return file_soma_identity_v1_auth_service_proto_rawDescGZIP(), []int{16, 0}
 }
 
 // LoginRequest exchanges a password for tokens.
@@ -775,7 +775,12 @@ func (x *GetJwksResponse) GetKeys() []*Jwk {
 type AuthenticateRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The credential: an API key or a token.
-	Credential    string `protobuf:"bytes,1,opt,name=credential,proto3" json:"credential,omitempty"`
+	Credential string `protobuf:"bytes,1,opt,name=credential,proto3" json:"credential,omitempty"`
+	// Whether work of the mesh asks about its delegated token. Otherwise a delegated token is refused: nobody may come in
+	// from outside with one.
+	Delegated bool `protobuf:"varint,2,opt,name=delegated,proto3" json:"delegated,omitempty"`
+	// Address that the credential came from; empty if it is not known. Wrong credentials are counted by it.
+	Source        string `protobuf:"bytes,3,opt,name=source,proto3" json:"source,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -813,6 +818,20 @@ func (*AuthenticateRequest) Descriptor() ([]byte, []int) {
 func (x *AuthenticateRequest) GetCredential() string {
 	if x != nil {
 		return x.Credential
+	}
+	return ""
+}
+
+func (x *AuthenticateRequest) GetDelegated() bool {
+	if x != nil {
+		return x.Delegated
+	}
+	return false
+}
+
+func (x *AuthenticateRequest) GetSource() string {
+	if x != nil {
+		return x.Source
 	}
 	return ""
 }
@@ -881,6 +900,126 @@ func (x *AuthenticateResponse) GetRevocationSequence() int64 {
 	return 0
 }
 
+// DelegateRequest asks for a token with which work goes on for the caller when the call is over. The caller is the
+// principal of the call.
+type DelegateRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What will act for the caller, such as `response:resp_1`. It becomes the first name in `act`.
+	Actor string `protobuf:"bytes,1,opt,name=actor,proto3" json:"actor,omitempty"`
+	// The scopes that the work needs. The caller must have all of them, now and for as long as the work goes on.
+	Scopes []string `protobuf:"bytes,2,rep,name=scopes,proto3" json:"scopes,omitempty"`
+	// How long the work may go on, in seconds; no longer than the settings allow.
+	LifetimeSeconds int32 `protobuf:"varint,3,opt,name=lifetime_seconds,json=lifetimeSeconds,proto3" json:"lifetime_seconds,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
+}
+
+func (x *DelegateRequest) Reset() {
+	*x = DelegateRequest{}
+	mi := &file_soma_identity_v1_auth_service_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DelegateRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DelegateRequest) ProtoMessage() {}
+
+func (x *DelegateRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_soma_identity_v1_auth_service_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DelegateRequest.ProtoReflect.Descriptor instead.
+func (*DelegateRequest) Descriptor() ([]byte, []int) {
+	return file_soma_identity_v1_auth_service_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *DelegateRequest) GetActor() string {
+	if x != nil {
+		return x.Actor
+	}
+	return ""
+}
+
+func (x *DelegateRequest) GetScopes() []string {
+	if x != nil {
+		return x.Scopes
+	}
+	return nil
+}
+
+func (x *DelegateRequest) GetLifetimeSeconds() int32 {
+	if x != nil {
+		return x.LifetimeSeconds
+	}
+	return 0
+}
+
+// DelegateResponse is the token.
+type DelegateResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// A JWT with `act` (RFC 8693). It is of use only inside the mesh, with `AuthenticateRequest.delegated`.
+	DelegatedToken string `protobuf:"bytes,1,opt,name=delegated_token,json=delegatedToken,proto3" json:"delegated_token,omitempty"`
+	// When it expires.
+	ExpireTime    *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DelegateResponse) Reset() {
+	*x = DelegateResponse{}
+	mi := &file_soma_identity_v1_auth_service_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DelegateResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DelegateResponse) ProtoMessage() {}
+
+func (x *DelegateResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_soma_identity_v1_auth_service_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DelegateResponse.ProtoReflect.Descriptor instead.
+func (*DelegateResponse) Descriptor() ([]byte, []int) {
+	return file_soma_identity_v1_auth_service_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *DelegateResponse) GetDelegatedToken() string {
+	if x != nil {
+		return x.DelegatedToken
+	}
+	return ""
+}
+
+func (x *DelegateResponse) GetExpireTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ExpireTime
+	}
+	return nil
+}
+
 // WatchRevocationsRequest follows what is revoked.
 type WatchRevocationsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -892,7 +1031,7 @@ type WatchRevocationsRequest struct {
 
 func (x *WatchRevocationsRequest) Reset() {
 	*x = WatchRevocationsRequest{}
-	mi := &file_soma_identity_v1_auth_service_proto_msgTypes[13]
+	mi := &file_soma_identity_v1_auth_service_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -904,7 +1043,7 @@ func (x *WatchRevocationsRequest) String() string {
 func (*WatchRevocationsRequest) ProtoMessage() {}
 
 func (x *WatchRevocationsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_soma_identity_v1_auth_service_proto_msgTypes[13]
+	mi := &file_soma_identity_v1_auth_service_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -917,7 +1056,7 @@ func (x *WatchRevocationsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRevocationsRequest.ProtoReflect.Descriptor instead.
 func (*WatchRevocationsRequest) Descriptor() ([]byte, []int) {
-	return file_soma_identity_v1_auth_service_proto_rawDescGZIP(), []int{13}
+	return file_soma_identity_v1_auth_service_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *WatchRevocationsRequest) GetAfterSequence() int64 {
@@ -944,7 +1083,7 @@ type Revocation struct {
 
 func (x *Revocation) Reset() {
 	*x = Revocation{}
-	mi := &file_soma_identity_v1_auth_service_proto_msgTypes[14]
+	mi := &file_soma_identity_v1_auth_service_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -956,7 +1095,7 @@ func (x *Revocation) String() string {
 func (*Revocation) ProtoMessage() {}
 
 func (x *Revocation) ProtoReflect() protoreflect.Message {
-	mi := &file_soma_identity_v1_auth_service_proto_msgTypes[14]
+	mi := &file_soma_identity_v1_auth_service_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -969,7 +1108,7 @@ func (x *Revocation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Revocation.ProtoReflect.Descriptor instead.
 func (*Revocation) Descriptor() ([]byte, []int) {
-	return file_soma_identity_v1_auth_service_proto_rawDescGZIP(), []int{14}
+	return file_soma_identity_v1_auth_service_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Revocation) GetSequence() int64 {
@@ -1020,7 +1159,7 @@ type WatchRevocationsResponse struct {
 
 func (x *WatchRevocationsResponse) Reset() {
 	*x = WatchRevocationsResponse{}
-	mi := &file_soma_identity_v1_auth_service_proto_msgTypes[15]
+	mi := &file_soma_identity_v1_auth_service_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1032,7 +1171,7 @@ func (x *WatchRevocationsResponse) String() string {
 func (*WatchRevocationsResponse) ProtoMessage() {}
 
 func (x *WatchRevocationsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_soma_identity_v1_auth_service_proto_msgTypes[15]
+	mi := &file_soma_identity_v1_auth_service_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1045,7 +1184,7 @@ func (x *WatchRevocationsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRevocationsResponse.ProtoReflect.Descriptor instead.
 func (*WatchRevocationsResponse) Descriptor() ([]byte, []int) {
-	return file_soma_identity_v1_auth_service_proto_rawDescGZIP(), []int{15}
+	return file_soma_identity_v1_auth_service_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *WatchRevocationsResponse) GetSequence() int32 {
@@ -1183,16 +1322,27 @@ const file_soma_identity_v1_auth_service_proto_rawDesc = "" +
 	"\x03kid\x18\x05 \x01(\tR\x03kid\x12\f\n" +
 	"\x01x\x18\x06 \x01(\tR\x01x\"<\n" +
 	"\x0fGetJwksResponse\x12)\n" +
-	"\x04keys\x18\x01 \x03(\v2\x15.soma.identity.v1.JwkR\x04keys\"B\n" +
+	"\x04keys\x18\x01 \x03(\v2\x15.soma.identity.v1.JwkR\x04keys\"\x81\x01\n" +
 	"\x13AuthenticateRequest\x12+\n" +
 	"\n" +
 	"credential\x18\x01 \x01(\tB\v\xbaH\br\x06\x10\x01\x18\x80\x80\x01R\n" +
-	"credential\"\xbf\x01\n" +
+	"credential\x12\x1c\n" +
+	"\tdelegated\x18\x02 \x01(\bR\tdelegated\x12\x1f\n" +
+	"\x06source\x18\x03 \x01(\tB\a\xbaH\x04r\x02\x18@R\x06source\"\xbf\x01\n" +
 	"\x14AuthenticateResponse\x129\n" +
 	"\tprincipal\x18\x01 \x01(\v2\x1b.soma.identity.v1.PrincipalR\tprincipal\x12;\n" +
 	"\vexpire_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"expireTime\x12/\n" +
-	"\x13revocation_sequence\x18\x03 \x01(\x03R\x12revocationSequence\"a\n" +
+	"\x13revocation_sequence\x18\x03 \x01(\x03R\x12revocationSequence\"\xc0\x01\n" +
+	"\x0fDelegateRequest\x12 \n" +
+	"\x05actor\x18\x01 \x01(\tB\n" +
+	"\xbaH\ar\x05\x10\x01\x18\x80\x02R\x05actor\x12W\n" +
+	"\x06scopes\x18\x02 \x03(\tB?\xbaH<\x92\x019\b\x01\x10@\x18\x01\"1r/2-^(\\*|[a-z]{1,32}:(\\*|[a-z][a-z0-9_-]{0,63}))$R\x06scopes\x122\n" +
+	"\x10lifetime_seconds\x18\x03 \x01(\x05B\a\xbaH\x04\x1a\x02(\x01R\x0flifetimeSeconds\"x\n" +
+	"\x10DelegateResponse\x12'\n" +
+	"\x0fdelegated_token\x18\x01 \x01(\tR\x0edelegatedToken\x12;\n" +
+	"\vexpire_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"expireTime\"a\n" +
 	"\x17WatchRevocationsRequest\x123\n" +
 	"\x0eafter_sequence\x18\x01 \x01(\x03B\a\xbaH\x04\"\x02(\x00H\x00R\rafterSequence\x88\x01\x01B\x11\n" +
 	"\x0f_after_sequence\"\xe2\x01\n" +
@@ -1216,14 +1366,15 @@ const file_soma_identity_v1_auth_service_proto_rawDesc = "" +
 	"revocation\x121\n" +
 	"\x05error\x18\x04 \x01(\v2\x19.soma.mesh.v1.StreamErrorH\x00R\x05error\x127\n" +
 	"\theartbeat\x18\x05 \x01(\v2\x17.soma.mesh.v1.HeartbeatH\x00R\theartbeatB\t\n" +
-	"\apayload2\xa1\x06\n" +
+	"\apayload2\xfc\x06\n" +
 	"\vAuthService\x12i\n" +
 	"\x05Login\x12\x1e.soma.identity.v1.LoginRequest\x1a\x1f.soma.identity.v1.LoginResponse\"\x1f\x8a\xe7\x18\x02\x10\x01\x82\xd3\xe4\x93\x02\x13:\x01*\"\x0e/v1/auth/login\x12q\n" +
 	"\aRefresh\x12 .soma.identity.v1.RefreshRequest\x1a!.soma.identity.v1.RefreshResponse\"!\x8a\xe7\x18\x02\x10\x01\x82\xd3\xe4\x93\x02\x15:\x01*\"\x10/v1/auth/refresh\x12m\n" +
 	"\x06Verify\x12\x1f.soma.identity.v1.VerifyRequest\x1a .soma.identity.v1.VerifyResponse\" \x8a\xe7\x18\x02 \x01\x82\xd3\xe4\x93\x02\x11\x12\x0f/v1/auth/verify\x90\x02\x01\x12p\n" +
 	"\x06Logout\x12\x1f.soma.identity.v1.LogoutRequest\x1a .soma.identity.v1.LogoutResponse\"#\x8a\xe7\x18\x02 \x01\x82\xd3\xe4\x93\x02\x14:\x01*\"\x0f/v1/auth/logout\x90\x02\x02\x12w\n" +
 	"\aGetJwks\x12 .soma.identity.v1.GetJwksRequest\x1a!.soma.identity.v1.GetJwksResponse\"'\x8a\xe7\x18\x02\x10\x01\x82\xd3\xe4\x93\x02\x18\x12\x16/.well-known/jwks.json\x90\x02\x01\x12e\n" +
-	"\fAuthenticate\x12%.soma.identity.v1.AuthenticateRequest\x1a&.soma.identity.v1.AuthenticateResponse\"\x06\x8a\xe7\x18\x02\x18\x01\x12s\n" +
+	"\fAuthenticate\x12%.soma.identity.v1.AuthenticateRequest\x1a&.soma.identity.v1.AuthenticateResponse\"\x06\x8a\xe7\x18\x02\x18\x01\x12Y\n" +
+	"\bDelegate\x12!.soma.identity.v1.DelegateRequest\x1a\".soma.identity.v1.DelegateResponse\"\x06\x8a\xe7\x18\x02\x18\x01\x12s\n" +
 	"\x10WatchRevocations\x12).soma.identity.v1.WatchRevocationsRequest\x1a*.soma.identity.v1.WatchRevocationsResponse\"\x06\x8a\xe7\x18\x02\x18\x010\x01B\xba\x01\n" +
 	"\x14com.soma.identity.v1B\x10AuthServiceProtoP\x01Z.somamesh/contracts/soma/identity/v1;identityv1\xa2\x02\x03SIX\xaa\x02\x10Soma.Identity.V1\xca\x02\x10Soma\\Identity\\V1\xe2\x02\x1cSoma\\Identity\\V1\\GPBMetadata\xea\x02\x12Soma::Identity::V1b\x06proto3"
 
@@ -1240,7 +1391,7 @@ func file_soma_identity_v1_auth_service_proto_rawDescGZIP() []byte {
 }
 
 var file_soma_identity_v1_auth_service_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_soma_identity_v1_auth_service_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
+var file_soma_identity_v1_auth_service_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
 var file_soma_identity_v1_auth_service_proto_goTypes = []any{
 	(Revocation_Kind)(0),             // 0: soma.identity.v1.Revocation.Kind
 	(*LoginRequest)(nil),             // 1: soma.identity.v1.LoginRequest
@@ -1256,41 +1407,46 @@ var file_soma_identity_v1_auth_service_proto_goTypes = []any{
 	(*GetJwksResponse)(nil),          // 11: soma.identity.v1.GetJwksResponse
 	(*AuthenticateRequest)(nil),      // 12: soma.identity.v1.AuthenticateRequest
 	(*AuthenticateResponse)(nil),     // 13: soma.identity.v1.AuthenticateResponse
-	(*WatchRevocationsRequest)(nil),  // 14: soma.identity.v1.WatchRevocationsRequest
-	(*Revocation)(nil),               // 15: soma.identity.v1.Revocation
-	(*WatchRevocationsResponse)(nil), // 16: soma.identity.v1.WatchRevocationsResponse
-	(*Principal)(nil),                // 17: soma.identity.v1.Principal
-	(*timestamppb.Timestamp)(nil),    // 18: google.protobuf.Timestamp
-	(*v1.StreamError)(nil),           // 19: soma.mesh.v1.StreamError
-	(*v1.Heartbeat)(nil),             // 20: soma.mesh.v1.Heartbeat
+	(*DelegateRequest)(nil),          // 14: soma.identity.v1.DelegateRequest
+	(*DelegateResponse)(nil),         // 15: soma.identity.v1.DelegateResponse
+	(*WatchRevocationsRequest)(nil),  // 16: soma.identity.v1.WatchRevocationsRequest
+	(*Revocation)(nil),               // 17: soma.identity.v1.Revocation
+	(*WatchRevocationsResponse)(nil), // 18: soma.identity.v1.WatchRevocationsResponse
+	(*Principal)(nil),                // 19: soma.identity.v1.Principal
+	(*timestamppb.Timestamp)(nil),    // 20: google.protobuf.Timestamp
+	(*v1.StreamError)(nil),           // 21: soma.mesh.v1.StreamError
+	(*v1.Heartbeat)(nil),             // 22: soma.mesh.v1.Heartbeat
 }
 var file_soma_identity_v1_auth_service_proto_depIdxs = []int32{
 	10, // 0: soma.identity.v1.GetJwksResponse.keys:type_name -> soma.identity.v1.Jwk
-	17, // 1: soma.identity.v1.AuthenticateResponse.principal:type_name -> soma.identity.v1.Principal
-	18, // 2: soma.identity.v1.AuthenticateResponse.expire_time:type_name -> google.protobuf.Timestamp
-	0,  // 3: soma.identity.v1.Revocation.kind:type_name -> soma.identity.v1.Revocation.Kind
-	15, // 4: soma.identity.v1.WatchRevocationsResponse.revocation:type_name -> soma.identity.v1.Revocation
-	19, // 5: soma.identity.v1.WatchRevocationsResponse.error:type_name -> soma.mesh.v1.StreamError
-	20, // 6: soma.identity.v1.WatchRevocationsResponse.heartbeat:type_name -> soma.mesh.v1.Heartbeat
-	1,  // 7: soma.identity.v1.AuthService.Login:input_type -> soma.identity.v1.LoginRequest
-	3,  // 8: soma.identity.v1.AuthService.Refresh:input_type -> soma.identity.v1.RefreshRequest
-	5,  // 9: soma.identity.v1.AuthService.Verify:input_type -> soma.identity.v1.VerifyRequest
-	7,  // 10: soma.identity.v1.AuthService.Logout:input_type -> soma.identity.v1.LogoutRequest
-	9,  // 11: soma.identity.v1.AuthService.GetJwks:input_type -> soma.identity.v1.GetJwksRequest
-	12, // 12: soma.identity.v1.AuthService.Authenticate:input_type -> soma.identity.v1.AuthenticateRequest
-	14, // 13: soma.identity.v1.AuthService.WatchRevocations:input_type -> soma.identity.v1.WatchRevocationsRequest
-	2,  // 14: soma.identity.v1.AuthService.Login:output_type -> soma.identity.v1.LoginResponse
-	4,  // 15: soma.identity.v1.AuthService.Refresh:output_type -> soma.identity.v1.RefreshResponse
-	6,  // 16: soma.identity.v1.AuthService.Verify:output_type -> soma.identity.v1.VerifyResponse
-	8,  // 17: soma.identity.v1.AuthService.Logout:output_type -> soma.identity.v1.LogoutResponse
-	11, // 18: soma.identity.v1.AuthService.GetJwks:output_type -> soma.identity.v1.GetJwksResponse
-	13, // 19: soma.identity.v1.AuthService.Authenticate:output_type -> soma.identity.v1.AuthenticateResponse
-	16, // 20: soma.identity.v1.AuthService.WatchRevocations:output_type -> soma.identity.v1.WatchRevocationsResponse
-	14, // [14:21] is the sub-list for method output_type
-	7,  // [7:14] is the sub-list for method input_type
-	7,  // [7:7] is the sub-list for extension type_name
-	7,  // [7:7] is the sub-list for extension extendee
-	0,  // [0:7] is the sub-list for field type_name
+	19, // 1: soma.identity.v1.AuthenticateResponse.principal:type_name -> soma.identity.v1.Principal
+	20, // 2: soma.identity.v1.AuthenticateResponse.expire_time:type_name -> google.protobuf.Timestamp
+	20, // 3: soma.identity.v1.DelegateResponse.expire_time:type_name -> google.protobuf.Timestamp
+	0,  // 4: soma.identity.v1.Revocation.kind:type_name -> soma.identity.v1.Revocation.Kind
+	17, // 5: soma.identity.v1.WatchRevocationsResponse.revocation:type_name -> soma.identity.v1.Revocation
+	21, // 6: soma.identity.v1.WatchRevocationsResponse.error:type_name -> soma.mesh.v1.StreamError
+	22, // 7: soma.identity.v1.WatchRevocationsResponse.heartbeat:type_name -> soma.mesh.v1.Heartbeat
+	1,  // 8: soma.identity.v1.AuthService.Login:input_type -> soma.identity.v1.LoginRequest
+	3,  // 9: soma.identity.v1.AuthService.Refresh:input_type -> soma.identity.v1.RefreshRequest
+	5,  // 10: soma.identity.v1.AuthService.Verify:input_type -> soma.identity.v1.VerifyRequest
+	7,  // 11: soma.identity.v1.AuthService.Logout:input_type -> soma.identity.v1.LogoutRequest
+	9,  // 12: soma.identity.v1.AuthService.GetJwks:input_type -> soma.identity.v1.GetJwksRequest
+	12, // 13: soma.identity.v1.AuthService.Authenticate:input_type -> soma.identity.v1.AuthenticateRequest
+	14, // 14: soma.identity.v1.AuthService.Delegate:input_type -> soma.identity.v1.DelegateRequest
+	16, // 15: soma.identity.v1.AuthService.WatchRevocations:input_type -> soma.identity.v1.WatchRevocationsRequest
+	2,  // 16: soma.identity.v1.AuthService.Login:output_type -> soma.identity.v1.LoginResponse
+	4,  // 17: soma.identity.v1.AuthService.Refresh:output_type -> soma.identity.v1.RefreshResponse
+	6,  // 18: soma.identity.v1.AuthService.Verify:output_type -> soma.identity.v1.VerifyResponse
+	8,  // 19: soma.identity.v1.AuthService.Logout:output_type -> soma.identity.v1.LogoutResponse
+	11, // 20: soma.identity.v1.AuthService.GetJwks:output_type -> soma.identity.v1.GetJwksResponse
+	13, // 21: soma.identity.v1.AuthService.Authenticate:output_type -> soma.identity.v1.AuthenticateResponse
+	15, // 22: soma.identity.v1.AuthService.Delegate:output_type -> soma.identity.v1.DelegateResponse
+	18, // 23: soma.identity.v1.AuthService.WatchRevocations:output_type -> soma.identity.v1.WatchRevocationsResponse
+	16, // [16:24] is the sub-list for method output_type
+	8,  // [8:16] is the sub-list for method input_type
+	8,  // [8:8] is the sub-list for extension type_name
+	8,  // [8:8] is the sub-list for extension extendee
+	0,  // [0:8] is the sub-list for field type_name
 }
 
 func init() { file_soma_identity_v1_auth_service_proto_init() }
@@ -1299,8 +1455,8 @@ func file_soma_identity_v1_auth_service_proto_init() {
 		return
 	}
 	file_soma_identity_v1_principal_proto_init()
-	file_soma_identity_v1_auth_service_proto_msgTypes[13].OneofWrappers = []any{}
-	file_soma_identity_v1_auth_service_proto_msgTypes[15].OneofWrappers = []any{
+	file_soma_identity_v1_auth_service_proto_msgTypes[15].OneofWrappers = []any{}
+	file_soma_identity_v1_auth_service_proto_msgTypes[17].OneofWrappers = []any{
 		(*WatchRevocationsResponse_BeganAfter)(nil),
 		(*WatchRevocationsResponse_Revocation)(nil),
 		(*WatchRevocationsResponse_Error)(nil),
@@ -1312,7 +1468,7 @@ func file_soma_identity_v1_auth_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_soma_identity_v1_auth_service_proto_rawDesc), len(file_soma_identity_v1_auth_service_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   16,
+			NumMessages:   18,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

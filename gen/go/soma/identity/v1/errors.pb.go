@@ -71,6 +71,14 @@ const (
 	ErrorReason_ERROR_REASON_USER_NEEDED ErrorReason = 19
 	// The internal key of the stack is not the one that this database was made with.
 	ErrorReason_ERROR_REASON_INTERNAL_KEY_CHANGED ErrorReason = 20
+	// The keys of the outside issuer that made the token cannot be fetched; RetryInfo says when to try again.
+	ErrorReason_ERROR_REASON_ISSUER_UNAVAILABLE ErrorReason = 21
+	// The token of the outside issuer is valid, but its user may not come in: it has no user or no tenant here.
+	ErrorReason_ERROR_REASON_USER_NOT_ADMITTED ErrorReason = 22
+	// Who asked for the work has lost a scope that it needs, so the work ends; the details name the scope.
+	ErrorReason_ERROR_REASON_DELEGATION_ENDED ErrorReason = 23
+	// There is no outside issuer of this name in the settings; the message lists those that there are.
+	ErrorReason_ERROR_REASON_ISSUER_UNKNOWN ErrorReason = 24
 )
 
 // Enum value maps for ErrorReason.
@@ -97,6 +105,10 @@ var (
 		18: "ERROR_REASON_IDENTITY_UNAVAILABLE",
 		19: "ERROR_REASON_USER_NEEDED",
 		20: "ERROR_REASON_INTERNAL_KEY_CHANGED",
+		21: "ERROR_REASON_ISSUER_UNAVAILABLE",
+		22: "ERROR_REASON_USER_NOT_ADMITTED",
+		23: "ERROR_REASON_DELEGATION_ENDED",
+		24: "ERROR_REASON_ISSUER_UNKNOWN",
 	}
 	ErrorReason_value = map[string]int32{
 		"ERROR_REASON_UNSPECIFIED":              0,
@@ -120,6 +132,10 @@ var (
 		"ERROR_REASON_IDENTITY_UNAVAILABLE":     18,
 		"ERROR_REASON_USER_NEEDED":              19,
 		"ERROR_REASON_INTERNAL_KEY_CHANGED":     20,
+		"ERROR_REASON_ISSUER_UNAVAILABLE":       21,
+		"ERROR_REASON_USER_NOT_ADMITTED":        22,
+		"ERROR_REASON_DELEGATION_ENDED":         23,
+		"ERROR_REASON_ISSUER_UNKNOWN":           24,
 	}
 )
 
@@ -154,7 +170,7 @@ var File_soma_identity_v1_errors_proto protoreflect.FileDescriptor
 
 const file_soma_identity_v1_errors_proto_rawDesc = "" +
 	"\n" +
-	"\x1dsoma/identity/v1/errors.proto\x12\x10soma.identity.v1\x1a\x1bsoma/errors/v1/reason.proto*\xb3\a\n" +
+	"\x1dsoma/identity/v1/errors.proto\x12\x10soma.identity.v1\x1a\x1bsoma/errors/v1/reason.proto*\xe8\b\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12(\n" +
 	"\x1aERROR_REASON_LOGIN_REFUSED\x10\x01\x1a\b\x8a\xe7\x18\x04\b\x10\x10\x01\x120\n" +
@@ -177,7 +193,11 @@ const file_soma_identity_v1_errors_proto_rawDesc = "" +
 	"\x1eERROR_REASON_TOO_MANY_ATTEMPTS\x10\x11\x1a\b\x8a\xe7\x18\x04\b\b\x10\x02\x12/\n" +
 	"!ERROR_REASON_IDENTITY_UNAVAILABLE\x10\x12\x1a\b\x8a\xe7\x18\x04\b\x0e\x10\x02\x12&\n" +
 	"\x18ERROR_REASON_USER_NEEDED\x10\x13\x1a\b\x8a\xe7\x18\x04\b\a\x10\x01\x12/\n" +
-	"!ERROR_REASON_INTERNAL_KEY_CHANGED\x10\x14\x1a\b\x8a\xe7\x18\x04\b\t\x10\x03B\xb5\x01\n" +
+	"!ERROR_REASON_INTERNAL_KEY_CHANGED\x10\x14\x1a\b\x8a\xe7\x18\x04\b\t\x10\x03\x12-\n" +
+	"\x1fERROR_REASON_ISSUER_UNAVAILABLE\x10\x15\x1a\b\x8a\xe7\x18\x04\b\x0e\x10\x02\x12,\n" +
+	"\x1eERROR_REASON_USER_NOT_ADMITTED\x10\x16\x1a\b\x8a\xe7\x18\x04\b\a\x10\x03\x12+\n" +
+	"\x1dERROR_REASON_DELEGATION_ENDED\x10\x17\x1a\b\x8a\xe7\x18\x04\b\a\x10\x01\x12)\n" +
+	"\x1bERROR_REASON_ISSUER_UNKNOWN\x10\x18\x1a\b\x8a\xe7\x18\x04\b\x03\x10\x03B\xb5\x01\n" +
 	"\x14com.soma.identity.v1B\vErrorsProtoP\x01Z.somamesh/contracts/soma/identity/v1;identityv1\xa2\x02\x03SIX\xaa\x02\x10Soma.Identity.V1\xca\x02\x10Soma\\Identity\\V1\xe2\x02\x1cSoma\\Identity\\V1\\GPBMetadata\xea\x02\x12Soma::Identity::V1b\x06proto3"
 
 var (

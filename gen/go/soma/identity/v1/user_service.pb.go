@@ -78,7 +78,62 @@ func (x User_State) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use User_State.Descriptor instead.
 func (User_State) EnumDescriptor() ([]byte, []int) {
-	return file_soma_identity_v1_user_service_proto_rawDescGZIP(), []int{0, 0}
+	return file_soma_identity_v1_user_service_proto_rawDescGZIP(), []int{1, 0}
+}
+
+// OutsideIdentity is a person as an outside issuer knows it.
+type OutsideIdentity struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Name of the issuer in the settings of identity.
+	Issuer string `protobuf:"bytes,1,opt,name=issuer,proto3" json:"issuer,omitempty"`
+	// The person's `sub` in tokens of the issuer.
+	Subject       string `protobuf:"bytes,2,opt,name=subject,proto3" json:"subject,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OutsideIdentity) Reset() {
+	*x = OutsideIdentity{}
+	mi := &file_soma_identity_v1_user_service_proto_msgTypes[0]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OutsideIdentity) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OutsideIdentity) ProtoMessage() {}
+
+func (x *OutsideIdentity) ProtoReflect() protoreflect.Message {
+	mi := &file_soma_identity_v1_user_service_proto_msgTypes[0]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OutsideIdentity.ProtoReflect.Descriptor instead.
+func (*OutsideIdentity) Descriptor() ([]byte, []int) {
+	return file_soma_identity_v1_user_service_proto_rawDescGZIP(), []int{0}
+}
+
+func (x *OutsideIdentity) GetIssuer() string {
+	if x != nil {
+		return x.Issuer
+	}
+	return ""
+}
+
+func (x *OutsideIdentity) GetSubject() string {
+	if x != nil {
+		return x.Subject
+	}
+	return ""
 }
 
 // User is a person in a tenant.
@@ -103,14 +158,16 @@ type User struct {
 	// When the person last logged in; unset before that.
 	LastLoginTime *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=last_login_time,json=lastLoginTime,proto3" json:"last_login_time,omitempty"`
 	// Changes with every change.
-	Etag          string `protobuf:"bytes,10,opt,name=etag,proto3" json:"etag,omitempty"`
+	Etag string `protobuf:"bytes,10,opt,name=etag,proto3" json:"etag,omitempty"`
+	// Who the person is for an outside issuer; unset for a person with a password.
+	Outside       *OutsideIdentity `protobuf:"bytes,11,opt,name=outside,proto3" json:"outside,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *User) Reset() {
 	*x = User{}
-	mi := &file_soma_identity_v1_user_service_proto_msgTypes[0]
+	mi := &file_soma_identity_v1_user_service_proto_msgTypes[1]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -122,7 +179,7 @@ func (x *User) String() string {
 func (*User) ProtoMessage() {}
 
 func (x *User) ProtoReflect() protoreflect.Message {
-	mi := &file_soma_identity_v1_user_service_proto_msgTypes[0]
+	mi := &file_soma_identity_v1_user_service_proto_msgTypes[1]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -135,7 +192,7 @@ func (x *User) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use User.ProtoReflect.Descriptor instead.
 func (*User) Descriptor() ([]byte, []int) {
-	return file_soma_identity_v1_user_service_proto_rawDescGZIP(), []int{0}
+	return file_soma_identity_v1_user_service_proto_rawDescGZIP(), []int{1}
 }
 
 func (x *User) GetUserId() string {
@@ -208,6 +265,13 @@ func (x *User) GetEtag() string {
 	return ""
 }
 
+func (x *User) GetOutside() *OutsideIdentity {
+	if x != nil {
+		return x.Outside
+	}
+	return nil
+}
+
 // CreateUserRequest makes a user in the caller's tenant.
 type CreateUserRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -220,14 +284,17 @@ type CreateUserRequest struct {
 	// Name for people.
 	DisplayName string `protobuf:"bytes,4,opt,name=display_name,json=displayName,proto3" json:"display_name,omitempty"`
 	// Names of its roles; `member` when empty. The caller must have all of their scopes.
-	Roles         []string `protobuf:"bytes,5,rep,name=roles,proto3" json:"roles,omitempty"`
+	Roles []string `protobuf:"bytes,5,rep,name=roles,proto3" json:"roles,omitempty"`
+	// Lets the person in with tokens of an outside issuer, and not with a password. It gets these roles beside those that
+	// its tokens name; none when empty.
+	Outside       *OutsideIdentity `protobuf:"bytes,6,opt,name=outside,proto3" json:"outside,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *CreateUserRequest) Reset() {
 	*x = CreateUserRequest{}
-	mi := &file_soma_identity_v1_user_service_proto_msgTypes[1]
+	mi := &file_soma_identity_v1_user_service_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -239,7 +306,7 @@ func (x *CreateUserRequest) String() string {
 func (*CreateUserRequest) ProtoMessage() {}
 
 func (x *CreateUserRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_soma_identity_v1_user_service_proto_msgTypes[1]
+	mi := &file_soma_identity_v1_user_service_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -252,7 +319,7 @@ func (x *CreateUserRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateUserRequest.ProtoReflect.Descriptor instead.
 func (*CreateUserRequest) Descriptor() ([]byte, []int) {
-	return file_soma_identity_v1_user_service_proto_rawDescGZIP(), []int{1}
+	return file_soma_identity_v1_user_service_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *CreateUserRequest) GetUsername() string {
@@ -290,6 +357,13 @@ func (x *CreateUserRequest) GetRoles() []string {
 	return nil
 }
 
+func (x *CreateUserRequest) GetOutside() *OutsideIdentity {
+	if x != nil {
+		return x.Outside
+	}
+	return nil
+}
+
 // CreateUserResponse is the user.
 type CreateUserResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -303,7 +377,7 @@ type CreateUserResponse struct {
 
 func (x *CreateUserResponse) Reset() {
 	*x = CreateUserResponse{}
-	mi := &file_soma_identity_v1_user_service_proto_msgTypes[2]
+	mi := &file_soma_identity_v1_user_service_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -315,7 +389,7 @@ func (x *CreateUserResponse) String() string {
 func (*CreateUserResponse) ProtoMessage() {}
 
 func (x *CreateUserResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_soma_identity_v1_user_service_proto_msgTypes[2]
+	mi := &file_soma_identity_v1_user_service_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -328,7 +402,7 @@ func (x *CreateUserResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateUserResponse.ProtoReflect.Descriptor instead.
 func (*CreateUserResponse) Descriptor() ([]byte, []int) {
-	return file_soma_identity_v1_user_service_proto_rawDescGZIP(), []int{2}
+	return file_soma_identity_v1_user_service_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *CreateUserResponse) GetUser() *User {
@@ -356,7 +430,7 @@ type GetUserRequest struct {
 
 func (x *GetUserRequest) Reset() {
 	*x = GetUserRequest{}
-	mi := &file_soma_identity_v1_user_service_proto_msgTypes[3]
+	mi := &file_soma_identity_v1_user_service_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -368,7 +442,7 @@ func (x *GetUserRequest) String() string {
 func (*GetUserRequest) ProtoMessage() {}
 
 func (x *GetUserRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_soma_identity_v1_user_service_proto_msgTypes[3]
+	mi := &file_soma_identity_v1_user_service_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -381,7 +455,7 @@ func (x *GetUserRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetUserRequest.ProtoReflect.Descriptor instead.
 func (*GetUserRequest) Descriptor() ([]byte, []int) {
-	return file_soma_identity_v1_user_service_proto_rawDescGZIP(), []int{3}
+	return file_soma_identity_v1_user_service_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *GetUserRequest) GetUserId() string {
@@ -402,7 +476,7 @@ type GetUserResponse struct {
 
 func (x *GetUserResponse) Reset() {
 	*x = GetUserResponse{}
-	mi := &file_soma_identity_v1_user_service_proto_msgTypes[4]
+	mi := &file_soma_identity_v1_user_service_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -414,7 +488,7 @@ func (x *GetUserResponse) String() string {
 func (*GetUserResponse) ProtoMessage() {}
 
 func (x *GetUserResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_soma_identity_v1_user_service_proto_msgTypes[4]
+	mi := &file_soma_identity_v1_user_service_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -427,7 +501,7 @@ func (x *GetUserResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetUserResponse.ProtoReflect.Descriptor instead.
 func (*GetUserResponse) Descriptor() ([]byte, []int) {
-	return file_soma_identity_v1_user_service_proto_rawDescGZIP(), []int{4}
+	return file_soma_identity_v1_user_service_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *GetUserResponse) GetUser() *User {
@@ -450,7 +524,7 @@ type ListUsersRequest struct {
 
 func (x *ListUsersRequest) Reset() {
 	*x = ListUsersRequest{}
-	mi := &file_soma_identity_v1_user_service_proto_msgTypes[5]
+	mi := &file_soma_identity_v1_user_service_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -462,7 +536,7 @@ func (x *ListUsersRequest) String() string {
 func (*ListUsersRequest) ProtoMessage() {}
 
 func (x *ListUsersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_soma_identity_v1_user_service_proto_msgTypes[5]
+	mi := &file_soma_identity_v1_user_service_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -475,7 +549,7 @@ func (x *ListUsersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListUsersRequest.ProtoReflect.Descriptor instead.
 func (*ListUsersRequest) Descriptor() ([]byte, []int) {
-	return file_soma_identity_v1_user_service_proto_rawDescGZIP(), []int{5}
+	return file_soma_identity_v1_user_service_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *ListUsersRequest) GetPageSize() int32 {
@@ -505,7 +579,7 @@ type ListUsersResponse struct {
 
 func (x *ListUsersResponse) Reset() {
 	*x = ListUsersResponse{}
-	mi := &file_soma_identity_v1_user_service_proto_msgTypes[6]
+	mi := &file_soma_identity_v1_user_service_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -517,7 +591,7 @@ func (x *ListUsersResponse) String() string {
 func (*ListUsersResponse) ProtoMessage() {}
 
 func (x *ListUsersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_soma_identity_v1_user_service_proto_msgTypes[6]
+	mi := &file_soma_identity_v1_user_service_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -530,7 +604,7 @@ func (x *ListUsersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListUsersResponse.ProtoReflect.Descriptor instead.
 func (*ListUsersResponse) Descriptor() ([]byte, []int) {
-	return file_soma_identity_v1_user_service_proto_rawDescGZIP(), []int{6}
+	return file_soma_identity_v1_user_service_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *ListUsersResponse) GetUsers() []*User {
@@ -560,7 +634,7 @@ type UpdateUserRequest struct {
 
 func (x *UpdateUserRequest) Reset() {
 	*x = UpdateUserRequest{}
-	mi := &file_soma_identity_v1_user_service_proto_msgTypes[7]
+	mi := &file_soma_identity_v1_user_service_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -572,7 +646,7 @@ func (x *UpdateUserRequest) String() string {
 func (*UpdateUserRequest) ProtoMessage() {}
 
 func (x *UpdateUserRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_soma_identity_v1_user_service_proto_msgTypes[7]
+	mi := &file_soma_identity_v1_user_service_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -585,7 +659,7 @@ func (x *UpdateUserRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateUserRequest.ProtoReflect.Descriptor instead.
 func (*UpdateUserRequest) Descriptor() ([]byte, []int) {
-	return file_soma_identity_v1_user_service_proto_rawDescGZIP(), []int{7}
+	return file_soma_identity_v1_user_service_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *UpdateUserRequest) GetUser() *User {
@@ -613,7 +687,7 @@ type UpdateUserResponse struct {
 
 func (x *UpdateUserResponse) Reset() {
 	*x = UpdateUserResponse{}
-	mi := &file_soma_identity_v1_user_service_proto_msgTypes[8]
+	mi := &file_soma_identity_v1_user_service_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -625,7 +699,7 @@ func (x *UpdateUserResponse) String() string {
 func (*UpdateUserResponse) ProtoMessage() {}
 
 func (x *UpdateUserResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_soma_identity_v1_user_service_proto_msgTypes[8]
+	mi := &file_soma_identity_v1_user_service_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -638,7 +712,7 @@ func (x *UpdateUserResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateUserResponse.ProtoReflect.Descriptor instead.
 func (*UpdateUserResponse) Descriptor() ([]byte, []int) {
-	return file_soma_identity_v1_user_service_proto_rawDescGZIP(), []int{8}
+	return file_soma_identity_v1_user_service_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *UpdateUserResponse) GetUser() *User {
@@ -659,7 +733,7 @@ type DeleteUserRequest struct {
 
 func (x *DeleteUserRequest) Reset() {
 	*x = DeleteUserRequest{}
-	mi := &file_soma_identity_v1_user_service_proto_msgTypes[9]
+	mi := &file_soma_identity_v1_user_service_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -671,7 +745,7 @@ func (x *DeleteUserRequest) String() string {
 func (*DeleteUserRequest) ProtoMessage() {}
 
 func (x *DeleteUserRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_soma_identity_v1_user_service_proto_msgTypes[9]
+	mi := &file_soma_identity_v1_user_service_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -684,7 +758,7 @@ func (x *DeleteUserRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteUserRequest.ProtoReflect.Descriptor instead.
 func (*DeleteUserRequest) Descriptor() ([]byte, []int) {
-	return file_soma_identity_v1_user_service_proto_rawDescGZIP(), []int{9}
+	return file_soma_identity_v1_user_service_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *DeleteUserRequest) GetUserId() string {
@@ -703,7 +777,7 @@ type DeleteUserResponse struct {
 
 func (x *DeleteUserResponse) Reset() {
 	*x = DeleteUserResponse{}
-	mi := &file_soma_identity_v1_user_service_proto_msgTypes[10]
+	mi := &file_soma_identity_v1_user_service_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -715,7 +789,7 @@ func (x *DeleteUserResponse) String() string {
 func (*DeleteUserResponse) ProtoMessage() {}
 
 func (x *DeleteUserResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_soma_identity_v1_user_service_proto_msgTypes[10]
+	mi := &file_soma_identity_v1_user_service_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -728,7 +802,7 @@ func (x *DeleteUserResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteUserResponse.ProtoReflect.Descriptor instead.
 func (*DeleteUserResponse) Descriptor() ([]byte, []int) {
-	return file_soma_identity_v1_user_service_proto_rawDescGZIP(), []int{10}
+	return file_soma_identity_v1_user_service_proto_rawDescGZIP(), []int{11}
 }
 
 // ResetPasswordRequest gives a user another password.
@@ -742,7 +816,7 @@ type ResetPasswordRequest struct {
 
 func (x *ResetPasswordRequest) Reset() {
 	*x = ResetPasswordRequest{}
-	mi := &file_soma_identity_v1_user_service_proto_msgTypes[11]
+	mi := &file_soma_identity_v1_user_service_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -754,7 +828,7 @@ func (x *ResetPasswordRequest) String() string {
 func (*ResetPasswordRequest) ProtoMessage() {}
 
 func (x *ResetPasswordRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_soma_identity_v1_user_service_proto_msgTypes[11]
+	mi := &file_soma_identity_v1_user_service_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -767,7 +841,7 @@ func (x *ResetPasswordRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResetPasswordRequest.ProtoReflect.Descriptor instead.
 func (*ResetPasswordRequest) Descriptor() ([]byte, []int) {
-	return file_soma_identity_v1_user_service_proto_rawDescGZIP(), []int{11}
+	return file_soma_identity_v1_user_service_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ResetPasswordRequest) GetUserId() string {
@@ -788,7 +862,7 @@ type ResetPasswordResponse struct {
 
 func (x *ResetPasswordResponse) Reset() {
 	*x = ResetPasswordResponse{}
-	mi := &file_soma_identity_v1_user_service_proto_msgTypes[12]
+	mi := &file_soma_identity_v1_user_service_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -800,7 +874,7 @@ func (x *ResetPasswordResponse) String() string {
 func (*ResetPasswordResponse) ProtoMessage() {}
 
 func (x *ResetPasswordResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_soma_identity_v1_user_service_proto_msgTypes[12]
+	mi := &file_soma_identity_v1_user_service_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -813,7 +887,7 @@ func (x *ResetPasswordResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResetPasswordResponse.ProtoReflect.Descriptor instead.
 func (*ResetPasswordResponse) Descriptor() ([]byte, []int) {
-	return file_soma_identity_v1_user_service_proto_rawDescGZIP(), []int{12}
+	return file_soma_identity_v1_user_service_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ResetPasswordResponse) GetPassword() string {
@@ -836,7 +910,7 @@ type ChangePasswordRequest struct {
 
 func (x *ChangePasswordRequest) Reset() {
 	*x = ChangePasswordRequest{}
-	mi := &file_soma_identity_v1_user_service_proto_msgTypes[13]
+	mi := &file_soma_identity_v1_user_service_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -848,7 +922,7 @@ func (x *ChangePasswordRequest) String() string {
 func (*ChangePasswordRequest) ProtoMessage() {}
 
 func (x *ChangePasswordRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_soma_identity_v1_user_service_proto_msgTypes[13]
+	mi := &file_soma_identity_v1_user_service_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -861,7 +935,7 @@ func (x *ChangePasswordRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChangePasswordRequest.ProtoReflect.Descriptor instead.
 func (*ChangePasswordRequest) Descriptor() ([]byte, []int) {
-	return file_soma_identity_v1_user_service_proto_rawDescGZIP(), []int{13}
+	return file_soma_identity_v1_user_service_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ChangePasswordRequest) GetCurrentPassword() string {
@@ -887,7 +961,7 @@ type ChangePasswordResponse struct {
 
 func (x *ChangePasswordResponse) Reset() {
 	*x = ChangePasswordResponse{}
-	mi := &file_soma_identity_v1_user_service_proto_msgTypes[14]
+	mi := &file_soma_identity_v1_user_service_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -899,7 +973,7 @@ func (x *ChangePasswordResponse) String() string {
 func (*ChangePasswordResponse) ProtoMessage() {}
 
 func (x *ChangePasswordResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_soma_identity_v1_user_service_proto_msgTypes[14]
+	mi := &file_soma_identity_v1_user_service_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -912,14 +986,18 @@ func (x *ChangePasswordResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChangePasswordResponse.ProtoReflect.Descriptor instead.
 func (*ChangePasswordResponse) Descriptor() ([]byte, []int) {
-	return file_soma_identity_v1_user_service_proto_rawDescGZIP(), []int{14}
+	return file_soma_identity_v1_user_service_proto_rawDescGZIP(), []int{15}
 }
 
 var File_soma_identity_v1_user_service_proto protoreflect.FileDescriptor
 
 const file_soma_identity_v1_user_service_proto_rawDesc = "" +
 	"\n" +
-	"#soma/identity/v1/user_service.proto\x12\x10soma.identity.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19soma/authz/v1/authz.proto\"\xa8\x04\n" +
+	"#soma/identity/v1/user_service.proto\x12\x10soma.identity.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19soma/authz/v1/authz.proto\"Z\n" +
+	"\x0fOutsideIdentity\x12!\n" +
+	"\x06issuer\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x06issuer\x12$\n" +
+	"\asubject\x18\x02 \x01(\tB\n" +
+	"\xbaH\ar\x05\x10\x01\x18\xff\x01R\asubject\"\xe5\x04\n" +
 	"\x04User\x12!\n" +
 	"\auser_id\x18\x01 \x01(\tB\b\xbaH\x05r\x03\xb0\x01\x01R\x06userId\x12$\n" +
 	"\busername\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x01R\busername\x124\n" +
@@ -933,18 +1011,20 @@ const file_soma_identity_v1_user_service_proto_rawDesc = "" +
 	"createTime\x12B\n" +
 	"\x0flast_login_time\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\rlastLoginTime\x12\x1b\n" +
 	"\x04etag\x18\n" +
-	" \x01(\tB\a\xbaH\x04r\x02\x18@R\x04etag\"D\n" +
+	" \x01(\tB\a\xbaH\x04r\x02\x18@R\x04etag\x12;\n" +
+	"\aoutside\x18\v \x01(\v2!.soma.identity.v1.OutsideIdentityR\aoutside\"D\n" +
 	"\x05State\x12\x15\n" +
 	"\x11STATE_UNSPECIFIED\x10\x00\x12\x10\n" +
 	"\fSTATE_ACTIVE\x10\x01\x12\x12\n" +
-	"\x0eSTATE_DISABLED\x10\x02\"\x84\x02\n" +
+	"\x0eSTATE_DISABLED\x10\x02\"\xc1\x02\n" +
 	"\x11CreateUserRequest\x12D\n" +
 	"\busername\x18\x01 \x01(\tB(\xbaH%r#\x18\x80\x012\x1e^[A-Za-z0-9][A-Za-z0-9._@+-]*$R\busername\x12$\n" +
 	"\bpassword\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\bpassword\x124\n" +
 	"\x05email\x18\x03 \x01(\tB\x1e\xbaH\x1br\x19\x18\xc0\x022\x14^([^@\\s]+@[^@\\s]+)?$R\x05email\x12+\n" +
 	"\fdisplay_name\x18\x04 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\vdisplayName\x12 \n" +
 	"\x05roles\x18\x05 \x03(\tB\n" +
-	"\xbaH\a\x92\x01\x04\x10 \x18\x01R\x05roles\"\\\n" +
+	"\xbaH\a\x92\x01\x04\x10 \x18\x01R\x05roles\x12;\n" +
+	"\aoutside\x18\x06 \x01(\v2!.soma.identity.v1.OutsideIdentityR\aoutside\"\\\n" +
 	"\x12CreateUserResponse\x12*\n" +
 	"\x04user\x18\x01 \x01(\v2\x16.soma.identity.v1.UserR\x04user\x12\x1a\n" +
 	"\bpassword\x18\x02 \x01(\tR\bpassword\"3\n" +
@@ -1013,56 +1093,59 @@ func file_soma_identity_v1_user_service_proto_rawDescGZIP() []byte {
 }
 
 var file_soma_identity_v1_user_service_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_soma_identity_v1_user_service_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
+var file_soma_identity_v1_user_service_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
 var file_soma_identity_v1_user_service_proto_goTypes = []any{
 	(User_State)(0),                // 0: soma.identity.v1.User.State
-	(*User)(nil),                   // 1: soma.identity.v1.User
-	(*CreateUserRequest)(nil),      // 2: soma.identity.v1.CreateUserRequest
-	(*CreateUserResponse)(nil),     // 3: soma.identity.v1.CreateUserResponse
-	(*GetUserRequest)(nil),         // 4: soma.identity.v1.GetUserRequest
-	(*GetUserResponse)(nil),        // 5: soma.identity.v1.GetUserResponse
-	(*ListUsersRequest)(nil),       // 6: soma.identity.v1.ListUsersRequest
-	(*ListUsersResponse)(nil),      // 7: soma.identity.v1.ListUsersResponse
-	(*UpdateUserRequest)(nil),      // 8: soma.identity.v1.UpdateUserRequest
-	(*UpdateUserResponse)(nil),     // 9: soma.identity.v1.UpdateUserResponse
-	(*DeleteUserRequest)(nil),      // 10: soma.identity.v1.DeleteUserRequest
-	(*DeleteUserResponse)(nil),     // 11: soma.identity.v1.DeleteUserResponse
-	(*ResetPasswordRequest)(nil),   // 12: soma.identity.v1.ResetPasswordRequest
-	(*ResetPasswordResponse)(nil),  // 13: soma.identity.v1.ResetPasswordResponse
-	(*ChangePasswordRequest)(nil),  // 14: soma.identity.v1.ChangePasswordRequest
-	(*ChangePasswordResponse)(nil), // 15: soma.identity.v1.ChangePasswordResponse
-	(*timestamppb.Timestamp)(nil),  // 16: google.protobuf.Timestamp
-	(*fieldmaskpb.FieldMask)(nil),  // 17: google.protobuf.FieldMask
+	(*OutsideIdentity)(nil),        // 1: soma.identity.v1.OutsideIdentity
+	(*User)(nil),                   // 2: soma.identity.v1.User
+	(*CreateUserRequest)(nil),      // 3: soma.identity.v1.CreateUserRequest
+	(*CreateUserResponse)(nil),     // 4: soma.identity.v1.CreateUserResponse
+	(*GetUserRequest)(nil),         // 5: soma.identity.v1.GetUserRequest
+	(*GetUserResponse)(nil),        // 6: soma.identity.v1.GetUserResponse
+	(*ListUsersRequest)(nil),       // 7: soma.identity.v1.ListUsersRequest
+	(*ListUsersResponse)(nil),      // 8: soma.identity.v1.ListUsersResponse
+	(*UpdateUserRequest)(nil),      // 9: soma.identity.v1.UpdateUserRequest
+	(*UpdateUserResponse)(nil),     // 10: soma.identity.v1.UpdateUserResponse
+	(*DeleteUserRequest)(nil),      // 11: soma.identity.v1.DeleteUserRequest
+	(*DeleteUserResponse)(nil),     // 12: soma.identity.v1.DeleteUserResponse
+	(*ResetPasswordRequest)(nil),   // 13: soma.identity.v1.ResetPasswordRequest
+	(*ResetPasswordResponse)(nil),  // 14: soma.identity.v1.ResetPasswordResponse
+	(*ChangePasswordRequest)(nil),  // 15: soma.identity.v1.ChangePasswordRequest
+	(*ChangePasswordResponse)(nil), // 16: soma.identity.v1.ChangePasswordResponse
+	(*timestamppb.Timestamp)(nil),  // 17: google.protobuf.Timestamp
+	(*fieldmaskpb.FieldMask)(nil),  // 18: google.protobuf.FieldMask
 }
 var file_soma_identity_v1_user_service_proto_depIdxs = []int32{
 	0,  // 0: soma.identity.v1.User.state:type_name -> soma.identity.v1.User.State
-	16, // 1: soma.identity.v1.User.create_time:type_name -> google.protobuf.Timestamp
-	16, // 2: soma.identity.v1.User.last_login_time:type_name -> google.protobuf.Timestamp
-	1,  // 3: soma.identity.v1.CreateUserResponse.user:type_name -> soma.identity.v1.User
-	1,  // 4: soma.identity.v1.GetUserResponse.user:type_name -> soma.identity.v1.User
-	1,  // 5: soma.identity.v1.ListUsersResponse.users:type_name -> soma.identity.v1.User
-	1,  // 6: soma.identity.v1.UpdateUserRequest.user:type_name -> soma.identity.v1.User
-	17, // 7: soma.identity.v1.UpdateUserRequest.update_mask:type_name -> google.protobuf.FieldMask
-	1,  // 8: soma.identity.v1.UpdateUserResponse.user:type_name -> soma.identity.v1.User
-	2,  // 9: soma.identity.v1.UserService.CreateUser:input_type -> soma.identity.v1.CreateUserRequest
-	4,  // 10: soma.identity.v1.UserService.GetUser:input_type -> soma.identity.v1.GetUserRequest
-	6,  // 11: soma.identity.v1.UserService.ListUsers:input_type -> soma.identity.v1.ListUsersRequest
-	8,  // 12: soma.identity.v1.UserService.UpdateUser:input_type -> soma.identity.v1.UpdateUserRequest
-	10, // 13: soma.identity.v1.UserService.DeleteUser:input_type -> soma.identity.v1.DeleteUserRequest
-	12, // 14: soma.identity.v1.UserService.ResetPassword:input_type -> soma.identity.v1.ResetPasswordRequest
-	14, // 15: soma.identity.v1.UserService.ChangePassword:input_type -> soma.identity.v1.ChangePasswordRequest
-	3,  // 16: soma.identity.v1.UserService.CreateUser:output_type -> soma.identity.v1.CreateUserResponse
-	5,  // 17: soma.identity.v1.UserService.GetUser:output_type -> soma.identity.v1.GetUserResponse
-	7,  // 18: soma.identity.v1.UserService.ListUsers:output_type -> soma.identity.v1.ListUsersResponse
-	9,  // 19: soma.identity.v1.UserService.UpdateUser:output_type -> soma.identity.v1.UpdateUserResponse
-	11, // 20: soma.identity.v1.UserService.DeleteUser:output_type -> soma.identity.v1.DeleteUserResponse
-	13, // 21: soma.identity.v1.UserService.ResetPassword:output_type -> soma.identity.v1.ResetPasswordResponse
-	15, // 22: soma.identity.v1.UserService.ChangePassword:output_type -> soma.identity.v1.ChangePasswordResponse
-	16, // [16:23] is the sub-list for method output_type
-	9,  // [9:16] is the sub-list for method input_type
-	9,  // [9:9] is the sub-list for extension type_name
-	9,  // [9:9] is the sub-list for extension extendee
-	0,  // [0:9] is the sub-list for field type_name
+	17, // 1: soma.identity.v1.User.create_time:type_name -> google.protobuf.Timestamp
+	17, // 2: soma.identity.v1.User.last_login_time:type_name -> google.protobuf.Timestamp
+	1,  // 3: soma.identity.v1.User.outside:type_name -> soma.identity.v1.OutsideIdentity
+	1,  // 4: soma.identity.v1.CreateUserRequest.outside:type_name -> soma.identity.v1.OutsideIdentity
+	2,  // 5: soma.identity.v1.CreateUserResponse.user:type_name -> soma.identity.v1.User
+	2,  // 6: soma.identity.v1.GetUserResponse.user:type_name -> soma.identity.v1.User
+	2,  // 7: soma.identity.v1.ListUsersResponse.users:type_name -> soma.identity.v1.User
+	2,  // 8: soma.identity.v1.UpdateUserRequest.user:type_name -> soma.identity.v1.User
+	18, // 9: soma.identity.v1.UpdateUserRequest.update_mask:type_name -> google.protobuf.FieldMask
+	2,  // 10: soma.identity.v1.UpdateUserResponse.user:type_name -> soma.identity.v1.User
+	3,  // 11: soma.identity.v1.UserService.CreateUser:input_type -> soma.identity.v1.CreateUserRequest
+	5,  // 12: soma.identity.v1.UserService.GetUser:input_type -> soma.identity.v1.GetUserRequest
+	7,  // 13: soma.identity.v1.UserService.ListUsers:input_type -> soma.identity.v1.ListUsersRequest
+	9,  // 14: soma.identity.v1.UserService.UpdateUser:input_type -> soma.identity.v1.UpdateUserRequest
+	11, // 15: soma.identity.v1.UserService.DeleteUser:input_type -> soma.identity.v1.DeleteUserRequest
+	13, // 16: soma.identity.v1.UserService.ResetPassword:input_type -> soma.identity.v1.ResetPasswordRequest
+	15, // 17: soma.identity.v1.UserService.ChangePassword:input_type -> soma.identity.v1.ChangePasswordRequest
+	4,  // 18: soma.identity.v1.UserService.CreateUser:output_type -> soma.identity.v1.CreateUserResponse
+	6,  // 19: soma.identity.v1.UserService.GetUser:output_type -> soma.identity.v1.GetUserResponse
+	8,  // 20: soma.identity.v1.UserService.ListUsers:output_type -> soma.identity.v1.ListUsersResponse
+	10, // 21: soma.identity.v1.UserService.UpdateUser:output_type -> soma.identity.v1.UpdateUserResponse
+	12, // 22: soma.identity.v1.UserService.DeleteUser:output_type -> soma.identity.v1.DeleteUserResponse
+	14, // 23: soma.identity.v1.UserService.ResetPassword:output_type -> soma.identity.v1.ResetPasswordResponse
+	16, // 24: soma.identity.v1.UserService.ChangePassword:output_type -> soma.identity.v1.ChangePasswordResponse
+	18, // [18:25] is the sub-list for method output_type
+	11, // [11:18] is the sub-list for method input_type
+	11, // [11:11] is the sub-list for extension type_name
+	11, // [11:11] is the sub-list for extension extendee
+	0,  // [0:11] is the sub-list for field type_name
 }
 
 func init() { file_soma_identity_v1_user_service_proto_init() }
@@ -1076,7 +1159,7 @@ func file_soma_identity_v1_user_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_soma_identity_v1_user_service_proto_rawDesc), len(file_soma_identity_v1_user_service_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   15,
+			NumMessages:   16,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -78,6 +78,14 @@ USER_NEEDED: Final = "USER_NEEDED"
 """The operation is not for this kind of caller, such as to change a password with an API key."""
 INTERNAL_KEY_CHANGED: Final = "INTERNAL_KEY_CHANGED"
 """The internal key of the stack is not the one that this database was made with."""
+ISSUER_UNAVAILABLE: Final = "ISSUER_UNAVAILABLE"
+"""The keys of the outside issuer that made the token cannot be fetched; RetryInfo says when to try again."""
+USER_NOT_ADMITTED: Final = "USER_NOT_ADMITTED"
+"""The token of the outside issuer is valid, but its user may not come in: it has no user or no tenant here."""
+DELEGATION_ENDED: Final = "DELEGATION_ENDED"
+"""Who asked for the work has lost a scope that it needs, so the work ends; the details name the scope."""
+ISSUER_UNKNOWN: Final = "ISSUER_UNKNOWN"
+"""There is no outside issuer of this name in the settings; the message lists those that there are."""
 
 # soma.memory.v1
 CONVERSATION_NOT_FOUND: Final = "CONVERSATION_NOT_FOUND"
@@ -480,6 +488,10 @@ DECLARED: Final[dict[str, Declared]] = {
     IDENTITY_UNAVAILABLE: Declared("UNAVAILABLE", 503, "LATER"),
     USER_NEEDED: Declared("PERMISSION_DENIED", 403, "NO"),
     INTERNAL_KEY_CHANGED: Declared("FAILED_PRECONDITION", 400, "AFTER_CHANGE"),
+    ISSUER_UNAVAILABLE: Declared("UNAVAILABLE", 503, "LATER"),
+    USER_NOT_ADMITTED: Declared("PERMISSION_DENIED", 403, "AFTER_CHANGE"),
+    DELEGATION_ENDED: Declared("PERMISSION_DENIED", 403, "NO"),
+    ISSUER_UNKNOWN: Declared("INVALID_ARGUMENT", 400, "AFTER_CHANGE"),
     CONVERSATION_NOT_FOUND: Declared("NOT_FOUND", 404, "NO"),
     MEMORY_NOT_FOUND: Declared("NOT_FOUND", 404, "NO"),
     VALUE_TOO_LARGE: Declared("INVALID_ARGUMENT", 400, "NO"),

@@ -353,16 +353,26 @@ class AuthenticateRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     CREDENTIAL_FIELD_NUMBER: _builtins.int
+    DELEGATED_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
     credential: _builtins.str
     """The credential: an API key or a token."""
+    delegated: _builtins.bool
+    """Whether work of the mesh asks about its delegated token. Otherwise a delegated token is refused: nobody may come in
+    from outside with one.
+    """
+    source: _builtins.str
+    """Address that the credential came from; empty if it is not known. Wrong credentials are counted by it."""
     def __init__(
         self,
         *,
         credential: _builtins.str = ...,
+        delegated: _builtins.bool = ...,
+        source: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["credential", b"credential"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["credential", b"credential", "delegated", b"delegated", "source", b"source"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -401,6 +411,68 @@ class AuthenticateResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___AuthenticateResponse: _TypeAlias = AuthenticateResponse  # noqa: Y015
+
+@_typing.final
+class DelegateRequest(_message.Message):
+    """DelegateRequest asks for a token with which work goes on for the caller when the call is over. The caller is the
+    principal of the call.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACTOR_FIELD_NUMBER: _builtins.int
+    SCOPES_FIELD_NUMBER: _builtins.int
+    LIFETIME_SECONDS_FIELD_NUMBER: _builtins.int
+    actor: _builtins.str
+    """What will act for the caller, such as `response:resp_1`. It becomes the first name in `act`."""
+    lifetime_seconds: _builtins.int
+    """How long the work may go on, in seconds; no longer than the settings allow."""
+    @_builtins.property
+    def scopes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The scopes that the work needs. The caller must have all of them, now and for as long as the work goes on."""
+
+    def __init__(
+        self,
+        *,
+        actor: _builtins.str = ...,
+        scopes: _abc.Iterable[_builtins.str] | None = ...,
+        lifetime_seconds: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "lifetime_seconds", b"lifetime_seconds", "scopes", b"scopes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DelegateRequest: _TypeAlias = DelegateRequest  # noqa: Y015
+
+@_typing.final
+class DelegateResponse(_message.Message):
+    """DelegateResponse is the token."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DELEGATED_TOKEN_FIELD_NUMBER: _builtins.int
+    EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+    delegated_token: _builtins.str
+    """A JWT with `act` (RFC 8693). It is of use only inside the mesh, with `AuthenticateRequest.delegated`."""
+    @_builtins.property
+    def expire_time(self) -> _timestamp_pb2.Timestamp:
+        """When it expires."""
+
+    def __init__(
+        self,
+        *,
+        delegated_token: _builtins.str = ...,
+        expire_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["delegated_token", b"delegated_token", "expire_time", b"expire_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DelegateResponse: _TypeAlias = DelegateResponse  # noqa: Y015
 
 @_typing.final
 class WatchRevocationsRequest(_message.Message):

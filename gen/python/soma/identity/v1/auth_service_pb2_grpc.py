@@ -65,6 +65,11 @@ class AuthServiceStub:
                 request_serializer=soma_dot_identity_dot_v1_dot_auth__service__pb2.AuthenticateRequest.SerializeToString,
                 response_deserializer=soma_dot_identity_dot_v1_dot_auth__service__pb2.AuthenticateResponse.FromString,
                 _registered_method=True)
+        self.Delegate = channel.unary_unary(
+                '/soma.identity.v1.AuthService/Delegate',
+                request_serializer=soma_dot_identity_dot_v1_dot_auth__service__pb2.DelegateRequest.SerializeToString,
+                response_deserializer=soma_dot_identity_dot_v1_dot_auth__service__pb2.DelegateResponse.FromString,
+                _registered_method=True)
         self.WatchRevocations = channel.unary_stream(
                 '/soma.identity.v1.AuthService/WatchRevocations',
                 request_serializer=soma_dot_identity_dot_v1_dot_auth__service__pb2.WatchRevocationsRequest.SerializeToString,
@@ -118,6 +123,14 @@ class AuthServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Delegate(self, request, context):
+        """Delegate makes a token for work that goes on for its caller. It stops working when the caller's key is revoked, when
+        the caller's user is disabled, or when the caller loses one of the scopes.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def WatchRevocations(self, request, context):
         """WatchRevocations follows what is revoked.
         """
@@ -157,6 +170,11 @@ def add_AuthServiceServicer_to_server(servicer, server):
                     servicer.Authenticate,
                     request_deserializer=soma_dot_identity_dot_v1_dot_auth__service__pb2.AuthenticateRequest.FromString,
                     response_serializer=soma_dot_identity_dot_v1_dot_auth__service__pb2.AuthenticateResponse.SerializeToString,
+            ),
+            'Delegate': grpc.unary_unary_rpc_method_handler(
+                    servicer.Delegate,
+                    request_deserializer=soma_dot_identity_dot_v1_dot_auth__service__pb2.DelegateRequest.FromString,
+                    response_serializer=soma_dot_identity_dot_v1_dot_auth__service__pb2.DelegateResponse.SerializeToString,
             ),
             'WatchRevocations': grpc.unary_stream_rpc_method_handler(
                     servicer.WatchRevocations,
@@ -327,6 +345,33 @@ class AuthService:
             '/soma.identity.v1.AuthService/Authenticate',
             soma_dot_identity_dot_v1_dot_auth__service__pb2.AuthenticateRequest.SerializeToString,
             soma_dot_identity_dot_v1_dot_auth__service__pb2.AuthenticateResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Delegate(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/soma.identity.v1.AuthService/Delegate',
+            soma_dot_identity_dot_v1_dot_auth__service__pb2.DelegateRequest.SerializeToString,
+            soma_dot_identity_dot_v1_dot_auth__service__pb2.DelegateResponse.FromString,
             options,
             channel_credentials,
             insecure,

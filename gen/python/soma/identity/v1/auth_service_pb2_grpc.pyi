@@ -45,6 +45,10 @@ class AuthServiceStub:
     """GetJwks returns the public keys that verify our tokens."""
     Authenticate: _grpc.UnaryUnaryMultiCallable[_auth_service_pb2.AuthenticateRequest, _auth_service_pb2.AuthenticateResponse]
     """Authenticate says who has a credential."""
+    Delegate: _grpc.UnaryUnaryMultiCallable[_auth_service_pb2.DelegateRequest, _auth_service_pb2.DelegateResponse]
+    """Delegate makes a token for work that goes on for its caller. It stops working when the caller's key is revoked, when
+    the caller's user is disabled, or when the caller loses one of the scopes.
+    """
     WatchRevocations: _grpc.UnaryStreamMultiCallable[_auth_service_pb2.WatchRevocationsRequest, _auth_service_pb2.WatchRevocationsResponse]
     """WatchRevocations follows what is revoked."""
 
@@ -65,6 +69,10 @@ class AuthServiceAsyncStub(AuthServiceStub):
     """GetJwks returns the public keys that verify our tokens."""
     Authenticate: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.AuthenticateRequest, _auth_service_pb2.AuthenticateResponse]  # type: ignore[assignment]
     """Authenticate says who has a credential."""
+    Delegate: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.DelegateRequest, _auth_service_pb2.DelegateResponse]  # type: ignore[assignment]
+    """Delegate makes a token for work that goes on for its caller. It stops working when the caller's key is revoked, when
+    the caller's user is disabled, or when the caller loses one of the scopes.
+    """
     WatchRevocations: _aio.UnaryStreamMultiCallable[_auth_service_pb2.WatchRevocationsRequest, _auth_service_pb2.WatchRevocationsResponse]  # type: ignore[assignment]
     """WatchRevocations follows what is revoked."""
 
@@ -118,6 +126,16 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_auth_service_pb2.AuthenticateResponse, _abc.Awaitable[_auth_service_pb2.AuthenticateResponse]]:
         """Authenticate says who has a credential."""
+
+    @_abc_1.abstractmethod
+    def Delegate(
+        self,
+        request: _auth_service_pb2.DelegateRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_auth_service_pb2.DelegateResponse, _abc.Awaitable[_auth_service_pb2.DelegateResponse]]:
+        """Delegate makes a token for work that goes on for its caller. It stops working when the caller's key is revoked, when
+        the caller's user is disabled, or when the caller loses one of the scopes.
+        """
 
     @_abc_1.abstractmethod
     def WatchRevocations(

@@ -64,6 +64,14 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """The operation is not for this kind of caller, such as to change a password with an API key."""
     ERROR_REASON_INTERNAL_KEY_CHANGED: _ErrorReason.ValueType  # 20
     """The internal key of the stack is not the one that this database was made with."""
+    ERROR_REASON_ISSUER_UNAVAILABLE: _ErrorReason.ValueType  # 21
+    """The keys of the outside issuer that made the token cannot be fetched; RetryInfo says when to try again."""
+    ERROR_REASON_USER_NOT_ADMITTED: _ErrorReason.ValueType  # 22
+    """The token of the outside issuer is valid, but its user may not come in: it has no user or no tenant here."""
+    ERROR_REASON_DELEGATION_ENDED: _ErrorReason.ValueType  # 23
+    """Who asked for the work has lost a scope that it needs, so the work ends; the details name the scope."""
+    ERROR_REASON_ISSUER_UNKNOWN: _ErrorReason.ValueType  # 24
+    """There is no outside issuer of this name in the settings; the message lists those that there are."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """ErrorReason is why a call failed. The reason in `google.rpc.ErrorInfo` is the name of the value without
@@ -112,4 +120,12 @@ ERROR_REASON_USER_NEEDED: ErrorReason.ValueType  # 19
 """The operation is not for this kind of caller, such as to change a password with an API key."""
 ERROR_REASON_INTERNAL_KEY_CHANGED: ErrorReason.ValueType  # 20
 """The internal key of the stack is not the one that this database was made with."""
+ERROR_REASON_ISSUER_UNAVAILABLE: ErrorReason.ValueType  # 21
+"""The keys of the outside issuer that made the token cannot be fetched; RetryInfo says when to try again."""
+ERROR_REASON_USER_NOT_ADMITTED: ErrorReason.ValueType  # 22
+"""The token of the outside issuer is valid, but its user may not come in: it has no user or no tenant here."""
+ERROR_REASON_DELEGATION_ENDED: ErrorReason.ValueType  # 23
+"""Who asked for the work has lost a scope that it needs, so the work ends; the details name the scope."""
+ERROR_REASON_ISSUER_UNKNOWN: ErrorReason.ValueType  # 24
+"""There is no outside issuer of this name in the settings; the message lists those that there are."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

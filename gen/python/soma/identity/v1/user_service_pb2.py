@@ -29,13 +29,17 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from soma.authz.v1 import authz_pb2 as soma_dot_authz_dot_v1_dot_authz__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#soma/identity/v1/user_service.proto\x12\x10soma.identity.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19soma/authz/v1/authz.proto\"\xbf\x03\n\x04User\x12\x19\n\x07user_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x1a\n\x08username\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\x12-\n\x05\x65mail\x18\x03 \x01(\tB\x1e\xbaH\x1br\x19\x18\xc0\x02\x32\x14^([^@\\s]+@[^@\\s]+)?$\x12\x1e\n\x0c\x64isplay_name\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02\x12\x19\n\x05roles\x18\x05 \x03(\tB\n\xbaH\x07\x92\x01\x04\x10 \x18\x01\x12\x35\n\x05state\x18\x06 \x01(\x0e\x32\x1c.soma.identity.v1.User.StateB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x1c\n\x14must_change_password\x18\x07 \x01(\x08\x12/\n\x0b\x63reate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x33\n\x0flast_login_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x15\n\x04\x65tag\x18\n \x01(\tB\x07\xbaH\x04r\x02\x18@\"D\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x10\n\x0cSTATE_ACTIVE\x10\x01\x12\x12\n\x0eSTATE_DISABLED\x10\x02\"\xd5\x01\n\x11\x43reateUserRequest\x12:\n\x08username\x18\x01 \x01(\tB(\xbaH%r#\x18\x80\x01\x32\x1e^[A-Za-z0-9][A-Za-z0-9._@+-]*$\x12\x1a\n\x08password\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x08\x12-\n\x05\x65mail\x18\x03 \x01(\tB\x1e\xbaH\x1br\x19\x18\xc0\x02\x32\x14^([^@\\s]+@[^@\\s]+)?$\x12\x1e\n\x0c\x64isplay_name\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02\x12\x19\n\x05roles\x18\x05 \x03(\tB\n\xbaH\x07\x92\x01\x04\x10 \x18\x01\"L\n\x12\x43reateUserResponse\x12$\n\x04user\x18\x01 \x01(\x0b\x32\x16.soma.identity.v1.User\x12\x10\n\x08password\x18\x02 \x01(\t\"+\n\x0eGetUserRequest\x12\x19\n\x07user_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\"7\n\x0fGetUserResponse\x12$\n\x04user\x18\x01 \x01(\x0b\x32\x16.soma.identity.v1.User\"O\n\x10ListUsersRequest\x12\x1d\n\tpage_size\x18\x01 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xf4\x03(\x00\x12\x1c\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x08\"S\n\x11ListUsersResponse\x12%\n\x05users\x18\x01 \x03(\x0b\x32\x16.soma.identity.v1.User\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"r\n\x11UpdateUserRequest\x12,\n\x04user\x18\x01 \x01(\x0b\x32\x16.soma.identity.v1.UserB\x06\xbaH\x03\xc8\x01\x01\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\":\n\x12UpdateUserResponse\x12$\n\x04user\x18\x01 \x01(\x0b\x32\x16.soma.identity.v1.User\".\n\x11\x44\x65leteUserRequest\x12\x19\n\x07user_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\"\x14\n\x12\x44\x65leteUserResponse\"1\n\x14ResetPasswordRequest\x12\x19\n\x07user_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\")\n\x15ResetPasswordResponse\x12\x10\n\x08password\x18\x01 \x01(\t\"_\n\x15\x43hangePasswordRequest\x12$\n\x10\x63urrent_password\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x08\x12 \n\x0cnew_password\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x08\"\x18\n\x16\x43hangePasswordResponse2\xd3\x07\n\x0bUserService\x12~\n\nCreateUser\x12#.soma.identity.v1.CreateUserRequest\x1a$.soma.identity.v1.CreateUserResponse\"%\x8a\xe7\x18\r\n\x0bwrite:users\x82\xd3\xe4\x93\x02\x0e\"\t/v1/users:\x01*\x12~\n\x07GetUser\x12 .soma.identity.v1.GetUserRequest\x1a!.soma.identity.v1.GetUserResponse\".\x90\x02\x01\x8a\xe7\x18\x0c\n\nread:users\x82\xd3\xe4\x93\x02\x15\x12\x13/v1/users/{user_id}\x12z\n\tListUsers\x12\".soma.identity.v1.ListUsersRequest\x1a#.soma.identity.v1.ListUsersResponse\"$\x90\x02\x01\x8a\xe7\x18\x0c\n\nread:users\x82\xd3\xe4\x93\x02\x0b\x12\t/v1/users\x12\x90\x01\n\nUpdateUser\x12#.soma.identity.v1.UpdateUserRequest\x1a$.soma.identity.v1.UpdateUserResponse\"7\x8a\xe7\x18\r\n\x0bwrite:users\x82\xd3\xe4\x93\x02 2\x18/v1/users/{user.user_id}:\x04user\x12\x88\x01\n\nDeleteUser\x12#.soma.identity.v1.DeleteUserRequest\x1a$.soma.identity.v1.DeleteUserResponse\"/\x90\x02\x02\x8a\xe7\x18\r\n\x0bwrite:users\x82\xd3\xe4\x93\x02\x15*\x13/v1/users/{user_id}\x12\x9f\x01\n\rResetPassword\x12&.soma.identity.v1.ResetPasswordRequest\x1a\'.soma.identity.v1.ResetPasswordResponse\"=\x8a\xe7\x18\r\n\x0bwrite:users\x82\xd3\xe4\x93\x02&\"!/v1/users/{user_id}:resetPassword:\x01*\x12\x87\x01\n\x0e\x43hangePassword\x12\'.soma.identity.v1.ChangePasswordRequest\x1a(.soma.identity.v1.ChangePasswordResponse\"\"\x8a\xe7\x18\x02 \x01\x82\xd3\xe4\x93\x02\x16\"\x11/v1/auth/password:\x01*b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#soma/identity/v1/user_service.proto\x12\x10soma.identity.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19soma/authz/v1/authz.proto\"I\n\x0fOutsideIdentity\x12\x19\n\x06issuer\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\x12\x1b\n\x07subject\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\xff\x01\"\xf3\x03\n\x04User\x12\x19\n\x07user_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x1a\n\x08username\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\x12-\n\x05\x65mail\x18\x03 \x01(\tB\x1e\xbaH\x1br\x19\x18\xc0\x02\x32\x14^([^@\\s]+@[^@\\s]+)?$\x12\x1e\n\x0c\x64isplay_name\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02\x12\x19\n\x05roles\x18\x05 \x03(\tB\n\xbaH\x07\x92\x01\x04\x10 \x18\x01\x12\x35\n\x05state\x18\x06 \x01(\x0e\x32\x1c.soma.identity.v1.User.StateB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x1c\n\x14must_change_password\x18\x07 \x01(\x08\x12/\n\x0b\x63reate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x33\n\x0flast_login_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x15\n\x04\x65tag\x18\n \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x32\n\x07outside\x18\x0b \x01(\x0b\x32!.soma.identity.v1.OutsideIdentity\"D\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x10\n\x0cSTATE_ACTIVE\x10\x01\x12\x12\n\x0eSTATE_DISABLED\x10\x02\"\x89\x02\n\x11\x43reateUserRequest\x12:\n\x08username\x18\x01 \x01(\tB(\xbaH%r#\x18\x80\x01\x32\x1e^[A-Za-z0-9][A-Za-z0-9._@+-]*$\x12\x1a\n\x08password\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x08\x12-\n\x05\x65mail\x18\x03 \x01(\tB\x1e\xbaH\x1br\x19\x18\xc0\x02\x32\x14^([^@\\s]+@[^@\\s]+)?$\x12\x1e\n\x0c\x64isplay_name\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02\x12\x19\n\x05roles\x18\x05 \x03(\tB\n\xbaH\x07\x92\x01\x04\x10 \x18\x01\x12\x32\n\x07outside\x18\x06 \x01(\x0b\x32!.soma.identity.v1.OutsideIdentity\"L\n\x12\x43reateUserResponse\x12$\n\x04user\x18\x01 \x01(\x0b\x32\x16.soma.identity.v1.User\x12\x10\n\x08password\x18\x02 \x01(\t\"+\n\x0eGetUserRequest\x12\x19\n\x07user_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\"7\n\x0fGetUserResponse\x12$\n\x04user\x18\x01 \x01(\x0b\x32\x16.soma.identity.v1.User\"O\n\x10ListUsersRequest\x12\x1d\n\tpage_size\x18\x01 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xf4\x03(\x00\x12\x1c\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x08\"S\n\x11ListUsersResponse\x12%\n\x05users\x18\x01 \x03(\x0b\x32\x16.soma.identity.v1.User\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"r\n\x11UpdateUserRequest\x12,\n\x04user\x18\x01 \x01(\x0b\x32\x16.soma.identity.v1.UserB\x06\xbaH\x03\xc8\x01\x01\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\":\n\x12UpdateUserResponse\x12$\n\x04user\x18\x01 \x01(\x0b\x32\x16.soma.identity.v1.User\".\n\x11\x44\x65leteUserRequest\x12\x19\n\x07user_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\"\x14\n\x12\x44\x65leteUserResponse\"1\n\x14ResetPasswordRequest\x12\x19\n\x07user_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\")\n\x15ResetPasswordResponse\x12\x10\n\x08password\x18\x01 \x01(\t\"_\n\x15\x43hangePasswordRequest\x12$\n\x10\x63urrent_password\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x08\x12 \n\x0cnew_password\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x08\"\x18\n\x16\x43hangePasswordResponse2\xd3\x07\n\x0bUserService\x12~\n\nCreateUser\x12#.soma.identity.v1.CreateUserRequest\x1a$.soma.identity.v1.CreateUserResponse\"%\x8a\xe7\x18\r\n\x0bwrite:users\x82\xd3\xe4\x93\x02\x0e\"\t/v1/users:\x01*\x12~\n\x07GetUser\x12 .soma.identity.v1.GetUserRequest\x1a!.soma.identity.v1.GetUserResponse\".\x90\x02\x01\x8a\xe7\x18\x0c\n\nread:users\x82\xd3\xe4\x93\x02\x15\x12\x13/v1/users/{user_id}\x12z\n\tListUsers\x12\".soma.identity.v1.ListUsersRequest\x1a#.soma.identity.v1.ListUsersResponse\"$\x90\x02\x01\x8a\xe7\x18\x0c\n\nread:users\x82\xd3\xe4\x93\x02\x0b\x12\t/v1/users\x12\x90\x01\n\nUpdateUser\x12#.soma.identity.v1.UpdateUserRequest\x1a$.soma.identity.v1.UpdateUserResponse\"7\x8a\xe7\x18\r\n\x0bwrite:users\x82\xd3\xe4\x93\x02 2\x18/v1/users/{user.user_id}:\x04user\x12\x88\x01\n\nDeleteUser\x12#.soma.identity.v1.DeleteUserRequest\x1a$.soma.identity.v1.DeleteUserResponse\"/\x90\x02\x02\x8a\xe7\x18\r\n\x0bwrite:users\x82\xd3\xe4\x93\x02\x15*\x13/v1/users/{user_id}\x12\x9f\x01\n\rResetPassword\x12&.soma.identity.v1.ResetPasswordRequest\x1a\'.soma.identity.v1.ResetPasswordResponse\"=\x8a\xe7\x18\r\n\x0bwrite:users\x82\xd3\xe4\x93\x02&\"!/v1/users/{user_id}:resetPassword:\x01*\x12\x87\x01\n\x0e\x43hangePassword\x12\'.soma.identity.v1.ChangePasswordRequest\x1a(.soma.identity.v1.ChangePasswordResponse\"\"\x8a\xe7\x18\x02 \x01\x82\xd3\xe4\x93\x02\x16\"\x11/v1/auth/password:\x01*b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'soma.identity.v1.user_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_OUTSIDEIDENTITY'].fields_by_name['issuer']._loaded_options = None
+  _globals['_OUTSIDEIDENTITY'].fields_by_name['issuer']._serialized_options = b'\272H\006r\004\020\001\030@'
+  _globals['_OUTSIDEIDENTITY'].fields_by_name['subject']._loaded_options = None
+  _globals['_OUTSIDEIDENTITY'].fields_by_name['subject']._serialized_options = b'\272H\007r\005\020\001\030\377\001'
   _globals['_USER'].fields_by_name['user_id']._loaded_options = None
   _globals['_USER'].fields_by_name['user_id']._serialized_options = b'\272H\005r\003\260\001\001'
   _globals['_USER'].fields_by_name['username']._loaded_options = None
@@ -90,38 +94,40 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_USERSERVICE'].methods_by_name['ResetPassword']._serialized_options = b'\212\347\030\r\n\013write:users\202\323\344\223\002&\"!/v1/users/{user_id}:resetPassword:\001*'
   _globals['_USERSERVICE'].methods_by_name['ChangePassword']._loaded_options = None
   _globals['_USERSERVICE'].methods_by_name['ChangePassword']._serialized_options = b'\212\347\030\002 \001\202\323\344\223\002\026\"\021/v1/auth/password:\001*'
-  _globals['_USER']._serialized_start=211
-  _globals['_USER']._serialized_end=658
-  _globals['_USER_STATE']._serialized_start=590
-  _globals['_USER_STATE']._serialized_end=658
-  _globals['_CREATEUSERREQUEST']._serialized_start=661
-  _globals['_CREATEUSERREQUEST']._serialized_end=874
-  _globals['_CREATEUSERRESPONSE']._serialized_start=876
-  _globals['_CREATEUSERRESPONSE']._serialized_end=952
-  _globals['_GETUSERREQUEST']._serialized_start=954
-  _globals['_GETUSERREQUEST']._serialized_end=997
-  _globals['_GETUSERRESPONSE']._serialized_start=999
-  _globals['_GETUSERRESPONSE']._serialized_end=1054
-  _globals['_LISTUSERSREQUEST']._serialized_start=1056
-  _globals['_LISTUSERSREQUEST']._serialized_end=1135
-  _globals['_LISTUSERSRESPONSE']._serialized_start=1137
-  _globals['_LISTUSERSRESPONSE']._serialized_end=1220
-  _globals['_UPDATEUSERREQUEST']._serialized_start=1222
-  _globals['_UPDATEUSERREQUEST']._serialized_end=1336
-  _globals['_UPDATEUSERRESPONSE']._serialized_start=1338
-  _globals['_UPDATEUSERRESPONSE']._serialized_end=1396
-  _globals['_DELETEUSERREQUEST']._serialized_start=1398
-  _globals['_DELETEUSERREQUEST']._serialized_end=1444
-  _globals['_DELETEUSERRESPONSE']._serialized_start=1446
-  _globals['_DELETEUSERRESPONSE']._serialized_end=1466
-  _globals['_RESETPASSWORDREQUEST']._serialized_start=1468
-  _globals['_RESETPASSWORDREQUEST']._serialized_end=1517
-  _globals['_RESETPASSWORDRESPONSE']._serialized_start=1519
-  _globals['_RESETPASSWORDRESPONSE']._serialized_end=1560
-  _globals['_CHANGEPASSWORDREQUEST']._serialized_start=1562
-  _globals['_CHANGEPASSWORDREQUEST']._serialized_end=1657
-  _globals['_CHANGEPASSWORDRESPONSE']._serialized_start=1659
-  _globals['_CHANGEPASSWORDRESPONSE']._serialized_end=1683
-  _globals['_USERSERVICE']._serialized_start=1686
-  _globals['_USERSERVICE']._serialized_end=2665
+  _globals['_OUTSIDEIDENTITY']._serialized_start=210
+  _globals['_OUTSIDEIDENTITY']._serialized_end=283
+  _globals['_USER']._serialized_start=286
+  _globals['_USER']._serialized_end=785
+  _globals['_USER_STATE']._serialized_start=717
+  _globals['_USER_STATE']._serialized_end=785
+  _globals['_CREATEUSERREQUEST']._serialized_start=788
+  _globals['_CREATEUSERREQUEST']._serialized_end=1053
+  _globals['_CREATEUSERRESPONSE']._serialized_start=1055
+  _globals['_CREATEUSERRESPONSE']._serialized_end=1131
+  _globals['_GETUSERREQUEST']._serialized_start=1133
+  _globals['_GETUSERREQUEST']._serialized_end=1176
+  _globals['_GETUSERRESPONSE']._serialized_start=1178
+  _globals['_GETUSERRESPONSE']._serialized_end=1233
+  _globals['_LISTUSERSREQUEST']._serialized_start=1235
+  _globals['_LISTUSERSREQUEST']._serialized_end=1314
+  _globals['_LISTUSERSRESPONSE']._serialized_start=1316
+  _globals['_LISTUSERSRESPONSE']._serialized_end=1399
+  _globals['_UPDATEUSERREQUEST']._serialized_start=1401
+  _globals['_UPDATEUSERREQUEST']._serialized_end=1515
+  _globals['_UPDATEUSERRESPONSE']._serialized_start=1517
+  _globals['_UPDATEUSERRESPONSE']._serialized_end=1575
+  _globals['_DELETEUSERREQUEST']._serialized_start=1577
+  _globals['_DELETEUSERREQUEST']._serialized_end=1623
+  _globals['_DELETEUSERRESPONSE']._serialized_start=1625
+  _globals['_DELETEUSERRESPONSE']._serialized_end=1645
+  _globals['_RESETPASSWORDREQUEST']._serialized_start=1647
+  _globals['_RESETPASSWORDREQUEST']._serialized_end=1696
+  _globals['_RESETPASSWORDRESPONSE']._serialized_start=1698
+  _globals['_RESETPASSWORDRESPONSE']._serialized_end=1739
+  _globals['_CHANGEPASSWORDREQUEST']._serialized_start=1741
+  _globals['_CHANGEPASSWORDREQUEST']._serialized_end=1836
+  _globals['_CHANGEPASSWORDRESPONSE']._serialized_start=1838
+  _globals['_CHANGEPASSWORDRESPONSE']._serialized_end=1862
+  _globals['_USERSERVICE']._serialized_start=1865
+  _globals['_USERSERVICE']._serialized_end=2844
 # @@protoc_insertion_point(module_scope)

@@ -22,6 +22,32 @@ else:
 DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
+class OutsideIdentity(_message.Message):
+    """OutsideIdentity is a person as an outside issuer knows it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ISSUER_FIELD_NUMBER: _builtins.int
+    SUBJECT_FIELD_NUMBER: _builtins.int
+    issuer: _builtins.str
+    """Name of the issuer in the settings of identity."""
+    subject: _builtins.str
+    """The person's `sub` in tokens of the issuer."""
+    def __init__(
+        self,
+        *,
+        issuer: _builtins.str = ...,
+        subject: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["issuer", b"issuer", "subject", b"subject"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OutsideIdentity: _TypeAlias = OutsideIdentity  # noqa: Y015
+
+@_typing.final
 class User(_message.Message):
     """User is a person in a tenant."""
 
@@ -60,6 +86,7 @@ class User(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     LAST_LOGIN_TIME_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
+    OUTSIDE_FIELD_NUMBER: _builtins.int
     user_id: _builtins.str
     """Its id."""
     username: _builtins.str
@@ -86,6 +113,10 @@ class User(_message.Message):
     def last_login_time(self) -> _timestamp_pb2.Timestamp:
         """When the person last logged in; unset before that."""
 
+    @_builtins.property
+    def outside(self) -> Global___OutsideIdentity:
+        """Who the person is for an outside issuer; unset for a person with a password."""
+
     def __init__(
         self,
         *,
@@ -99,10 +130,11 @@ class User(_message.Message):
         create_time: _timestamp_pb2.Timestamp | None = ...,
         last_login_time: _timestamp_pb2.Timestamp | None = ...,
         etag: _builtins.str = ...,
+        outside: Global___OutsideIdentity | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "last_login_time", b"last_login_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "last_login_time", b"last_login_time", "outside", b"outside"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "display_name", b"display_name", "email", b"email", "etag", b"etag", "last_login_time", b"last_login_time", "must_change_password", b"must_change_password", "roles", b"roles", "state", b"state", "user_id", b"user_id", "username", b"username"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "display_name", b"display_name", "email", b"email", "etag", b"etag", "last_login_time", b"last_login_time", "must_change_password", b"must_change_password", "outside", b"outside", "roles", b"roles", "state", b"state", "user_id", b"user_id", "username", b"username"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -119,6 +151,7 @@ class CreateUserRequest(_message.Message):
     EMAIL_FIELD_NUMBER: _builtins.int
     DISPLAY_NAME_FIELD_NUMBER: _builtins.int
     ROLES_FIELD_NUMBER: _builtins.int
+    OUTSIDE_FIELD_NUMBER: _builtins.int
     username: _builtins.str
     """Name with which the person logs in; once in a tenant, whatever its case."""
     password: _builtins.str
@@ -131,6 +164,12 @@ class CreateUserRequest(_message.Message):
     def roles(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Names of its roles; `member` when empty. The caller must have all of their scopes."""
 
+    @_builtins.property
+    def outside(self) -> Global___OutsideIdentity:
+        """Lets the person in with tokens of an outside issuer, and not with a password. It gets these roles beside those that
+        its tokens name; none when empty.
+        """
+
     def __init__(
         self,
         *,
@@ -139,10 +178,11 @@ class CreateUserRequest(_message.Message):
         email: _builtins.str = ...,
         display_name: _builtins.str = ...,
         roles: _abc.Iterable[_builtins.str] | None = ...,
+        outside: Global___OutsideIdentity | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["outside", b"outside"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["display_name", b"display_name", "email", b"email", "password", b"password", "roles", b"roles", "username", b"username"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["display_name", b"display_name", "email", b"email", "outside", b"outside", "password", b"password", "roles", b"roles", "username", b"username"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -15,6 +15,7 @@ def create_user(
     email: str = "",
     display_name: str = "",
     roles: Sequence[str] = (),
+    outside: pb.OutsideIdentity | None = None,
     timeout: float | None = None,
 ) -> Call[pb.CreateUserResponse]:
     """Makes a user.
@@ -25,9 +26,11 @@ def create_user(
         email: Address for mail; may be empty.
         display_name: Name for people.
         roles: Names of its roles; `member` when empty. The caller must have all of their scopes.
+        outside: Lets the person in with tokens of an outside issuer, and not with a password. It gets these roles
+            beside those that its tokens name; none when empty.
     """
     request = pb.CreateUserRequest(
-        username=username, password=password, email=email, display_name=display_name, roles=roles
+        username=username, password=password, email=email, display_name=display_name, roles=roles, outside=outside
     )
     return unary(lambda mesh: mesh.user_service.CreateUser, request, unchanged, repeatable=False, timeout=timeout)
 

@@ -21,7 +21,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file soma/identity/v1/auth_service.proto.
  */
 export const file_soma_identity_v1_auth_service: GenFile = /*@__PURE__*/
-  fileDesc("CiNzb21hL2lkZW50aXR5L3YxL2F1dGhfc2VydmljZS5wcm90bxIQc29tYS5pZGVudGl0eS52MSJnCgxMb2dpblJlcXVlc3QSHAoIdXNlcm5hbWUYASABKAlCCrpIB3IFEAEYgAESHAoIcGFzc3dvcmQYAiABKAlCCrpIB3IFEAEYgAgSGwoJdGVuYW50X2lkGAMgASgJQgi6SAVyAxiAASLCAQoNTG9naW5SZXNwb25zZRIUCgxhY2Nlc3NfdG9rZW4YASABKAkSEgoKdG9rZW5fdHlwZRgCIAEoCRISCgpleHBpcmVzX2luGAMgASgFEhUKDXJlZnJlc2hfdG9rZW4YBCABKAkSGgoScmVmcmVzaF9leHBpcmVzX2luGAUgASgFEhEKCXRlbmFudF9pZBgGIAEoCRIPCgd1c2VyX2lkGAcgASgJEhwKFG11c3RfY2hhbmdlX3Bhc3N3b3JkGAggASgIIjMKDlJlZnJlc2hSZXF1ZXN0EiEKDXJlZnJlc2hfdG9rZW4YASABKAlCCrpIB3IFEAEYgAQiggEKD1JlZnJlc2hSZXNwb25zZRIUCgxhY2Nlc3NfdG9rZW4YASABKAkSEgoKdG9rZW5fdHlwZRgCIAEoCRISCgpleHBpcmVzX2luGAMgASgFEhUKDXJlZnJlc2hfdG9rZW4YBCABKAkSGgoScmVmcmVzaF9leHBpcmVzX2luGAUgASgFIg8KDVZlcmlmeVJlcXVlc3QihwEKDlZlcmlmeVJlc3BvbnNlEg0KBXZhbGlkGAEgASgIEhEKCXRlbmFudF9pZBgCIAEoCRIPCgdzdWJqZWN0GAMgASgJEg0KBXJvbGVzGAQgAygJEg4KBnNjb3BlcxgFIAMoCRIVCg1jcmVkZW50aWFsX2lkGAYgASgJEgwKBHRpZXIYByABKAkiDwoNTG9nb3V0UmVxdWVzdCIQCg5Mb2dvdXRSZXNwb25zZSIQCg5HZXRKd2tzUmVxdWVzdCJRCgNKd2sSCwoDa3R5GAEgASgJEgsKA2NydhgCIAEoCRILCgNhbGcYAyABKAkSCwoDdXNlGAQgASgJEgsKA2tpZBgFIAEoCRIJCgF4GAYgASgJIjYKD0dldEp3a3NSZXNwb25zZRIjCgRrZXlzGAEgAygLMhUuc29tYS5pZGVudGl0eS52MS5Kd2siNgoTQXV0aGVudGljYXRlUmVxdWVzdBIfCgpjcmVkZW50aWFsGAEgASgJQgu6SAhyBhABGICAASKUAQoUQXV0aGVudGljYXRlUmVzcG9uc2USLgoJcHJpbmNpcGFsGAEgASgLMhsuc29tYS5pZGVudGl0eS52MS5QcmluY2lwYWwSLwoLZXhwaXJlX3RpbWUYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhsKE3Jldm9jYXRpb25fc2VxdWVuY2UYAyABKAMiUgoXV2F0Y2hSZXZvY2F0aW9uc1JlcXVlc3QSJAoOYWZ0ZXJfc2VxdWVuY2UYASABKANCB7pIBCICKABIAIgBAUIRCg9fYWZ0ZXJfc2VxdWVuY2UixAEKClJldm9jYXRpb24SEAoIc2VxdWVuY2UYASABKAMSLwoEa2luZBgCIAEoDjIhLnNvbWEuaWRlbnRpdHkudjEuUmV2b2NhdGlvbi5LaW5kEhEKCXRlbmFudF9pZBgDIAEoCRIKCgJpZBgEIAEoCSJUCgRLaW5kEhQKEEtJTkRfVU5TUEVDSUZJRUQQABITCg9LSU5EX0NSRURFTlRJQUwQARIQCgxLSU5EX1NVQkpFQ1QQAhIPCgtLSU5EX1RFTkFOVBADItwBChhXYXRjaFJldm9jYXRpb25zUmVzcG9uc2USEAoIc2VxdWVuY2UYASABKAUSFQoLYmVnYW5fYWZ0ZXIYAiABKANIABIyCgpyZXZvY2F0aW9uGAMgASgLMhwuc29tYS5pZGVudGl0eS52MS5SZXZvY2F0aW9uSAASKgoFZXJyb3IYBCABKAsyGS5zb21hLm1lc2gudjEuU3RyZWFtRXJyb3JIABIsCgloZWFydGJlYXQYBSABKAsyFy5zb21hLm1lc2gudjEuSGVhcnRiZWF0SABCCQoHcGF5bG9hZDKhBgoLQXV0aFNlcnZpY2USaQoFTG9naW4SHi5zb21hLmlkZW50aXR5LnYxLkxvZ2luUmVxdWVzdBofLnNvbWEuaWRlbnRpdHkudjEuTG9naW5SZXNwb25zZSIfiucYAhABgtPkkwITOgEqIg4vdjEvYXV0aC9sb2dpbhJxCgdSZWZyZXNoEiAuc29tYS5pZGVudGl0eS52MS5SZWZyZXNoUmVxdWVzdBohLnNvbWEuaWRlbnRpdHkudjEuUmVmcmVzaFJlc3BvbnNlIiGK5xgCEAGC0+STAhU6ASoiEC92MS9hdXRoL3JlZnJlc2gSbQoGVmVyaWZ5Eh8uc29tYS5pZGVudGl0eS52MS5WZXJpZnlSZXF1ZXN0GiAuc29tYS5pZGVudGl0eS52MS5WZXJpZnlSZXNwb25zZSIgkAIBiucYAiABgtPkkwIREg8vdjEvYXV0aC92ZXJpZnkScAoGTG9nb3V0Eh8uc29tYS5pZGVudGl0eS52MS5Mb2dvdXRSZXF1ZXN0GiAuc29tYS5pZGVudGl0eS52MS5Mb2dvdXRSZXNwb25zZSIjkAICiucYAiABgtPkkwIUOgEqIg8vdjEvYXV0aC9sb2dvdXQSdwoHR2V0SndrcxIgLnNvbWEuaWRlbnRpdHkudjEuR2V0Sndrc1JlcXVlc3QaIS5zb21hLmlkZW50aXR5LnYxLkdldEp3a3NSZXNwb25zZSInkAIBiucYAhABgtPkkwIYEhYvLndlbGwta25vd24vandrcy5qc29uEmUKDEF1dGhlbnRpY2F0ZRIlLnNvbWEuaWRlbnRpdHkudjEuQXV0aGVudGljYXRlUmVxdWVzdBomLnNvbWEuaWRlbnRpdHkudjEuQXV0aGVudGljYXRlUmVzcG9uc2UiBornGAIYARJzChBXYXRjaFJldm9jYXRpb25zEikuc29tYS5pZGVudGl0eS52MS5XYXRjaFJldm9jYXRpb25zUmVxdWVzdBoqLnNvbWEuaWRlbnRpdHkudjEuV2F0Y2hSZXZvY2F0aW9uc1Jlc3BvbnNlIgaK5xgCGAEwAUK6AQoUY29tLnNvbWEuaWRlbnRpdHkudjFCEEF1dGhTZXJ2aWNlUHJvdG9QAVouc29tYW1lc2gvY29udHJhY3RzL3NvbWEvaWRlbnRpdHkvdjE7aWRlbnRpdHl2MaICA1NJWKoCEFNvbWEuSWRlbnRpdHkuVjHKAhBTb21hXElkZW50aXR5XFYx4gIcU29tYVxJZGVudGl0eVxWMVxHUEJNZXRhZGF0YeoCElNvbWE6OklkZW50aXR5OjpWMWIGcHJvdG8z", [file_buf_validate_validate, file_google_api_annotations, file_google_protobuf_timestamp, file_soma_authz_v1_authz, file_soma_identity_v1_principal, file_soma_mesh_v1_stream]);
+  fileDesc("CiNzb21hL2lkZW50aXR5L3YxL2F1dGhfc2VydmljZS5wcm90bxIQc29tYS5pZGVudGl0eS52MSJnCgxMb2dpblJlcXVlc3QSHAoIdXNlcm5hbWUYASABKAlCCrpIB3IFEAEYgAESHAoIcGFzc3dvcmQYAiABKAlCCrpIB3IFEAEYgAgSGwoJdGVuYW50X2lkGAMgASgJQgi6SAVyAxiAASLCAQoNTG9naW5SZXNwb25zZRIUCgxhY2Nlc3NfdG9rZW4YASABKAkSEgoKdG9rZW5fdHlwZRgCIAEoCRISCgpleHBpcmVzX2luGAMgASgFEhUKDXJlZnJlc2hfdG9rZW4YBCABKAkSGgoScmVmcmVzaF9leHBpcmVzX2luGAUgASgFEhEKCXRlbmFudF9pZBgGIAEoCRIPCgd1c2VyX2lkGAcgASgJEhwKFG11c3RfY2hhbmdlX3Bhc3N3b3JkGAggASgIIjMKDlJlZnJlc2hSZXF1ZXN0EiEKDXJlZnJlc2hfdG9rZW4YASABKAlCCrpIB3IFEAEYgAQiggEKD1JlZnJlc2hSZXNwb25zZRIUCgxhY2Nlc3NfdG9rZW4YASABKAkSEgoKdG9rZW5fdHlwZRgCIAEoCRISCgpleHBpcmVzX2luGAMgASgFEhUKDXJlZnJlc2hfdG9rZW4YBCABKAkSGgoScmVmcmVzaF9leHBpcmVzX2luGAUgASgFIg8KDVZlcmlmeVJlcXVlc3QihwEKDlZlcmlmeVJlc3BvbnNlEg0KBXZhbGlkGAEgASgIEhEKCXRlbmFudF9pZBgCIAEoCRIPCgdzdWJqZWN0GAMgASgJEg0KBXJvbGVzGAQgAygJEg4KBnNjb3BlcxgFIAMoCRIVCg1jcmVkZW50aWFsX2lkGAYgASgJEgwKBHRpZXIYByABKAkiDwoNTG9nb3V0UmVxdWVzdCIQCg5Mb2dvdXRSZXNwb25zZSIQCg5HZXRKd2tzUmVxdWVzdCJRCgNKd2sSCwoDa3R5GAEgASgJEgsKA2NydhgCIAEoCRILCgNhbGcYAyABKAkSCwoDdXNlGAQgASgJEgsKA2tpZBgFIAEoCRIJCgF4GAYgASgJIjYKD0dldEp3a3NSZXNwb25zZRIjCgRrZXlzGAEgAygLMhUuc29tYS5pZGVudGl0eS52MS5Kd2siYgoTQXV0aGVudGljYXRlUmVxdWVzdBIfCgpjcmVkZW50aWFsGAEgASgJQgu6SAhyBhABGICAARIRCglkZWxlZ2F0ZWQYAiABKAgSFwoGc291cmNlGAMgASgJQge6SARyAhhAIpQBChRBdXRoZW50aWNhdGVSZXNwb25zZRIuCglwcmluY2lwYWwYASABKAsyGy5zb21hLmlkZW50aXR5LnYxLlByaW5jaXBhbBIvCgtleHBpcmVfdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASGwoTcmV2b2NhdGlvbl9zZXF1ZW5jZRgDIAEoAyKgAQoPRGVsZWdhdGVSZXF1ZXN0EhkKBWFjdG9yGAEgASgJQgq6SAdyBRABGIACEk8KBnNjb3BlcxgCIAMoCUI/ukg8kgE5CAEQQBgBIjFyLzItXihcKnxbYS16XXsxLDMyfTooXCp8W2Etel1bYS16MC05Xy1dezAsNjN9KSkkEiEKEGxpZmV0aW1lX3NlY29uZHMYAyABKAVCB7pIBBoCKAEiXAoQRGVsZWdhdGVSZXNwb25zZRIXCg9kZWxlZ2F0ZWRfdG9rZW4YASABKAkSLwoLZXhwaXJlX3RpbWUYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIlIKF1dhdGNoUmV2b2NhdGlvbnNSZXF1ZXN0EiQKDmFmdGVyX3NlcXVlbmNlGAEgASgDQge6SAQiAigASACIAQFCEQoPX2FmdGVyX3NlcXVlbmNlIsQBCgpSZXZvY2F0aW9uEhAKCHNlcXVlbmNlGAEgASgDEi8KBGtpbmQYAiABKA4yIS5zb21hLmlkZW50aXR5LnYxLlJldm9jYXRpb24uS2luZBIRCgl0ZW5hbnRfaWQYAyABKAkSCgoCaWQYBCABKAkiVAoES2luZBIUChBLSU5EX1VOU1BFQ0lGSUVEEAASEwoPS0lORF9DUkVERU5USUFMEAESEAoMS0lORF9TVUJKRUNUEAISDwoLS0lORF9URU5BTlQQAyLcAQoYV2F0Y2hSZXZvY2F0aW9uc1Jlc3BvbnNlEhAKCHNlcXVlbmNlGAEgASgFEhUKC2JlZ2FuX2FmdGVyGAIgASgDSAASMgoKcmV2b2NhdGlvbhgDIAEoCzIcLnNvbWEuaWRlbnRpdHkudjEuUmV2b2NhdGlvbkgAEioKBWVycm9yGAQgASgLMhkuc29tYS5tZXNoLnYxLlN0cmVhbUVycm9ySAASLAoJaGVhcnRiZWF0GAUgASgLMhcuc29tYS5tZXNoLnYxLkhlYXJ0YmVhdEgAQgkKB3BheWxvYWQy/AYKC0F1dGhTZXJ2aWNlEmkKBUxvZ2luEh4uc29tYS5pZGVudGl0eS52MS5Mb2dpblJlcXVlc3QaHy5zb21hLmlkZW50aXR5LnYxLkxvZ2luUmVzcG9uc2UiH4rnGAIQAYLT5JMCEzoBKiIOL3YxL2F1dGgvbG9naW4ScQoHUmVmcmVzaBIgLnNvbWEuaWRlbnRpdHkudjEuUmVmcmVzaFJlcXVlc3QaIS5zb21hLmlkZW50aXR5LnYxLlJlZnJlc2hSZXNwb25zZSIhiucYAhABgtPkkwIVOgEqIhAvdjEvYXV0aC9yZWZyZXNoEm0KBlZlcmlmeRIfLnNvbWEuaWRlbnRpdHkudjEuVmVyaWZ5UmVxdWVzdBogLnNvbWEuaWRlbnRpdHkudjEuVmVyaWZ5UmVzcG9uc2UiIJACAYrnGAIgAYLT5JMCERIPL3YxL2F1dGgvdmVyaWZ5EnAKBkxvZ291dBIfLnNvbWEuaWRlbnRpdHkudjEuTG9nb3V0UmVxdWVzdBogLnNvbWEuaWRlbnRpdHkudjEuTG9nb3V0UmVzcG9uc2UiI5ACAornGAIgAYLT5JMCFDoBKiIPL3YxL2F1dGgvbG9nb3V0EncKB0dldEp3a3MSIC5zb21hLmlkZW50aXR5LnYxLkdldEp3a3NSZXF1ZXN0GiEuc29tYS5pZGVudGl0eS52MS5HZXRKd2tzUmVzcG9uc2UiJ5ACAYrnGAIQAYLT5JMCGBIWLy53ZWxsLWtub3duL2p3a3MuanNvbhJlCgxBdXRoZW50aWNhdGUSJS5zb21hLmlkZW50aXR5LnYxLkF1dGhlbnRpY2F0ZVJlcXVlc3QaJi5zb21hLmlkZW50aXR5LnYxLkF1dGhlbnRpY2F0ZVJlc3BvbnNlIgaK5xgCGAESWQoIRGVsZWdhdGUSIS5zb21hLmlkZW50aXR5LnYxLkRlbGVnYXRlUmVxdWVzdBoiLnNvbWEuaWRlbnRpdHkudjEuRGVsZWdhdGVSZXNwb25zZSIGiucYAhgBEnMKEFdhdGNoUmV2b2NhdGlvbnMSKS5zb21hLmlkZW50aXR5LnYxLldhdGNoUmV2b2NhdGlvbnNSZXF1ZXN0Giouc29tYS5pZGVudGl0eS52MS5XYXRjaFJldm9jYXRpb25zUmVzcG9uc2UiBornGAIYATABQroBChRjb20uc29tYS5pZGVudGl0eS52MUIQQXV0aFNlcnZpY2VQcm90b1ABWi5zb21hbWVzaC9jb250cmFjdHMvc29tYS9pZGVudGl0eS92MTtpZGVudGl0eXYxogIDU0lYqgIQU29tYS5JZGVudGl0eS5WMcoCEFNvbWFcSWRlbnRpdHlcVjHiAhxTb21hXElkZW50aXR5XFYxXEdQQk1ldGFkYXRh6gISU29tYTo6SWRlbnRpdHk6OlYxYgZwcm90bzM", [file_buf_validate_validate, file_google_api_annotations, file_google_protobuf_timestamp, file_soma_authz_v1_authz, file_soma_identity_v1_principal, file_soma_mesh_v1_stream]);
 
 /**
  * LoginRequest exchanges a password for tokens.
@@ -410,6 +410,21 @@ export type AuthenticateRequest = Message<"soma.identity.v1.AuthenticateRequest"
    * @generated from field: string credential = 1;
    */
   credential: string;
+
+  /**
+   * Whether work of the mesh asks about its delegated token. Otherwise a delegated token is refused: nobody may come in
+   * from outside with one.
+   *
+   * @generated from field: bool delegated = 2;
+   */
+  delegated: boolean;
+
+  /**
+   * Address that the credential came from; empty if it is not known. Wrong credentials are counted by it.
+   *
+   * @generated from field: string source = 3;
+   */
+  source: string;
 };
 
 /**
@@ -455,6 +470,70 @@ export const AuthenticateResponseSchema: GenMessage<AuthenticateResponse> = /*@_
   messageDesc(file_soma_identity_v1_auth_service, 12);
 
 /**
+ * DelegateRequest asks for a token with which work goes on for the caller when the call is over. The caller is the
+ * principal of the call.
+ *
+ * @generated from message soma.identity.v1.DelegateRequest
+ */
+export type DelegateRequest = Message<"soma.identity.v1.DelegateRequest"> & {
+  /**
+   * What will act for the caller, such as `response:resp_1`. It becomes the first name in `act`.
+   *
+   * @generated from field: string actor = 1;
+   */
+  actor: string;
+
+  /**
+   * The scopes that the work needs. The caller must have all of them, now and for as long as the work goes on.
+   *
+   * @generated from field: repeated string scopes = 2;
+   */
+  scopes: string[];
+
+  /**
+   * How long the work may go on, in seconds; no longer than the settings allow.
+   *
+   * @generated from field: int32 lifetime_seconds = 3;
+   */
+  lifetimeSeconds: number;
+};
+
+/**
+ * Describes the message soma.identity.v1.DelegateRequest.
+ * Use `create(DelegateRequestSchema)` to create a new message.
+ */
+export const DelegateRequestSchema: GenMessage<DelegateRequest> = /*@__PURE__*/
+  messageDesc(file_soma_identity_v1_auth_service, 13);
+
+/**
+ * DelegateResponse is the token.
+ *
+ * @generated from message soma.identity.v1.DelegateResponse
+ */
+export type DelegateResponse = Message<"soma.identity.v1.DelegateResponse"> & {
+  /**
+   * A JWT with `act` (RFC 8693). It is of use only inside the mesh, with `AuthenticateRequest.delegated`.
+   *
+   * @generated from field: string delegated_token = 1;
+   */
+  delegatedToken: string;
+
+  /**
+   * When it expires.
+   *
+   * @generated from field: google.protobuf.Timestamp expire_time = 2;
+   */
+  expireTime?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message soma.identity.v1.DelegateResponse.
+ * Use `create(DelegateResponseSchema)` to create a new message.
+ */
+export const DelegateResponseSchema: GenMessage<DelegateResponse> = /*@__PURE__*/
+  messageDesc(file_soma_identity_v1_auth_service, 14);
+
+/**
  * WatchRevocationsRequest follows what is revoked.
  *
  * @generated from message soma.identity.v1.WatchRevocationsRequest
@@ -473,7 +552,7 @@ export type WatchRevocationsRequest = Message<"soma.identity.v1.WatchRevocations
  * Use `create(WatchRevocationsRequestSchema)` to create a new message.
  */
 export const WatchRevocationsRequestSchema: GenMessage<WatchRevocationsRequest> = /*@__PURE__*/
-  messageDesc(file_soma_identity_v1_auth_service, 13);
+  messageDesc(file_soma_identity_v1_auth_service, 15);
 
 /**
  * Revocation takes away what was allowed before. Whoever keeps a principal that it concerns asks again.
@@ -515,7 +594,7 @@ export type Revocation = Message<"soma.identity.v1.Revocation"> & {
  * Use `create(RevocationSchema)` to create a new message.
  */
 export const RevocationSchema: GenMessage<Revocation> = /*@__PURE__*/
-  messageDesc(file_soma_identity_v1_auth_service, 14);
+  messageDesc(file_soma_identity_v1_auth_service, 16);
 
 /**
  * What is revoked.
@@ -556,7 +635,7 @@ export enum Revocation_Kind {
  * Describes the enum soma.identity.v1.Revocation.Kind.
  */
 export const Revocation_KindSchema: GenEnum<Revocation_Kind> = /*@__PURE__*/
-  enumDesc(file_soma_identity_v1_auth_service, 14, 0);
+  enumDesc(file_soma_identity_v1_auth_service, 16, 0);
 
 /**
  * WatchRevocationsResponse is one event of the stream.
@@ -616,7 +695,7 @@ export type WatchRevocationsResponse = Message<"soma.identity.v1.WatchRevocation
  * Use `create(WatchRevocationsResponseSchema)` to create a new message.
  */
 export const WatchRevocationsResponseSchema: GenMessage<WatchRevocationsResponse> = /*@__PURE__*/
-  messageDesc(file_soma_identity_v1_auth_service, 15);
+  messageDesc(file_soma_identity_v1_auth_service, 17);
 
 /**
  * AuthService authenticates callers.
@@ -683,6 +762,17 @@ export const AuthService: GenService<{
     methodKind: "unary";
     input: typeof AuthenticateRequestSchema;
     output: typeof AuthenticateResponseSchema;
+  },
+  /**
+   * Delegate makes a token for work that goes on for its caller. It stops working when the caller's key is revoked, when
+   * the caller's user is disabled, or when the caller loses one of the scopes.
+   *
+   * @generated from rpc soma.identity.v1.AuthService.Delegate
+   */
+  delegate: {
+    methodKind: "unary";
+    input: typeof DelegateRequestSchema;
+    output: typeof DelegateResponseSchema;
   },
   /**
    * WatchRevocations follows what is revoked.

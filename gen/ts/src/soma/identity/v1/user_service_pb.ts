@@ -17,7 +17,35 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file soma/identity/v1/user_service.proto.
  */
 export const file_soma_identity_v1_user_service: GenFile = /*@__PURE__*/
-  fileDesc("CiNzb21hL2lkZW50aXR5L3YxL3VzZXJfc2VydmljZS5wcm90bxIQc29tYS5pZGVudGl0eS52MSK/AwoEVXNlchIZCgd1c2VyX2lkGAEgASgJQgi6SAVyA7ABARIaCgh1c2VybmFtZRgCIAEoCUIIukgFcgMYgAESLQoFZW1haWwYAyABKAlCHrpIG3IZGMACMhReKFteQFxzXStAW15AXHNdKyk/JBIeCgxkaXNwbGF5X25hbWUYBCABKAlCCLpIBXIDGIACEhkKBXJvbGVzGAUgAygJQgq6SAeSAQQQIBgBEjUKBXN0YXRlGAYgASgOMhwuc29tYS5pZGVudGl0eS52MS5Vc2VyLlN0YXRlQgi6SAWCAQIQARIcChRtdXN0X2NoYW5nZV9wYXNzd29yZBgHIAEoCBIvCgtjcmVhdGVfdGltZRgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASMwoPbGFzdF9sb2dpbl90aW1lGAkgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIVCgRldGFnGAogASgJQge6SARyAhhAIkQKBVN0YXRlEhUKEVNUQVRFX1VOU1BFQ0lGSUVEEAASEAoMU1RBVEVfQUNUSVZFEAESEgoOU1RBVEVfRElTQUJMRUQQAiLVAQoRQ3JlYXRlVXNlclJlcXVlc3QSOgoIdXNlcm5hbWUYASABKAlCKLpIJXIjGIABMh5eW0EtWmEtejAtOV1bQS1aYS16MC05Ll9AKy1dKiQSGgoIcGFzc3dvcmQYAiABKAlCCLpIBXIDGIAIEi0KBWVtYWlsGAMgASgJQh66SBtyGRjAAjIUXihbXkBcc10rQFteQFxzXSspPyQSHgoMZGlzcGxheV9uYW1lGAQgASgJQgi6SAVyAxiAAhIZCgVyb2xlcxgFIAMoCUIKukgHkgEEECAYASJMChJDcmVhdGVVc2VyUmVzcG9uc2USJAoEdXNlchgBIAEoCzIWLnNvbWEuaWRlbnRpdHkudjEuVXNlchIQCghwYXNzd29yZBgCIAEoCSIrCg5HZXRVc2VyUmVxdWVzdBIZCgd1c2VyX2lkGAEgASgJQgi6SAVyA7ABASI3Cg9HZXRVc2VyUmVzcG9uc2USJAoEdXNlchgBIAEoCzIWLnNvbWEuaWRlbnRpdHkudjEuVXNlciJPChBMaXN0VXNlcnNSZXF1ZXN0Eh0KCXBhZ2Vfc2l6ZRgBIAEoBUIKukgHGgUY9AMoABIcCgpwYWdlX3Rva2VuGAIgASgJQgi6SAVyAxiACCJTChFMaXN0VXNlcnNSZXNwb25zZRIlCgV1c2VycxgBIAMoCzIWLnNvbWEuaWRlbnRpdHkudjEuVXNlchIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkicgoRVXBkYXRlVXNlclJlcXVlc3QSLAoEdXNlchgBIAEoCzIWLnNvbWEuaWRlbnRpdHkudjEuVXNlckIGukgDyAEBEi8KC3VwZGF0ZV9tYXNrGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLkZpZWxkTWFzayI6ChJVcGRhdGVVc2VyUmVzcG9uc2USJAoEdXNlchgBIAEoCzIWLnNvbWEuaWRlbnRpdHkudjEuVXNlciIuChFEZWxldGVVc2VyUmVxdWVzdBIZCgd1c2VyX2lkGAEgASgJQgi6SAVyA7ABASIUChJEZWxldGVVc2VyUmVzcG9uc2UiMQoUUmVzZXRQYXNzd29yZFJlcXVlc3QSGQoHdXNlcl9pZBgBIAEoCUIIukgFcgOwAQEiKQoVUmVzZXRQYXNzd29yZFJlc3BvbnNlEhAKCHBhc3N3b3JkGAEgASgJIl8KFUNoYW5nZVBhc3N3b3JkUmVxdWVzdBIkChBjdXJyZW50X3Bhc3N3b3JkGAEgASgJQgq6SAdyBRABGIAIEiAKDG5ld19wYXNzd29yZBgCIAEoCUIKukgHcgUQARiACCIYChZDaGFuZ2VQYXNzd29yZFJlc3BvbnNlMtMHCgtVc2VyU2VydmljZRJ+CgpDcmVhdGVVc2VyEiMuc29tYS5pZGVudGl0eS52MS5DcmVhdGVVc2VyUmVxdWVzdBokLnNvbWEuaWRlbnRpdHkudjEuQ3JlYXRlVXNlclJlc3BvbnNlIiWK5xgNCgt3cml0ZTp1c2Vyc4LT5JMCDjoBKiIJL3YxL3VzZXJzEn4KB0dldFVzZXISIC5zb21hLmlkZW50aXR5LnYxLkdldFVzZXJSZXF1ZXN0GiEuc29tYS5pZGVudGl0eS52MS5HZXRVc2VyUmVzcG9uc2UiLpACAYrnGAwKCnJlYWQ6dXNlcnOC0+STAhUSEy92MS91c2Vycy97dXNlcl9pZH0SegoJTGlzdFVzZXJzEiIuc29tYS5pZGVudGl0eS52MS5MaXN0VXNlcnNSZXF1ZXN0GiMuc29tYS5pZGVudGl0eS52MS5MaXN0VXNlcnNSZXNwb25zZSIkkAIBiucYDAoKcmVhZDp1c2Vyc4LT5JMCCxIJL3YxL3VzZXJzEpABCgpVcGRhdGVVc2VyEiMuc29tYS5pZGVudGl0eS52MS5VcGRhdGVVc2VyUmVxdWVzdBokLnNvbWEuaWRlbnRpdHkudjEuVXBkYXRlVXNlclJlc3BvbnNlIjeK5xgNCgt3cml0ZTp1c2Vyc4LT5JMCIDoEdXNlcjIYL3YxL3VzZXJzL3t1c2VyLnVzZXJfaWR9EogBCgpEZWxldGVVc2VyEiMuc29tYS5pZGVudGl0eS52MS5EZWxldGVVc2VyUmVxdWVzdBokLnNvbWEuaWRlbnRpdHkudjEuRGVsZXRlVXNlclJlc3BvbnNlIi+QAgKK5xgNCgt3cml0ZTp1c2Vyc4LT5JMCFSoTL3YxL3VzZXJzL3t1c2VyX2lkfRKfAQoNUmVzZXRQYXNzd29yZBImLnNvbWEuaWRlbnRpdHkudjEuUmVzZXRQYXNzd29yZFJlcXVlc3QaJy5zb21hLmlkZW50aXR5LnYxLlJlc2V0UGFzc3dvcmRSZXNwb25zZSI9iucYDQoLd3JpdGU6dXNlcnOC0+STAiY6ASoiIS92MS91c2Vycy97dXNlcl9pZH06cmVzZXRQYXNzd29yZBKHAQoOQ2hhbmdlUGFzc3dvcmQSJy5zb21hLmlkZW50aXR5LnYxLkNoYW5nZVBhc3N3b3JkUmVxdWVzdBooLnNvbWEuaWRlbnRpdHkudjEuQ2hhbmdlUGFzc3dvcmRSZXNwb25zZSIiiucYAiABgtPkkwIWOgEqIhEvdjEvYXV0aC9wYXNzd29yZEK6AQoUY29tLnNvbWEuaWRlbnRpdHkudjFCEFVzZXJTZXJ2aWNlUHJvdG9QAVouc29tYW1lc2gvY29udHJhY3RzL3NvbWEvaWRlbnRpdHkvdjE7aWRlbnRpdHl2MaICA1NJWKoCEFNvbWEuSWRlbnRpdHkuVjHKAhBTb21hXElkZW50aXR5XFYx4gIcU29tYVxJZGVudGl0eVxWMVxHUEJNZXRhZGF0YeoCElNvbWE6OklkZW50aXR5OjpWMWIGcHJvdG8z", [file_buf_validate_validate, file_google_api_annotations, file_google_protobuf_field_mask, file_google_protobuf_timestamp, file_soma_authz_v1_authz]);
+  fileDesc("CiNzb21hL2lkZW50aXR5L3YxL3VzZXJfc2VydmljZS5wcm90bxIQc29tYS5pZGVudGl0eS52MSJJCg9PdXRzaWRlSWRlbnRpdHkSGQoGaXNzdWVyGAEgASgJQgm6SAZyBBABGEASGwoHc3ViamVjdBgCIAEoCUIKukgHcgUQARj/ASLzAwoEVXNlchIZCgd1c2VyX2lkGAEgASgJQgi6SAVyA7ABARIaCgh1c2VybmFtZRgCIAEoCUIIukgFcgMYgAESLQoFZW1haWwYAyABKAlCHrpIG3IZGMACMhReKFteQFxzXStAW15AXHNdKyk/JBIeCgxkaXNwbGF5X25hbWUYBCABKAlCCLpIBXIDGIACEhkKBXJvbGVzGAUgAygJQgq6SAeSAQQQIBgBEjUKBXN0YXRlGAYgASgOMhwuc29tYS5pZGVudGl0eS52MS5Vc2VyLlN0YXRlQgi6SAWCAQIQARIcChRtdXN0X2NoYW5nZV9wYXNzd29yZBgHIAEoCBIvCgtjcmVhdGVfdGltZRgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASMwoPbGFzdF9sb2dpbl90aW1lGAkgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIVCgRldGFnGAogASgJQge6SARyAhhAEjIKB291dHNpZGUYCyABKAsyIS5zb21hLmlkZW50aXR5LnYxLk91dHNpZGVJZGVudGl0eSJECgVTdGF0ZRIVChFTVEFURV9VTlNQRUNJRklFRBAAEhAKDFNUQVRFX0FDVElWRRABEhIKDlNUQVRFX0RJU0FCTEVEEAIiiQIKEUNyZWF0ZVVzZXJSZXF1ZXN0EjoKCHVzZXJuYW1lGAEgASgJQii6SCVyIxiAATIeXltBLVphLXowLTldW0EtWmEtejAtOS5fQCstXSokEhoKCHBhc3N3b3JkGAIgASgJQgi6SAVyAxiACBItCgVlbWFpbBgDIAEoCUIeukgbchkYwAIyFF4oW15AXHNdK0BbXkBcc10rKT8kEh4KDGRpc3BsYXlfbmFtZRgEIAEoCUIIukgFcgMYgAISGQoFcm9sZXMYBSADKAlCCrpIB5IBBBAgGAESMgoHb3V0c2lkZRgGIAEoCzIhLnNvbWEuaWRlbnRpdHkudjEuT3V0c2lkZUlkZW50aXR5IkwKEkNyZWF0ZVVzZXJSZXNwb25zZRIkCgR1c2VyGAEgASgLMhYuc29tYS5pZGVudGl0eS52MS5Vc2VyEhAKCHBhc3N3b3JkGAIgASgJIisKDkdldFVzZXJSZXF1ZXN0EhkKB3VzZXJfaWQYASABKAlCCLpIBXIDsAEBIjcKD0dldFVzZXJSZXNwb25zZRIkCgR1c2VyGAEgASgLMhYuc29tYS5pZGVudGl0eS52MS5Vc2VyIk8KEExpc3RVc2Vyc1JlcXVlc3QSHQoJcGFnZV9zaXplGAEgASgFQgq6SAcaBRj0AygAEhwKCnBhZ2VfdG9rZW4YAiABKAlCCLpIBXIDGIAIIlMKEUxpc3RVc2Vyc1Jlc3BvbnNlEiUKBXVzZXJzGAEgAygLMhYuc29tYS5pZGVudGl0eS52MS5Vc2VyEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSJyChFVcGRhdGVVc2VyUmVxdWVzdBIsCgR1c2VyGAEgASgLMhYuc29tYS5pZGVudGl0eS52MS5Vc2VyQga6SAPIAQESLwoLdXBkYXRlX21hc2sYAiABKAsyGi5nb29nbGUucHJvdG9idWYuRmllbGRNYXNrIjoKElVwZGF0ZVVzZXJSZXNwb25zZRIkCgR1c2VyGAEgASgLMhYuc29tYS5pZGVudGl0eS52MS5Vc2VyIi4KEURlbGV0ZVVzZXJSZXF1ZXN0EhkKB3VzZXJfaWQYASABKAlCCLpIBXIDsAEBIhQKEkRlbGV0ZVVzZXJSZXNwb25zZSIxChRSZXNldFBhc3N3b3JkUmVxdWVzdBIZCgd1c2VyX2lkGAEgASgJQgi6SAVyA7ABASIpChVSZXNldFBhc3N3b3JkUmVzcG9uc2USEAoIcGFzc3dvcmQYASABKAkiXwoVQ2hhbmdlUGFzc3dvcmRSZXF1ZXN0EiQKEGN1cnJlbnRfcGFzc3dvcmQYASABKAlCCrpIB3IFEAEYgAgSIAoMbmV3X3Bhc3N3b3JkGAIgASgJQgq6SAdyBRABGIAIIhgKFkNoYW5nZVBhc3N3b3JkUmVzcG9uc2Uy0wcKC1VzZXJTZXJ2aWNlEn4KCkNyZWF0ZVVzZXISIy5zb21hLmlkZW50aXR5LnYxLkNyZWF0ZVVzZXJSZXF1ZXN0GiQuc29tYS5pZGVudGl0eS52MS5DcmVhdGVVc2VyUmVzcG9uc2UiJYrnGA0KC3dyaXRlOnVzZXJzgtPkkwIOOgEqIgkvdjEvdXNlcnMSfgoHR2V0VXNlchIgLnNvbWEuaWRlbnRpdHkudjEuR2V0VXNlclJlcXVlc3QaIS5zb21hLmlkZW50aXR5LnYxLkdldFVzZXJSZXNwb25zZSIukAIBiucYDAoKcmVhZDp1c2Vyc4LT5JMCFRITL3YxL3VzZXJzL3t1c2VyX2lkfRJ6CglMaXN0VXNlcnMSIi5zb21hLmlkZW50aXR5LnYxLkxpc3RVc2Vyc1JlcXVlc3QaIy5zb21hLmlkZW50aXR5LnYxLkxpc3RVc2Vyc1Jlc3BvbnNlIiSQAgGK5xgMCgpyZWFkOnVzZXJzgtPkkwILEgkvdjEvdXNlcnMSkAEKClVwZGF0ZVVzZXISIy5zb21hLmlkZW50aXR5LnYxLlVwZGF0ZVVzZXJSZXF1ZXN0GiQuc29tYS5pZGVudGl0eS52MS5VcGRhdGVVc2VyUmVzcG9uc2UiN4rnGA0KC3dyaXRlOnVzZXJzgtPkkwIgOgR1c2VyMhgvdjEvdXNlcnMve3VzZXIudXNlcl9pZH0SiAEKCkRlbGV0ZVVzZXISIy5zb21hLmlkZW50aXR5LnYxLkRlbGV0ZVVzZXJSZXF1ZXN0GiQuc29tYS5pZGVudGl0eS52MS5EZWxldGVVc2VyUmVzcG9uc2UiL5ACAornGA0KC3dyaXRlOnVzZXJzgtPkkwIVKhMvdjEvdXNlcnMve3VzZXJfaWR9Ep8BCg1SZXNldFBhc3N3b3JkEiYuc29tYS5pZGVudGl0eS52MS5SZXNldFBhc3N3b3JkUmVxdWVzdBonLnNvbWEuaWRlbnRpdHkudjEuUmVzZXRQYXNzd29yZFJlc3BvbnNlIj2K5xgNCgt3cml0ZTp1c2Vyc4LT5JMCJjoBKiIhL3YxL3VzZXJzL3t1c2VyX2lkfTpyZXNldFBhc3N3b3JkEocBCg5DaGFuZ2VQYXNzd29yZBInLnNvbWEuaWRlbnRpdHkudjEuQ2hhbmdlUGFzc3dvcmRSZXF1ZXN0Giguc29tYS5pZGVudGl0eS52MS5DaGFuZ2VQYXNzd29yZFJlc3BvbnNlIiKK5xgCIAGC0+STAhY6ASoiES92MS9hdXRoL3Bhc3N3b3JkQroBChRjb20uc29tYS5pZGVudGl0eS52MUIQVXNlclNlcnZpY2VQcm90b1ABWi5zb21hbWVzaC9jb250cmFjdHMvc29tYS9pZGVudGl0eS92MTtpZGVudGl0eXYxogIDU0lYqgIQU29tYS5JZGVudGl0eS5WMcoCEFNvbWFcSWRlbnRpdHlcVjHiAhxTb21hXElkZW50aXR5XFYxXEdQQk1ldGFkYXRh6gISU29tYTo6SWRlbnRpdHk6OlYxYgZwcm90bzM", [file_buf_validate_validate, file_google_api_annotations, file_google_protobuf_field_mask, file_google_protobuf_timestamp, file_soma_authz_v1_authz]);
+
+/**
+ * OutsideIdentity is a person as an outside issuer knows it.
+ *
+ * @generated from message soma.identity.v1.OutsideIdentity
+ */
+export type OutsideIdentity = Message<"soma.identity.v1.OutsideIdentity"> & {
+  /**
+   * Name of the issuer in the settings of identity.
+   *
+   * @generated from field: string issuer = 1;
+   */
+  issuer: string;
+
+  /**
+   * The person's `sub` in tokens of the issuer.
+   *
+   * @generated from field: string subject = 2;
+   */
+  subject: string;
+};
+
+/**
+ * Describes the message soma.identity.v1.OutsideIdentity.
+ * Use `create(OutsideIdentitySchema)` to create a new message.
+ */
+export const OutsideIdentitySchema: GenMessage<OutsideIdentity> = /*@__PURE__*/
+  messageDesc(file_soma_identity_v1_user_service, 0);
 
 /**
  * User is a person in a tenant.
@@ -94,6 +122,13 @@ export type User = Message<"soma.identity.v1.User"> & {
    * @generated from field: string etag = 10;
    */
   etag: string;
+
+  /**
+   * Who the person is for an outside issuer; unset for a person with a password.
+   *
+   * @generated from field: soma.identity.v1.OutsideIdentity outside = 11;
+   */
+  outside?: OutsideIdentity | undefined;
 };
 
 /**
@@ -101,7 +136,7 @@ export type User = Message<"soma.identity.v1.User"> & {
  * Use `create(UserSchema)` to create a new message.
  */
 export const UserSchema: GenMessage<User> = /*@__PURE__*/
-  messageDesc(file_soma_identity_v1_user_service, 0);
+  messageDesc(file_soma_identity_v1_user_service, 1);
 
 /**
  * Whether the person may log in.
@@ -135,7 +170,7 @@ export enum User_State {
  * Describes the enum soma.identity.v1.User.State.
  */
 export const User_StateSchema: GenEnum<User_State> = /*@__PURE__*/
-  enumDesc(file_soma_identity_v1_user_service, 0, 0);
+  enumDesc(file_soma_identity_v1_user_service, 1, 0);
 
 /**
  * CreateUserRequest makes a user in the caller's tenant.
@@ -177,6 +212,14 @@ export type CreateUserRequest = Message<"soma.identity.v1.CreateUserRequest"> & 
    * @generated from field: repeated string roles = 5;
    */
   roles: string[];
+
+  /**
+   * Lets the person in with tokens of an outside issuer, and not with a password. It gets these roles beside those that
+   * its tokens name; none when empty.
+   *
+   * @generated from field: soma.identity.v1.OutsideIdentity outside = 6;
+   */
+  outside?: OutsideIdentity | undefined;
 };
 
 /**
@@ -184,7 +227,7 @@ export type CreateUserRequest = Message<"soma.identity.v1.CreateUserRequest"> & 
  * Use `create(CreateUserRequestSchema)` to create a new message.
  */
 export const CreateUserRequestSchema: GenMessage<CreateUserRequest> = /*@__PURE__*/
-  messageDesc(file_soma_identity_v1_user_service, 1);
+  messageDesc(file_soma_identity_v1_user_service, 2);
 
 /**
  * CreateUserResponse is the user.
@@ -212,7 +255,7 @@ export type CreateUserResponse = Message<"soma.identity.v1.CreateUserResponse"> 
  * Use `create(CreateUserResponseSchema)` to create a new message.
  */
 export const CreateUserResponseSchema: GenMessage<CreateUserResponse> = /*@__PURE__*/
-  messageDesc(file_soma_identity_v1_user_service, 2);
+  messageDesc(file_soma_identity_v1_user_service, 3);
 
 /**
  * GetUserRequest asks for a user.
@@ -233,7 +276,7 @@ export type GetUserRequest = Message<"soma.identity.v1.GetUserRequest"> & {
  * Use `create(GetUserRequestSchema)` to create a new message.
  */
 export const GetUserRequestSchema: GenMessage<GetUserRequest> = /*@__PURE__*/
-  messageDesc(file_soma_identity_v1_user_service, 3);
+  messageDesc(file_soma_identity_v1_user_service, 4);
 
 /**
  * GetUserResponse is a user.
@@ -254,7 +297,7 @@ export type GetUserResponse = Message<"soma.identity.v1.GetUserResponse"> & {
  * Use `create(GetUserResponseSchema)` to create a new message.
  */
 export const GetUserResponseSchema: GenMessage<GetUserResponse> = /*@__PURE__*/
-  messageDesc(file_soma_identity_v1_user_service, 4);
+  messageDesc(file_soma_identity_v1_user_service, 5);
 
 /**
  * ListUsersRequest asks for the users of the caller's tenant.
@@ -282,7 +325,7 @@ export type ListUsersRequest = Message<"soma.identity.v1.ListUsersRequest"> & {
  * Use `create(ListUsersRequestSchema)` to create a new message.
  */
 export const ListUsersRequestSchema: GenMessage<ListUsersRequest> = /*@__PURE__*/
-  messageDesc(file_soma_identity_v1_user_service, 5);
+  messageDesc(file_soma_identity_v1_user_service, 6);
 
 /**
  * ListUsersResponse is a page of users, in the order of their names.
@@ -310,7 +353,7 @@ export type ListUsersResponse = Message<"soma.identity.v1.ListUsersResponse"> & 
  * Use `create(ListUsersResponseSchema)` to create a new message.
  */
 export const ListUsersResponseSchema: GenMessage<ListUsersResponse> = /*@__PURE__*/
-  messageDesc(file_soma_identity_v1_user_service, 6);
+  messageDesc(file_soma_identity_v1_user_service, 7);
 
 /**
  * UpdateUserRequest changes a user.
@@ -338,7 +381,7 @@ export type UpdateUserRequest = Message<"soma.identity.v1.UpdateUserRequest"> & 
  * Use `create(UpdateUserRequestSchema)` to create a new message.
  */
 export const UpdateUserRequestSchema: GenMessage<UpdateUserRequest> = /*@__PURE__*/
-  messageDesc(file_soma_identity_v1_user_service, 7);
+  messageDesc(file_soma_identity_v1_user_service, 8);
 
 /**
  * UpdateUserResponse is the changed user.
@@ -359,7 +402,7 @@ export type UpdateUserResponse = Message<"soma.identity.v1.UpdateUserResponse"> 
  * Use `create(UpdateUserResponseSchema)` to create a new message.
  */
 export const UpdateUserResponseSchema: GenMessage<UpdateUserResponse> = /*@__PURE__*/
-  messageDesc(file_soma_identity_v1_user_service, 8);
+  messageDesc(file_soma_identity_v1_user_service, 9);
 
 /**
  * DeleteUserRequest deletes a user.
@@ -380,7 +423,7 @@ export type DeleteUserRequest = Message<"soma.identity.v1.DeleteUserRequest"> & 
  * Use `create(DeleteUserRequestSchema)` to create a new message.
  */
 export const DeleteUserRequestSchema: GenMessage<DeleteUserRequest> = /*@__PURE__*/
-  messageDesc(file_soma_identity_v1_user_service, 9);
+  messageDesc(file_soma_identity_v1_user_service, 10);
 
 /**
  * DeleteUserResponse says that the user is deleted.
@@ -395,7 +438,7 @@ export type DeleteUserResponse = Message<"soma.identity.v1.DeleteUserResponse"> 
  * Use `create(DeleteUserResponseSchema)` to create a new message.
  */
 export const DeleteUserResponseSchema: GenMessage<DeleteUserResponse> = /*@__PURE__*/
-  messageDesc(file_soma_identity_v1_user_service, 10);
+  messageDesc(file_soma_identity_v1_user_service, 11);
 
 /**
  * ResetPasswordRequest gives a user another password.
@@ -416,7 +459,7 @@ export type ResetPasswordRequest = Message<"soma.identity.v1.ResetPasswordReques
  * Use `create(ResetPasswordRequestSchema)` to create a new message.
  */
 export const ResetPasswordRequestSchema: GenMessage<ResetPasswordRequest> = /*@__PURE__*/
-  messageDesc(file_soma_identity_v1_user_service, 11);
+  messageDesc(file_soma_identity_v1_user_service, 12);
 
 /**
  * ResetPasswordResponse is a password that works once.
@@ -437,7 +480,7 @@ export type ResetPasswordResponse = Message<"soma.identity.v1.ResetPasswordRespo
  * Use `create(ResetPasswordResponseSchema)` to create a new message.
  */
 export const ResetPasswordResponseSchema: GenMessage<ResetPasswordResponse> = /*@__PURE__*/
-  messageDesc(file_soma_identity_v1_user_service, 12);
+  messageDesc(file_soma_identity_v1_user_service, 13);
 
 /**
  * ChangePasswordRequest changes the caller's own password.
@@ -465,7 +508,7 @@ export type ChangePasswordRequest = Message<"soma.identity.v1.ChangePasswordRequ
  * Use `create(ChangePasswordRequestSchema)` to create a new message.
  */
 export const ChangePasswordRequestSchema: GenMessage<ChangePasswordRequest> = /*@__PURE__*/
-  messageDesc(file_soma_identity_v1_user_service, 13);
+  messageDesc(file_soma_identity_v1_user_service, 14);
 
 /**
  * ChangePasswordResponse says that the password is changed. All other sessions of the user have ended.
@@ -480,7 +523,7 @@ export type ChangePasswordResponse = Message<"soma.identity.v1.ChangePasswordRes
  * Use `create(ChangePasswordResponseSchema)` to create a new message.
  */
 export const ChangePasswordResponseSchema: GenMessage<ChangePasswordResponse> = /*@__PURE__*/
-  messageDesc(file_soma_identity_v1_user_service, 14);
+  messageDesc(file_soma_identity_v1_user_service, 15);
 
 /**
  * UserService makes and changes the users of the caller's tenant.
