@@ -14,11 +14,10 @@ from services.mesh.events import groups
 from services.mesh.events.outbox import Outbox
 from services.mesh.events.stream import Added, EventStream, Row
 from services.mesh.process.jobs import Job
-from services.mesh.stores import postgres
 from services.mesh.stores.stream_position import BEGINNING, Position
 
 if TYPE_CHECKING:
-    from services.mesh.stores.postgres import Connection, Pool
+    from services.mesh.stores.postgres import Connection, SystemPool
 
 log = structlog.get_logger("events")
 
@@ -57,7 +56,7 @@ _LAG = Gauge(
 class Relay:
     """The relay of one outbox; it may run in every process, but only one works at a time."""
 
-    def __init__(self, pool: "Pool", client: aioredis.Redis, outbox: Outbox) -> None:
+    def __init__(self, pool: "SystemPool", client: aioredis.Redis, outbox: Outbox) -> None:
         self._pool = pool
         self._outbox = outbox
         self._area = outbox.area
@@ -85,7 +84,7 @@ class Relay:
 
         Only one relay of all processes works at a time, to keep the order; the others return at once.
         """
-        async with postgres.transaction(self._pool) as connection:
+        async with self._pool.transaction() as connection:
             if not await connection.fetchval("SELECT pg_try_advisory_xact_lock(hashtextextended($1, 0))", self._table):
                 return False
             consumed, newest, rows = await self._waiting(connection)
@@ -140,7 +139,7 @@ class Relay:
 
     async def _trim(self) -> None:
         """Delete events that every consumer has handled, from the outbox and from the stream."""
-        async with postgres.connection(self._pool) as connection:
+        async with self._pool.connection() as connection:
             for former in await groups.retired(connection, self._area):
                 await self._stream.destroy_group(former)
                 await groups.forget(connection, former, self._area)

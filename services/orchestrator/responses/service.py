@@ -96,7 +96,7 @@ class ResponseService(rpc.ResponseServiceServicer):
         known = RESPONSE_ID.fullmatch(request.response_id)
         if not known or not await self._store.delete(principal().tenant_id, request.response_id):
             raise _not_found(request.response_id)
-        self._tasks.cancel(request.response_id)
+        self._tasks.cancel(principal().tenant_id, request.response_id)
         return pb.DeleteResponseResponse(response_id=request.response_id)
 
     async def CancelResponse(self, request: pb.CancelResponseRequest, context: Any) -> pb.CancelResponseResponse:
@@ -104,7 +104,7 @@ class ResponseService(rpc.ResponseServiceServicer):
             await self._store.cancel(principal().tenant_id, request.response_id)
         response = await self._get(request.response_id)
         if response.state == pb.Response.STATE_CANCELLED:
-            self._tasks.cancel(request.response_id)
+            self._tasks.cancel(principal().tenant_id, request.response_id)
         return pb.CancelResponseResponse(response=response)
 
     async def CompactResponse(self, request: pb.CompactResponseRequest, context: Any) -> pb.CompactResponseResponse:
@@ -163,7 +163,7 @@ class ResponseService(rpc.ResponseServiceServicer):
             detached=settings.background,
         )
         if stored:
-            self._tasks.add(response.response.response_id, task)
+            self._tasks.add(who.tenant_id, response.response.response_id, task)
         return task
 
     @asynccontextmanager
