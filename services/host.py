@@ -217,7 +217,12 @@ class _Process:
             limiter=limiter,
             spans=spans,
             connect=channels.connect,
-            blobs=Blobs(store, database and database.tenants, shared=not set(names) >= _BLOB_READERS, held_bytes=kept.held_bytes),
+            blobs=Blobs(
+                store,
+                database.tenants if database is not None else None,
+                shared=not set(names) >= _BLOB_READERS,
+                held_bytes=kept.held_bytes,
+            ),
             seal=partial(Seal, key),
         )
         if POSTGRES.name in parts:

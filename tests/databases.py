@@ -30,6 +30,10 @@ class OwnedDatabase(Database):
 
     owner: "Pool"
 
+    def acquire(self) -> "asyncpg.pool.PoolAcquireContext[asyncpg.Record]":
+        """A connection, for `async with`."""
+        return self.owner.acquire()
+
     async def fetch(self, query: str, *arguments: Any) -> "list[asyncpg.Record]":
         """The rows of a query."""
         return await self.owner.fetch(query, *arguments)
@@ -53,11 +57,18 @@ def url_of(role: str, owner_url: str) -> str:
     return urlsplit(owner_url)._replace(netloc=f"{role}@{host}").geturl()
 
 
-async def open_database(owner_url: str, stack: AsyncExitStack, *, max_size: int = 20) -> OwnedDatabase:
+async def open_database(
+    owner_url: str, stack: AsyncExitStack, *, max_size: int = 20, application_name: str = "soma"
+) -> OwnedDatabase:
     """Open the pools on a database; `stack` closes them."""
     opened = await Database.open(
-        url_of(APP, owner_url), stack, system_url=url_of(SYSTEM, owner_url), owner_url=owner_url, max_size=max_size
+        url_of(APP, owner_url),
+        stack,
+        system_url=url_of(SYSTEM, owner_url),
+        owner_url=owner_url,
+        max_size=max_size,
+        application_name=application_name,
     )
-    owner = await open_pool(owner_url)
+    owner = await open_pool(owner_url, application_name=application_name)
     stack.push_async_callback(owner.close)
     return OwnedDatabase(**vars(opened), owner=owner)

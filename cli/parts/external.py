@@ -70,7 +70,7 @@ class External(Located):
 
 
 class ExternalPostgres(External):
-    """A Postgres by URL, or by the URLs of three roles. Options that the URL does not have come from PGSSLMODE and similar variables."""
+    """A Postgres by URL. Options that the URL does not have come from PGSSLMODE and similar variables."""
 
     schemes = ("postgresql", "postgres")
 

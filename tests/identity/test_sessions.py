@@ -15,7 +15,7 @@ from tests.identity.conftest import PASSWORD, Identity, refused, serving
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from services.mesh.stores.postgres import Pool
+    from tests.databases import OwnedDatabase
 
 
 async def test_the_first_start_makes_an_administrator_who_has_to_change_the_password(identity: Identity) -> None:
@@ -38,7 +38,7 @@ async def test_the_first_start_makes_an_administrator_who_has_to_change_the_pass
 
 
 async def test_the_second_start_keeps_the_administrator(
-    identity: Identity, database: "Pool", redis: aioredis.Redis, tmp_path: "Path"
+    identity: Identity, database: "OwnedDatabase", redis: aioredis.Redis, tmp_path: "Path"
 ) -> None:
     before = await database.fetch("SELECT user_id, password FROM identity.person")
     async with serving(database, redis, tmp_path):
@@ -116,7 +116,7 @@ async def test_guessing_a_password_is_slowed_down(identity: Identity, redis: aio
     assert 0 < (error.facts.retry_after or 0) <= 30
 
 
-async def test_people_log_in_while_redis_is_away(database: "Pool", tmp_path: "Path") -> None:
+async def test_people_log_in_while_redis_is_away(database: "OwnedDatabase", tmp_path: "Path") -> None:
     async with open_client("redis://127.0.0.1:1") as away, serving(database, away, tmp_path) as identity:
         assert (await identity.session("ann")).access_token
 

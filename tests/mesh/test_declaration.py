@@ -24,7 +24,8 @@ from services.mesh.settings import SomaSettings
 from services.mesh.stores.migrations import migrate
 
 if TYPE_CHECKING:
-    from services.mesh.stores.postgres import Connection, Pool
+    from services.mesh.stores.postgres import Connection
+    from tests.databases import OwnedDatabase
 
 
 BOTH = ("postgres", "redis")
@@ -218,7 +219,9 @@ def test_no_folder_of_migrations_is_forgotten() -> None:
     assert dict(schemas()) == there
 
 
-async def test_a_service_sends_the_events_it_declares_and_relays_them(postgres_url: str, database: "Pool") -> None:
+async def test_a_service_sends_the_events_it_declares_and_relays_them(
+    postgres_url: str, database: "OwnedDatabase"
+) -> None:
     await migrate(postgres_url, "painter", Path(__file__).parent, outbox=True)
 
     async def build(mesh: Mesh, _settings: NoSettings, _stack: AsyncExitStack) -> Service:

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from soma.orchestrator.v1.log_service_pb2_grpc import LogServiceAsyncStub
     from soma.orchestrator.v1.response_service_pb2_grpc import ResponseServiceAsyncStub
 
-    from services.mesh.stores.postgres import Pool
+    from tests.databases import OwnedDatabase
 
 
 TALKER = Model(name="talker", provider="local", capabilities=[Model.CAPABILITY_CHAT], available=True, default=True)
@@ -74,7 +74,7 @@ class Orchestrator:
     sessions: "ChatSessionServiceAsyncStub"
     logs: "LogServiceAsyncStub"
     pending: PostgresPendingTurns
-    pool: "Pool"
+    pool: "OwnedDatabase"
     blobs: Blobs
 
     async def delivered(self) -> None:
@@ -88,11 +88,11 @@ class Orchestrator:
 
 @asynccontextmanager
 async def serving(
-    database: "Pool", redis: aioredis.Redis, fakes: Fakes, *, patience: float = 5.0, **settings: Any
+    database: "OwnedDatabase", redis: aioredis.Redis, fakes: Fakes, *, patience: float = 5.0, **settings: Any
 ) -> AsyncIterator[Orchestrator]:
     """An orchestrator among these neighbours; `patience` and further settings are the service's."""
     own = OrchestratorSettings(memory_patience_seconds=patience, **settings)
-    blobs = Blobs(Directory(fakes.folder), database)
+    blobs = Blobs(Directory(fakes.folder), database.tenants)
     async with hosted(
         SERVICE, neighbours=fakes.neighbours, settings=own, database=database, redis=redis, blobs=blobs
     ) as mesh:
@@ -108,9 +108,9 @@ async def serving(
         )
 
 
-def without_store(pool: "Pool") -> Blobs:
+def without_store(pool: "OwnedDatabase") -> Blobs:
     """Blobs of a test that keeps none."""
-    return Blobs(Directory(Path("/nonexistent")), pool)
+    return Blobs(Directory(Path("/nonexistent")), pool.tenants)
 
 
 def unwatched() -> RowSequences:
@@ -126,7 +126,7 @@ def fakes(tmp_path: Path) -> Fakes:
 
 
 @pytest.fixture
-async def orchestrator(database: "Pool", redis: aioredis.Redis, fakes: Fakes) -> AsyncIterator[Orchestrator]:
+async def orchestrator(database: "OwnedDatabase", redis: aioredis.Redis, fakes: Fakes) -> AsyncIterator[Orchestrator]:
     """An orchestrator among those neighbours."""
     async with serving(database, redis, fakes) as served:
         yield served

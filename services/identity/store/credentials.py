@@ -6,7 +6,6 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-
 if TYPE_CHECKING:
     from services.mesh.stores.postgres import Database
 

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING
 
 from soma.identity.v1.auth_service_pb2 import Revocation
 
-
 if TYPE_CHECKING:
     from services.mesh.stores.postgres import Connection, SystemPool
 

@@ -102,7 +102,8 @@ BY_WORDS = """
 """
 SWEEP = """
     WITH expired AS (
-        SELECT tenant_id, id FROM memory.fact WHERE expires_at <= now() ORDER BY expires_at LIMIT 1000 FOR UPDATE SKIP LOCKED
+        SELECT tenant_id, id FROM memory.fact WHERE expires_at <= now()
+        ORDER BY expires_at LIMIT 1000 FOR UPDATE SKIP LOCKED
     )
     DELETE FROM memory.fact USING expired WHERE fact.tenant_id = expired.tenant_id AND fact.id = expired.id
 """

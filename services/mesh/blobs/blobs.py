@@ -38,7 +38,7 @@ class Blobs:
 
     Args:
         store: shared by the processes of the stack.
-        pool: of a process that has Postgres, for the rows of one tenant. Without it `read` finds only bytes that are held.
+        pool: of a process that has Postgres. Without it `read` finds only bytes that are held.
         shared: whether services that read held bytes are in other processes, so that bytes are also written to the
             store while they are held.
         held_bytes: the most that the process holds at the same time.

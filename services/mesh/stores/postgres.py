@@ -140,9 +140,9 @@ class _Connection(asyncpg.Connection[asyncpg.Record] if TYPE_CHECKING else async
 
     async def _get_statement(self, *args: Any, **options: Any) -> Any:
         # asyncpg calls this before each statement with parameters or a result, and then sends it at once.
-        statement = await super()._get_statement(*args, **options)  # type: ignore[misc]
+        statement = await super()._get_statement(*args, **options)
         if self._scope:
-            self._transport.write(self._scope)  # type: ignore[attr-defined]
+            self._transport.write(self._scope)
             if self._once:
                 self._scope = b""
         return statement

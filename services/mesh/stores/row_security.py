@@ -169,9 +169,7 @@ async def changes(
     return statements
 
 
-def _changes_of(
-    table: "asyncpg.Record", name: str, roles: Roles, access: Access, others: list[str]
-) -> Iterator[str]:
+def _changes_of(table: "asyncpg.Record", name: str, roles: Roles, access: Access, others: list[str]) -> Iterator[str]:
     of_tenants = table["of_tenants"]
     system = access.system.get(table["name"], "").split()
     if of_tenants:

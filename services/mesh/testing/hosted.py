@@ -126,7 +126,7 @@ async def hosted(
             limiter=Unlimited(),
             spans=spans,
             connect=channels.connect,
-            blobs=blobs if blobs is not None else Blobs(BlobDirectory(data_dir / "blobs"), database and database.tenants),
+            blobs=blobs or Blobs(BlobDirectory(data_dir / "blobs"), database.tenants if database is not None else None),
             seal=partial(Seal, INTERNAL_KEY),
         )
         own = declaration.settings() if settings is None else settings

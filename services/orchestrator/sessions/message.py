@@ -48,7 +48,9 @@ class Messages:
         """
         session = await require_session(self._sessions, owner, request.session_id)
         if request.request_id:
-            earlier = await self._sessions.claim(owner.tenant_id, request.session_id, request.request_id, _claim_seconds())
+            earlier = await self._sessions.claim(
+                owner.tenant_id, request.session_id, request.request_id, _claim_seconds()
+            )
             if earlier is not None and earlier.response is not None:
                 return pb.SendChatMessageResponse.FromString(earlier.response)
             if earlier is not None:
