@@ -10,6 +10,7 @@ from services.mesh.call.call import principal
 from services.mesh.call.handlers import Registration
 from services.mesh.events import groups
 from services.mesh.events.dead_letters import DeadLetters
+from services.mesh.events.relay import WAITING
 from services.mesh.events.stream import EventStream
 
 if TYPE_CHECKING:
@@ -41,10 +42,7 @@ class EventService(rpc.EventServiceServicer):
         async with self._system.connection() as connection:
             areas: list[str] = [row[0] for row in await connection.fetch(_AREAS)]
             consumers = {area: await groups.registered(connection, area) for area in areas}
-            counts = {
-                area: await connection.fetchval(f"SELECT count(*) FROM {area}.outbox WHERE added_ms IS NULL")  # noqa: S608 -- a schema's name
-                for area in areas
-            }
+            counts = {area: await connection.fetchval(WAITING.format(table=f"{area}.outbox")) for area in areas}
         return pb.ListEventStreamsResponse(
             streams=[await self._stream(area, consumers[area], counts[area]) for area in areas]
         )

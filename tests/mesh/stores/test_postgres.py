@@ -172,11 +172,14 @@ async def test_a_read_only_server_is_unavailable_and_not_healthy(postgres_url: s
     assert written.value.reason == asked.value.reason == "POSTGRES_READ_ONLY"
 
 
-async def test_an_exceeded_limit_of_the_server_is_a_typed_error(database: "OwnedDatabase") -> None:
-    with pytest.raises(errors.Unavailable) as limited:
-        async with database.system.connection() as connection:
-            await connection.execute(
-                "SET LOCAL temp_file_limit = 0; SET LOCAL work_mem = '64kB';"
-                " SELECT count(*) FROM generate_series(1, 9999)"
-            )
+async def test_an_exceeded_limit_of_the_server_is_a_typed_error(postgres_url: str) -> None:
+    async with AsyncExitStack() as stack:
+        # Only a superuser may set this limit.
+        database = await postgres.Database.open(postgres_url, stack)
+        with pytest.raises(errors.Unavailable) as limited:
+            async with database.system.connection() as connection:
+                await connection.execute(
+                    "SET LOCAL temp_file_limit = 0; SET LOCAL work_mem = '64kB';"
+                    " SELECT count(*) FROM generate_series(1, 9999)"
+                )
     assert limited.value.reason == "POSTGRES_OUT_OF_RESOURCES"
