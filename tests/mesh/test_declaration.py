@@ -38,14 +38,14 @@ class Colours:
     wall: str = "white"
 
 
-def mesh(asked: list[str]) -> Mesh:
-    """A mesh that records the names of the services that are connected."""
+def mesh(asked: list[str], database: "OwnedDatabase | None" = None) -> Mesh:
+    """A mesh that records the names of the services that are connected; its parts are nothing, but for `database`."""
 
     def connect(service: str) -> Any:
         asked.append(service)
 
     nothing = cast(Any, None)
-    parts = {name: Opened.of(part, nothing) for name, part in PARTS.items()}
+    parts = {name: Opened.of(part, database if name == "postgres" else nothing) for name, part in PARTS.items()}
     return Mesh(nothing, Path("data"), parts, nothing, nothing, nothing, connect, nothing, nothing)
 
 
@@ -238,7 +238,7 @@ async def test_a_service_sends_the_events_it_declares_and_relays_them(
         "painter", build, NoSettings, needs=BOTH, migrations=here, sends=("painter.wall.painted",)
     )
     async with AsyncExitStack() as stack:
-        built = await declaration.built(mesh([]), NoSettings(), stack)
+        built = await declaration.built(mesh([], database), NoSettings(), stack)
     assert await database.fetchval("SELECT count(*) FROM painter.outbox") == 1
     assert [job.name for job in built.jobs] == ["outbox", "outbox_trim", "events_memory", "events_memory_prune"]
 

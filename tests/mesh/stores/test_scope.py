@@ -2,7 +2,7 @@
 
 import asyncio
 from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import asyncpg
 import pytest
@@ -37,6 +37,12 @@ async def notes(database: "OwnedDatabase", postgres_url: str) -> "AsyncIterator[
         )
 
 
+def sent(connection: Any) -> int:
+    """How many answers of the server the client has waited for."""
+    count: int = connection._protocol.queries_count
+    return count
+
+
 async def left(notes: Database) -> str | None:
     """The tenant that a statement on the same connection would have without being given one."""
     tenant: str | None = await notes.tenants._pool.fetchval(TENANT)
@@ -60,15 +66,15 @@ async def test_a_statement_with_its_tenant_takes_one_round_trip(notes: Database)
     """The client waits once for each statement, and once each for the begin and the end of a transaction."""
     async with notes.tenants.connection("acme") as connection:
         await connection.fetchval(WHOSE)
-        sent = connection._protocol.queries_count
+        before = sent(connection)
         for _ in range(5):
             await connection.fetchval(WHOSE)
-        assert connection._protocol.queries_count - sent == 5
+        assert sent(connection) - before == 5
     async with notes.tenants.transaction("acme") as connection:
-        sent = connection._protocol.queries_count
+        before = sent(connection)
         await connection.fetchval(WHOSE)
         await connection.fetchval(WHOSE)
-        assert connection._protocol.queries_count - sent == 2
+        assert sent(connection) - before == 2
 
 
 async def test_a_tenant_ends_with_its_statement_and_with_its_transaction(notes: Database) -> None:
