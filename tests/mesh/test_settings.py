@@ -64,7 +64,7 @@ def test_a_file_that_is_not_toml_is_refused(tmp_path: Path, monkeypatch: pytest.
 
 def test_the_roles_of_postgres_are_three_or_one() -> None:
     app, system, owner = (f"postgresql://{role}@db/soma" for role in ("app", "system", "owner"))
-    three = {"postgres_url": app, "postgres_system_url": system, "postgres_owner_url": owner}
+    three: dict[str, Any] = {"postgres_url": app, "postgres_system_url": system, "postgres_owner_url": owner}
     assert Settings(**three).part_urls("postgres") == three
     assert Settings(postgres_url=app).part_urls("postgres") == {"postgres_url": app}
     for missing in three:
