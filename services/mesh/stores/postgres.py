@@ -12,7 +12,7 @@ import json
 import re
 import struct
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, cast
@@ -119,19 +119,19 @@ class _Connection(asyncpg.Connection[asyncpg.Record] if TYPE_CHECKING else async
     def get_reset_query(self) -> str:
         return ""
 
-    @contextmanager
-    def scoped(self, scope: bytes, *, once: bool) -> Iterator[None]:
-        """Run the statements of the block in a scope.
+    def begin_scope(self, scope: bytes, *, once: bool) -> "_Connection":
+        """Run statements in a scope until `end_scope`, which is a method of the result.
 
         Args:
             scope: as `_scope` makes it.
-            once: send it with the first statement only, because the block is one transaction.
+            once: send it with the first statement only, because all are one transaction.
         """
         self._scope, self._once = scope, once
-        try:
-            yield
-        finally:
-            self._scope = b""
+        return self
+
+    def end_scope(self) -> None:
+        """Run statements without a scope again."""
+        self._scope = b""
 
     async def prepare_scope(self) -> None:
         """Have the server know the statement that sets a scope."""
@@ -167,15 +167,13 @@ class TenantPool:
     def __init__(self, pool: "Pool") -> None:
         self._pool = pool
 
-    @asynccontextmanager
-    async def connection(self, tenant_id: str) -> AsyncIterator["Connection"]:
+    def connection(self, tenant_id: str) -> AbstractAsyncContextManager["Connection"]:
         """A connection for the block; each statement is a transaction of its own.
 
         Raises:
             Unavailable: Postgres cannot be reached, or no connection came free in time.
         """
-        async with _acquired(self._pool, _tenant(tenant_id), once=False) as acquired:
-            yield acquired
+        return _acquired(self._pool, _tenant(tenant_id), once=False)
 
     @asynccontextmanager
     async def transaction(self, tenant_id: str) -> AsyncIterator["Connection"]:
@@ -201,15 +199,13 @@ class SystemPool:
         self._pool = pool
         self._scope = scope
 
-    @asynccontextmanager
-    async def connection(self) -> AsyncIterator["Connection"]:
+    def connection(self) -> AbstractAsyncContextManager["Connection"]:
         """A connection for the block; each statement is a transaction of its own.
 
         Raises:
             Unavailable: Postgres cannot be reached, or no connection came free in time.
         """
-        async with _acquired(self._pool, self._scope, once=False) as acquired:
-            yield acquired
+        return _acquired(self._pool, self._scope, once=False)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator["Connection"]:
@@ -355,8 +351,11 @@ async def _acquired(pool: "Pool", scope: bytes, *, once: bool) -> AsyncIterator[
             if not scope:
                 yield acquired
                 return
-            with cast(_Connection, acquired).scoped(scope, once=once):
+            scoped = cast(_Connection, acquired).begin_scope(scope, once=once)
+            try:
                 yield acquired
+            finally:
+                scoped.end_scope()
 
 
 def _tenant(tenant_id: str) -> bytes:
@@ -397,8 +396,11 @@ class KeptConnection:
             if self._connection is None:
                 self._connection = await self._pool.acquire(timeout=ACQUIRE_SECONDS)
             try:
-                with cast(_Connection, self._connection).scoped(self._scope, once=False):
+                scoped = cast(_Connection, self._connection).begin_scope(self._scope, once=False)
+                try:
                     yield self._connection
+                finally:
+                    scoped.end_scope()
             except BaseException:
                 await self.give_back()
                 raise
