@@ -13,7 +13,7 @@ import re
 import struct
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, cast
 
@@ -115,6 +115,8 @@ class _Connection(asyncpg.Connection[asyncpg.Record] if TYPE_CHECKING else async
 
     _scope = b""
     _once = False
+    # How many statements were sent before the last scope.
+    _before: int | None = None
 
     def get_reset_query(self) -> str:
         return ""
@@ -123,15 +125,18 @@ class _Connection(asyncpg.Connection[asyncpg.Record] if TYPE_CHECKING else async
         """Run statements in a scope until `end_scope`, which is a method of the result.
 
         Args:
-            scope: as `_scope` makes it.
+            scope: as `_scope_of` makes it.
             once: send it with the first statement only, because all are one transaction.
         """
-        self._scope, self._once = scope, once
+        self._scope, self._once, self._before = scope, once, None
         return self
 
-    def end_scope(self) -> None:
+    async def end_scope(self) -> None:
         """Run statements without a scope again."""
         self._scope = b""
+        if self._before == self._protocol.queries_count and not self._once and not self.is_closed():
+            # asyncpg has refused the arguments of the last statement. An empty one ends what its scope has begun.
+            await self.execute("")
 
     async def prepare_scope(self) -> None:
         """Have the server know the statement that sets a scope."""
@@ -142,6 +147,7 @@ class _Connection(asyncpg.Connection[asyncpg.Record] if TYPE_CHECKING else async
         # asyncpg calls this before each statement with parameters or a result, and then sends it at once.
         statement = await super()._get_statement(*args, **options)
         if self._scope:
+            self._before = self._protocol.queries_count
             self._transport.write(self._scope)
             if self._once:
                 self._scope = b""
@@ -149,7 +155,7 @@ class _Connection(asyncpg.Connection[asyncpg.Record] if TYPE_CHECKING else async
 
 
 @lru_cache(maxsize=4096)
-def _scope(setting: str, value: str) -> bytes:
+def _scope_of(setting: str, value: str) -> bytes:
     """The messages Bind and Execute of the statement that sets a scope."""
     parameters = b"".join(struct.pack("!i", len(text)) + text for text in (setting.encode(), value.encode()))
     # The unnamed portal; parameters in the text format; no result formats.
@@ -236,7 +242,7 @@ class Database:
 
     tenants: TenantPool
     system: SystemPool
-    owner_url: str
+    owner_url: str = field(repr=False)
     role: str
     system_role: str
 
@@ -267,7 +273,7 @@ class Database:
         stack.push_async_callback(pool.close)
         role = await _role(pool)
         if system_url is None:
-            everyone = SystemPool(pool, _scope(EVERY_TENANT_SETTING, EVERY_TENANT))
+            everyone = SystemPool(pool, _scope_of(EVERY_TENANT_SETTING, EVERY_TENANT))
             return cls(TenantPool(pool), everyone, owner_url or url, role, role)
         system = await open_pool(
             system_url,
@@ -355,14 +361,14 @@ async def _acquired(pool: "Pool", scope: bytes, *, once: bool) -> AsyncIterator[
             try:
                 yield acquired
             finally:
-                scoped.end_scope()
+                await scoped.end_scope()
 
 
 def _tenant(tenant_id: str) -> bytes:
     if not tenant_id:
         # An empty setting is one that is not set: its rows would be those of nobody.
         raise ValueError("a tenant has an id")
-    return _scope(TENANT_SETTING, tenant_id)
+    return _scope_of(TENANT_SETTING, tenant_id)
 
 
 async def _role(pool: "Pool") -> str:
@@ -400,7 +406,7 @@ class KeptConnection:
                 try:
                     yield self._connection
                 finally:
-                    scoped.end_scope()
+                    await scoped.end_scope()
             except BaseException:
                 await self.give_back()
                 raise

@@ -108,6 +108,17 @@ async def test_a_failed_statement_leaves_no_tenant_behind(notes: Database, how: 
         assert not await left(notes)
 
 
+async def test_a_statement_that_the_client_refuses_leaves_no_transaction_open(
+    notes: Database, database: "OwnedDatabase"
+) -> None:
+    with pytest.raises(asyncpg.DataError):
+        async with notes.tenants.connection("acme") as connection:
+            process = connection.get_server_pid()
+            await connection.execute(ADD, "acme", "no number")
+    began = await database.fetchval("SELECT xact_start FROM pg_stat_activity WHERE pid = $1", process)
+    assert began is None
+
+
 async def test_a_cancelled_statement_leaves_no_tenant_behind(notes: Database) -> None:
     async def slow() -> None:
         async with notes.tenants.connection("acme") as connection:
