@@ -402,6 +402,9 @@ class KeptConnection:
             if self._connection is None:
                 self._connection = await self._pool.acquire(timeout=ACQUIRE_SECONDS)
             try:
+                if not self._scope:
+                    yield self._connection
+                    return
                 scoped = cast(_Connection, self._connection).begin_scope(self._scope, once=False)
                 try:
                     yield self._connection
