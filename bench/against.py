@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
-from bench import chat, deltas, native, startup, texts
+from bench import chat, deltas, native, recall, startup, texts
 from bench.comparison import Measured, Quantity, Sides
 from bench.echo import load as call
 from bench.echo import mesh_server
@@ -153,6 +153,23 @@ async def streams(revisions: Revisions) -> list[Row]:
     return await revisions.stacks.by_turns(round_)
 
 
+async def recalls(revisions: Revisions) -> list[Row]:
+    """Recalls of one key over REST on 32 connections."""
+    for stack in (revisions.stacks.here, revisions.stacks.there):
+        await recall.remember(stack)
+
+    async def round_(stack: Stack) -> Measured:
+        before = stack.processor_seconds()
+        load = await recall.load(stack.port, stack.key, SECONDS)
+        return {
+            Quantity("recall of one key over REST, 32 connections", "req/s", more=True): load.rate,
+            Quantity("median of the same", "ms", digits=1): load.median_ms,
+            **_spent("a recall", stack, before, load.requests),
+        }
+
+    return await revisions.stacks.by_turns(round_)
+
+
 async def embeddings(revisions: Revisions) -> list[Row]:
     """Vectors over REST."""
 
@@ -226,6 +243,7 @@ FIGURES: Mapping[str, Figure] = {
     "chat": throughput,
     "latency": latency,
     "deltas": streams,
+    "recall": recalls,
     "native": unary,
     "startup": starts,
     "texts": embeddings,

@@ -6,7 +6,7 @@ import statistics
 from bench.environment import FOLDER, Environment
 from bench.lookup import lookup
 from bench.programs import free_port, processor_seconds_of
-from bench.stack import cost, post
+from bench.stack import Stack, cost, post
 from bench.table import Row
 from bench.wrk import Load, wrk
 
@@ -21,20 +21,19 @@ EXPECTED = FACT["text"]
 async def measure(environment: Environment) -> list[Row]:
     """Run rounds on this stack and on the peer in turn; each answer must hold the stored value."""
     stack = await environment.stack()
-    fact = {"key": KEY, "value": FACT, "metadata": FACT}
-    await asyncio.to_thread(post, stack.port, stack.key, "/v1/remember", fact)
+    await remember(stack)
     async with lookup(FOLDER / "lookup.log", free_port(), stack.database) as peer:
-        await _load(peer.port, "none", seconds=2)
-        await _load(stack.port, stack.key, seconds=2)
+        await load(peer.port, "none", seconds=2)
+        await load(stack.port, stack.key, seconds=2)
         here: list[Load] = []
         there: list[Load] = []
         costs: list[str] = []
         for _ in range(ROUNDS):
             peer_used = processor_seconds_of(peer.pid)
-            there.append(await _load(peer.port, "none"))
+            there.append(await load(peer.port, "none"))
             peer_cost = (processor_seconds_of(peer.pid) - peer_used) / there[-1].requests * 1000
             before = stack.processor_seconds()
-            here.append(await _load(stack.port, stack.key))
+            here.append(await load(stack.port, stack.key))
             costs.append(f"{cost(before, stack.processor_seconds(), here[-1].requests)}, FastAPI {peer_cost:.2f}")
     ours, theirs = (statistics.median(load.rate for load in loads) for loads in (here, there))
     print("processor ms a recall:", "; ".join(costs))
@@ -50,6 +49,13 @@ async def measure(environment: Environment) -> list[Row]:
     ]
 
 
-async def _load(port: int, key: str, seconds: int = 6) -> Load:
+async def remember(stack: Stack) -> None:
+    """Store the value that is recalled."""
+    fact = {"key": KEY, "value": FACT, "metadata": FACT}
+    await asyncio.to_thread(post, stack.port, stack.key, "/v1/remember", fact)
+
+
+async def load(port: int, key: str, seconds: int = 6) -> Load:
+    """Recall it for some seconds."""
     url = f"http://127.0.0.1:{port}/v1/recall/{KEY.replace(' ', '%20')}"
     return await wrk(url, b"", str(EXPECTED), key=key, connections=CONNECTIONS, seconds=seconds)

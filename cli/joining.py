@@ -28,5 +28,6 @@ def _missing(settings: Settings, stack: StackState, directory: DataDir) -> dict[
         values["control"] = embedded["control"].where
     for name, needed in NEEDED.items():
         if settings.part_url(name) is None and name in embedded:
-            values[f"{name}_url"] = SecretStr(needed.url(directory[name], embedded[name].port))
+            urls = needed.settings(directory[name], embedded[name].port)
+            values |= {setting: SecretStr(url) for setting, url in urls.items()}
     return values

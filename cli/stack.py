@@ -3,7 +3,7 @@
 import asyncio
 import shutil
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from functools import partial
@@ -61,6 +61,9 @@ def compose(settings: Settings, data_dir: DataDir, layout: Layout, start_gateway
     triton = _triton(data_dir, layout)
     envoy = Envoy(data_dir["envoy"] / "bootstrap.json", settings.host, settings.port, after=["control"])
 
+    def urls_of(part: str) -> Mapping[str, str]:
+        return settings.part_urls(part) if parts[part].external else parts[part].settings
+
     def environment(name: str) -> dict[str, str]:
         return {
             "SOMA_NAME": name,
@@ -68,7 +71,8 @@ def compose(settings: Settings, data_dir: DataDir, layout: Layout, start_gateway
             "SOMA_CONTROL": control.registry,
             "SOMA_DATA_DIR": str(data_dir.root),
             # An empty URL counts as not set. A process gets no password of a part that none of its services needs.
-            **{f"SOMA_{part.upper()}_URL": parts[part].url if part in needs[name] else "" for part in NEEDED},
+            **{f"SOMA_{setting.upper()}": "" for part in NEEDED for setting in Settings.part_settings(part)},
+            **{f"SOMA_{setting.upper()}": url for part in needs[name] for setting, url in urls_of(part).items()},
             **({"SOMA_TRITON_URL": triton.url} if triton is not None and "model" in processes[name] else {}),
             # Several processes run on this machine, so they use any free ports.
             **{f"SOMA_{port.upper()}": "0" for port in Settings.inner_ports()},

@@ -52,6 +52,8 @@ from services.mesh.process.shutdown import Shutdown
 from services.mesh.service import Service
 from services.mesh.settings import Settings
 from services.mesh.stores import disk, migrations
+from services.mesh.stores.postgres import Database
+from services.mesh.stores.row_security import Roles
 from services.mesh.surfaces.application import BySurface
 from services.mesh.transport.address import joined
 from services.mesh.transport.channels import Channels
@@ -140,12 +142,13 @@ def _where(settings: Settings, services: Sequence[str], needs: Sequence[str]) ->
     return str(settings.control), {part: str(url) for part, url in urls.items()}
 
 
-async def _migrate(url: str, declarations: Sequence[Declaration[Any]]) -> None:
+async def _migrate(database: Database, declarations: Sequence[Declaration[Any]]) -> None:
     """Bring the mesh's own schema and those of the services up to date."""
-    await migrations.migrate(url, migrations.MESH_SCHEMA, migrations.MESH_FOLDER)
+    url, roles = database.owner_url, Roles(database.role, database.system_role)
+    await migrations.check_roles(url, roles)
+    await migrations.migrate_mesh(url, roles)
     for declaration in declarations:
-        if declaration.migrations is not None:
-            await migrations.migrate(url, declaration.name, declaration.migrations, outbox=bool(declaration.sends))
+        await declaration.migrate(url, roles)
 
 
 class _Process:
@@ -206,7 +209,7 @@ class _Process:
         stack.push_async_callback(limiter.close)
         kept = BlobsSettings()
         store = kept.open(settings.data_dir)
-        pool = parts[POSTGRES.name].client if POSTGRES.name in parts else None
+        database: Database | None = parts[POSTGRES.name].client if POSTGRES.name in parts else None
         mesh = Mesh(
             settings=settings,
             data_dir=settings.data_dir,
@@ -215,12 +218,17 @@ class _Process:
             limiter=limiter,
             spans=spans,
             connect=channels.connect,
-            blobs=Blobs(store, pool, shared=not set(names) >= _BLOB_READERS, held_bytes=kept.held_bytes),
+            blobs=Blobs(
+                store,
+                database.tenants if database is not None else None,
+                shared=not set(names) >= _BLOB_READERS,
+                held_bytes=kept.held_bytes,
+            ),
             seal=partial(Seal, key),
             delegations=IdentityDelegations(identity_stub, authenticator, cache),
         )
         if POSTGRES.name in parts:
-            await _migrate(urls[POSTGRES.name], declarations)
+            await _migrate(mesh.postgres, declarations)
         wrap = pipeline(
             authenticator=authenticator,
             limiter=limiter,
@@ -240,7 +248,7 @@ class _Process:
             consumed = [consumer.type for consumer in service.events]
             require_sent(name, consumed)
             if POSTGRES.name in parts:
-                await groups.retire(mesh.postgres, name, {area_of(type) for type in consumed})
+                await groups.retire(mesh.postgres.system, name, {area_of(type) for type in consumed})
         health = Health(
             {name: service.checks for name, service in services.items()},
             {name: service.wants for name, service in services.items()},
@@ -296,8 +304,8 @@ class _Process:
         await membership.join()
         run_job(stack, "mesh", health.job)
         run_job(stack, "mesh", RevocationFollower(identity_stub, cache).job)
-        if pool is not None:
-            run_jobs(stack, "mesh", Sweep(store, pool).jobs, pool)
+        if database is not None:
+            run_jobs(stack, "mesh", Sweep(store, database.system).jobs, database.system)
         return cls(settings, health, membership, drain, server, unary, list(http.values()), services, instance)
 
     async def drain(self, shutdown: Shutdown) -> None:

@@ -2,19 +2,16 @@
 
 import uuid
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING
+from contextlib import AsyncExitStack
 
 import pytest
 import redis.asyncio as aioredis
 
-from services.declared import declarations, schemas
-from services.mesh.stores.migrations import migrate
-from services.mesh.stores.postgres import open_pool
+from services.declared import declarations
+from services.mesh.stores.migrations import migrate_mesh
 from services.mesh.stores.redis import open_client
+from tests.databases import SHARE, TWO_ROLES, OwnedDatabase, open_database
 from tests.servers import PostgresServer, RedisServer, start_postgres, start_redis
-
-if TYPE_CHECKING:
-    from services.mesh.stores.postgres import Pool
 
 pytest_plugins = ("tests.size", "tests.workers")
 TEMPLATE = "migrated"
@@ -25,9 +22,10 @@ async def postgres_server() -> AsyncIterator[PostgresServer]:
     """Postgres with a database `migrated`, in which every service's schema is at its newest version."""
     server = await start_postgres()
     url = await server.create_database(TEMPLATE)
-    sending = {declaration.name for declaration in declarations() if declaration.sends}
-    for schema, directory in schemas().items():
-        await migrate(url, schema, directory, outbox=schema in sending)
+    await migrate_mesh(url, TWO_ROLES)
+    for declaration in declarations():
+        await declaration.migrate(url, TWO_ROLES)
+    await server.execute(SHARE, TEMPLATE)
     yield server
     await server.remove()
 
@@ -49,11 +47,10 @@ async def postgres_url(postgres_server: PostgresServer) -> AsyncIterator[str]:
 
 
 @pytest.fixture
-async def database(postgres_url: str) -> AsyncIterator["Pool"]:
-    """A pool on the test's own database."""
-    pool = await open_pool(postgres_url)
-    yield pool
-    await pool.close()
+async def database(postgres_url: str) -> AsyncIterator[OwnedDatabase]:
+    """The pools of the test's own database."""
+    async with AsyncExitStack() as stack:
+        yield await open_database(postgres_url, stack)
 
 
 @pytest.fixture

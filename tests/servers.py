@@ -99,17 +99,18 @@ class PostgresServer(Server):
 
     async def create_database(self, name: str, template: str = "template1") -> str:
         """Make a database, a copy of `template`; its URL."""
-        await self._administer(f'CREATE DATABASE "{name}" TEMPLATE "{template}" STRATEGY file_copy')
+        await self.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}" STRATEGY file_copy', "postgres")
         return self.url(name)
 
     async def drop_database(self, name: str) -> None:
         """Drop a database, whoever is connected to it."""
-        await self._administer(f'DROP DATABASE "{name}" WITH (FORCE)')
+        await self.execute(f'DROP DATABASE "{name}" WITH (FORCE)', "postgres")
 
-    async def _administer(self, statement: str) -> None:
-        connection = await asyncpg.connect(self.url("postgres"))
+    async def execute(self, statements: str, database: str) -> None:
+        """Run statements as the owner of a database."""
+        connection = await asyncpg.connect(self.url(database))
         try:
-            await connection.execute(statement)
+            await connection.execute(statements)
         finally:
             await connection.close()
 

@@ -14,10 +14,12 @@ from cli.parts.llm import Llm
 from cli.parts.llm import server_url as llm_url
 from cli.parts.part import Located
 from cli.parts.postgres import Postgres, database_url
+from cli.parts.postgres import settings as postgres_settings
 from cli.parts.program import POSTGRES, REDIS, Source
 from cli.parts.redis import APPENDED, APPENDED_BEFORE, Redis, server_url
 from services.mesh.call.errors import InvalidArgument
 from services.mesh.settings import Settings
+from services.mesh.stores.postgres import system_size
 from services.model.llm.files import installed
 
 # Connections to Postgres in addition to the processes' pools: for probes, migrations and people.
@@ -34,6 +36,7 @@ class Needed:
             processes that use it.
         external: makes the part that somebody else runs, from its name and its URL.
         url: returns the URL of the embedded part, from its folder and its port.
+        settings: returns the settings with which a process uses the embedded part, from its folder and its port.
         data: names in its folder; one of them exists if the part has data. Empty for a part that stores nothing.
     """
 
@@ -41,12 +44,14 @@ class Needed:
     embedded: Callable[[Path, Settings, int], Located]
     external: Callable[[str, str], Located]
     url: Callable[[Path, int | None], str]
+    settings: Callable[[Path, int | None], Mapping[str, str]]
     data: Sequence[str]
 
 
 def _postgres(folder: Path, settings: Settings, processes: int) -> Postgres:
+    pool = settings.postgres_pool
     # One more process, because a process and its replacement run at the same time.
-    return Postgres(folder, SPARE_CONNECTIONS + (processes + 1) * settings.postgres_pool)
+    return Postgres(folder, SPARE_CONNECTIONS + (processes + 1) * (pool + system_size(pool)))
 
 
 def _redis(folder: Path, _settings: Settings, _processes: int) -> Redis:
@@ -57,12 +62,20 @@ def _llm(folder: Path, _settings: Settings, _processes: int) -> Llm:
     return Llm(folder)
 
 
+def _redis_settings(folder: Path, port: int | None) -> Mapping[str, str]:
+    return {"redis_url": server_url(folder, port)}
+
+
+def _llm_settings(folder: Path, port: int | None) -> Mapping[str, str]:
+    return {"llm_url": llm_url(folder, port)}
+
+
 NEEDED: Mapping[str, Needed] = MappingProxyType(
     {
-        "postgres": Needed(POSTGRES, _postgres, ExternalPostgres, database_url, ("data",)),
-        "redis": Needed(REDIS, _redis, ExternalRedis, server_url, (APPENDED, APPENDED_BEFORE)),
+        "postgres": Needed(POSTGRES, _postgres, ExternalPostgres, database_url, postgres_settings, ("data",)),
+        "redis": Needed(REDIS, _redis, ExternalRedis, server_url, _redis_settings, (APPENDED, APPENDED_BEFORE)),
         # Files of models can be added again, so they are no data that a backup has.
-        "llm": Needed(None, _llm, ExternalLlm, llm_url, ()),
+        "llm": Needed(None, _llm, ExternalLlm, llm_url, _llm_settings, ()),
     }
 )
 

@@ -105,3 +105,8 @@ class Located(Part, ABC):
     @abstractmethod
     def url(self) -> str:
         """The URL, with the password; valid when the part is ready."""
+
+    @property
+    def settings(self) -> Mapping[str, str]:
+        """The settings, by name, with which a process uses the part; valid when the part is ready."""
+        return {f"{self.name}_url": self.url}

@@ -1,7 +1,13 @@
-"""Postgres with pgvector as a part of the stack: its own cluster, on 127.0.0.1, with a password."""
+"""Postgres with pgvector as a part of the stack: its own cluster, on 127.0.0.1, with passwords.
+
+It has three roles. `soma` made the cluster and owns everything in it; migrations, backups and people use it. The
+services use the other two, which own nothing, so that row-level security binds them.
+"""
 
 import signal
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from urllib.parse import urlencode
 
 import asyncpg
@@ -17,6 +23,13 @@ from services.mesh.call.errors import FailedPrecondition, Unavailable
 from services.mesh.process.keys import ensure_key
 
 USER = "soma"
+# The roles of services, each with the setting of its URL and the file of its password.
+ROLES: Mapping[str, tuple[str, str]] = MappingProxyType(
+    {
+        "soma_app": ("postgres_url", "app.password"),
+        "soma_system": ("postgres_system_url", "system.password"),
+    }
+)
 DATABASE = "soma"
 PROBE_SECONDS = 3.0
 # Little memory, full durability.
@@ -42,12 +55,23 @@ def database_url(folder: Path, port: int | None, database: str = DATABASE) -> st
 
     It sets all options, so that no variable of the environment for another Postgres applies.
     """
-    password = ensure_key(folder / "password")
-    return f"postgresql://{USER}:{password}@127.0.0.1:{port}/{database}?{urlencode(CONNECTING)}"
+    return _url(USER, ensure_key(folder / "password"), port, database)
+
+
+def settings(folder: Path, port: int | None) -> Mapping[str, str]:
+    """The URLs of the three roles for the database in the cluster under `folder`, by the names of their settings."""
+    services = {
+        setting: _url(role, ensure_key(folder / file), port, DATABASE) for role, (setting, file) in ROLES.items()
+    }
+    return {**services, "postgres_owner_url": database_url(folder, port)}
+
+
+def _url(user: str, password: str, port: int | None, database: str) -> str:
+    return f"postgresql://{user}:{password}@127.0.0.1:{port}/{database}?{urlencode(CONNECTING)}"
 
 
 class Postgres(Located):
-    """A cluster in `folder/data`. `url` is that of its database `soma`, which is made if it is missing."""
+    """A cluster in `folder/data`. `url` is its owner's of its database `soma`, which is made if it is missing."""
 
     # Fast shutdown: it ends connections and keeps all acknowledged data.
     stop_signal = signal.SIGINT
@@ -61,11 +85,17 @@ class Postgres(Located):
         self._password = ensure_key(folder / "password")
         self._program: Path | None = None
         self._database_exists = False
+        self._roles_exist = False
 
     @property
     def url(self) -> str:
         """The URL of the database, with the password; valid when the part is ready."""
         return database_url(self._folder, self.port)
+
+    @property
+    def settings(self) -> Mapping[str, str]:
+        """The URLs of the three roles."""
+        return settings(self._folder, self.port)
 
     async def launch(self) -> Launch:
         """Make the cluster if there is none. The port stays the same after the database was reached once."""
@@ -91,10 +121,14 @@ class Postgres(Located):
         )
 
     async def probe(self, pid: int | None) -> None:
-        """Connect to the database, and make it if it is missing."""
+        """Connect to the database; make it and the roles if they are missing."""
         try:
             connection = await asyncpg.connect(self.url, timeout=PROBE_SECONDS)
-            await connection.close(timeout=PROBE_SECONDS)
+            try:
+                if not self._roles_exist:
+                    await self._make_roles(connection)
+            finally:
+                await connection.close(timeout=PROBE_SECONDS)
             self._database_exists = True
         except asyncpg.InvalidCatalogNameError:
             await self._create_database()
@@ -108,9 +142,19 @@ class Postgres(Located):
                 ) from error
             raise Unavailable(f"postgres: {error}") from error
 
+    async def _make_roles(self, connection: "asyncpg.Connection[asyncpg.Record]") -> None:
+        """Make the roles of services, with the passwords in their files."""
+        known = {row[0] for row in await connection.fetch("SELECT rolname::text FROM pg_roles")}
+        for role, (_, file) in ROLES.items():
+            do = "ALTER" if role in known else "CREATE"
+            # A password of `ensure_key` has no character that would have to be escaped.
+            await connection.execute(f"{do} ROLE {role} LOGIN PASSWORD '{ensure_key(self._folder / file)}'")
+        self._roles_exist = True
+
     async def _create_database(self) -> None:
         connection = await asyncpg.connect(database_url(self._folder, self.port, "postgres"), timeout=PROBE_SECONDS)
         try:
+            await self._make_roles(connection)
             await connection.execute(f'CREATE DATABASE "{DATABASE}"')
         finally:
             await connection.close(timeout=PROBE_SECONDS)

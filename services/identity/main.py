@@ -46,6 +46,7 @@ from services.mesh.mesh import Mesh
 from services.mesh.process.jobs import Job
 from services.mesh.process.keys import ensure_key, read_key_if_any
 from services.mesh.service import Service
+from services.mesh.stores.row_security import Access
 from services.mesh.watching.rows import RowSequences
 from services.mesh.watching.streams import StreamReader
 
@@ -64,13 +65,13 @@ async def build(mesh: Mesh, settings: IdentitySettings, stack: AsyncExitStack) -
     reader = StreamReader(mesh.redis)
     sequences = RowSequences(mesh.redis, reader, "identity")
     stack.push_async_callback(sequences.close)
-    revocation_store = RevocationStore(mesh.postgres)
+    revocation_store = RevocationStore(mesh.postgres.system)
     revocations = Revocations(revocation_store, sequences)
 
     wrap = KeyWrap(ensure_key(mesh.data_dir / "internal.key").encode())
     delegation_lasts = timedelta(days=settings.delegation_days)
     ring = KeyRing(
-        SigningKeyStore(mesh.postgres),
+        SigningKeyStore(mesh.postgres.system),
         wrap,
         timedelta(days=settings.signing_key_days),
         max(lifetime, delegation_lasts),
@@ -79,7 +80,7 @@ async def build(mesh: Mesh, settings: IdentitySettings, stack: AsyncExitStack) -
     tokens, delegated = AccessTokens(ring.keys, lifetime), DelegatedTokens(ring.keys)
 
     passwords = Passwords()
-    tenant_store, people_store = TenantStore(mesh.postgres), PeopleStore(mesh.postgres)
+    tenant_store, people_store = TenantStore(mesh.postgres), PeopleStore(mesh.postgres.tenants)
     account_store, session_store = AccountStore(mesh.postgres), SessionStore(mesh.postgres)
     await ensure_operator(tenant_store, passwords, mesh.data_dir)
 
@@ -90,7 +91,7 @@ async def build(mesh: Mesh, settings: IdentitySettings, stack: AsyncExitStack) -
     for each in issuer_keys.values():
         stack.push_async_callback(each.close)
     outside = OutsidePeople(
-        settings.issuers, issuer_keys, OutsideStore(mesh.postgres), credentials, revocations.changed
+        settings.issuers, issuer_keys, OutsideStore(mesh.postgres.tenants), credentials, revocations.changed
     )
     authentication = Authentication(
         credentials,
@@ -155,4 +156,19 @@ SERVICE = Declaration(
     settings=IdentitySettings,
     needs=("postgres", "redis"),
     migrations=Path(__file__).parent / "migrations",
+    access=Access(
+        # Keys and refresh tokens are found before anybody knows their tenant; revocations are told to all processes.
+        system={
+            "tenant": "SELECT",
+            "person": "SELECT",
+            "service_account": "SELECT",
+            "api_key": "SELECT UPDATE",
+            "session": "SELECT UPDATE DELETE",
+            "refresh_token": "SELECT INSERT UPDATE",
+            "revocation": "SELECT INSERT DELETE",
+            "revocation_counter": "SELECT UPDATE",
+            "signing_key": "SELECT INSERT UPDATE DELETE",
+        },
+        shared={"revocation_counter": "SELECT UPDATE"},
+    ),
 )

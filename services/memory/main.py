@@ -24,17 +24,18 @@ from services.mesh.declaration import Declaration
 from services.mesh.mesh import Mesh
 from services.mesh.process.jobs import Job
 from services.mesh.service import Service
+from services.mesh.stores.row_security import Access
 
 
 async def build(mesh: Mesh, settings: MemorySettings, stack: AsyncExitStack) -> Service:
     """Make the memory service; `stack` closes what it opens."""
     facts = FactStore(mesh.postgres)
-    turns = ConversationStore(mesh.postgres, mesh.outbox, mesh.blobs)
+    turns = ConversationStore(mesh.postgres.tenants, mesh.outbox, mesh.blobs)
     models = ModelServiceStub(mesh.connect("model"))
     embedder = WarmEmbedder(ModelEmbedder(models, settings.embed_seconds))
     stack.push_async_callback(embedder.close)
     unhurried = ModelEmbedder(models, settings.embed_seconds, URGENCY_BACKGROUND)
-    indexer = Indexer(PendingPassages(mesh.postgres), unhurried)
+    indexer = Indexer(PendingPassages(mesh.postgres.system), unhurried)
     search = Search(facts, turns, embedder)
     servicer = MemoryService(
         facts=Facts(facts, embedder, search, indexer),
@@ -58,4 +59,8 @@ SERVICE = Declaration(
     migrations=Path(__file__).parent / "migrations",
     neighbours=("model",),
     sends=(DELETED,),
+    access=Access(
+        system={"fact": "SELECT UPDATE DELETE", "passage": "SELECT UPDATE"},
+        leakproof=("pg_catalog.ts_match_vq(tsvector, tsquery)",),
+    ),
 )

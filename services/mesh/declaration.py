@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Generic, TypeAlias, TypeVar
 
@@ -15,6 +15,8 @@ from services.mesh.events.relay import Relay
 from services.mesh.mesh import Mesh
 from services.mesh.parts import POSTGRES, REDIS, require_known
 from services.mesh.service import Service
+from services.mesh.stores import migrations
+from services.mesh.stores.row_security import Access, Roles
 
 S = TypeVar("S")
 Build: TypeAlias = Callable[[Mesh, S, AsyncExitStack], Awaitable[Service]]
@@ -41,6 +43,7 @@ class Declaration(Generic[S]):
         neighbours: the services it calls; `mesh.connect` refuses all others.
         sends: the types of the events it sends, `<its name>.<noun>.<past-tense verb>`; `mesh.outbox` refuses all
             others. Its schema then has an outbox, which the host makes.
+        access: what its statements do to its tables beside those of tenants to their own rows.
 
     Raises:
         ValueError: the service sends an event of another area, or sends events without a schema; or `needs` has a name
@@ -55,6 +58,7 @@ class Declaration(Generic[S]):
     migrations: Path | None = None
     neighbours: tuple[str, ...] = ()
     sends: tuple[str, ...] = ()
+    access: Access = field(default_factory=Access)
 
     def __post_init__(self) -> None:
         for type in self.sends:
@@ -67,6 +71,18 @@ class Declaration(Generic[S]):
             self._require("keeps a schema", POSTGRES.name)
         if self.sends:
             self._require("sends events", POSTGRES.name, REDIS.name)
+
+    async def migrate(self, url: str, roles: Roles | None) -> None:
+        """Bring its schema up to date, if it has one; `url` is of the role that owns the tables.
+
+        Raises:
+            FailedPrecondition: the database is newer than this code.
+            Unavailable: the database cannot be reached.
+        """
+        if self.migrations is not None:
+            await migrations.migrate(
+                url, self.name, self.migrations, roles, outbox=bool(self.sends), access=self.access
+            )
 
     async def built(self, mesh: Mesh, settings: S, stack: AsyncExitStack) -> Service:
         """Build the service, on a mesh that knows its neighbours, and add the jobs that relay and handle its events.
@@ -89,7 +105,7 @@ class Declaration(Generic[S]):
         service = await self.build(own, settings, stack)
         jobs = [*service.jobs]
         if self.sends:
-            jobs += Relay(own.postgres, own.redis, outbox).jobs
+            jobs += Relay(own.postgres.system, own.redis, outbox).jobs
         if service.events:
             self._require("handles events", POSTGRES.name, REDIS.name)
             jobs += consuming(self.name, service.events, own.postgres, own.redis)

@@ -40,7 +40,7 @@ async def host(
     for declaration, settings in declarations:
         services[declaration.name] = await declaration.built(mesh, settings, stack)
     channels.serve(wrap.wrap_all(collect([*common, *(pair for s in services.values() for pair in s.servicers)])))
-    pool = mesh.postgres if POSTGRES.name in mesh.parts else None
+    pool = mesh.postgres.system if POSTGRES.name in mesh.parts else None
     for name, service in services.items():
         run_jobs(stack, name, service.jobs, pool)
     return services

@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import asyncpg
 import grpc
 import redis.asyncio
 
@@ -17,6 +16,7 @@ from services.mesh.call.spans import Spans
 from services.mesh.events.outbox import Outbox
 from services.mesh.parts import POSTGRES, REDIS, C, Opened, Part
 from services.mesh.settings import Settings
+from services.mesh.stores.postgres import Database
 
 
 @dataclass(frozen=True)
@@ -60,8 +60,8 @@ class Mesh:
         return found.client if found is not None else None
 
     @property
-    def postgres(self) -> asyncpg.Pool:
-        """The pool of the process; ValueError when the declaration does not name postgres."""
+    def postgres(self) -> Database:
+        """The pools of the process; ValueError when the declaration does not name postgres."""
         return self.opened(POSTGRES).client
 
     @property

@@ -9,15 +9,12 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import redis.asyncio as aioredis
 
 from services.mesh.settings import Settings
 from services.mesh.stores import postgres, redis
-
-if TYPE_CHECKING:
-    from services.mesh.stores.postgres import Pool
 
 C = TypeVar("C")
 
@@ -55,10 +52,15 @@ class Opened(Generic[C]):
         return cls(client, partial(part.ping, client))
 
 
-async def _open_postgres(url: str, settings: Settings, stack: AsyncExitStack) -> "Pool":
-    pool = await postgres.open_pool(url, max_size=settings.postgres_pool)
-    stack.push_async_callback(pool.close)
-    return pool
+async def _open_postgres(url: str, settings: Settings, stack: AsyncExitStack) -> postgres.Database:
+    system, owner = settings.postgres_system_url, settings.postgres_owner_url
+    return await postgres.Database.open(
+        url,
+        stack,
+        system_url=system.get_secret_value() if system is not None else None,
+        owner_url=owner.get_secret_value() if owner is not None else None,
+        max_size=settings.postgres_pool,
+    )
 
 
 async def _open_redis(url: str, _settings: Settings, stack: AsyncExitStack) -> aioredis.Redis:

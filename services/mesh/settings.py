@@ -114,6 +114,12 @@ class Settings(SomaSettings):
     port: int = Field(8080, ge=1, le=65535, description="the public port")
     cors_origins: tuple[Origin, ...] = Field((), description="origins whose pages browsers let call; * for all")
     postgres_url: PostgresUrl | None = Field(None, description="an external Postgres; embedded when unset")
+    postgres_system_url: PostgresUrl | None = Field(
+        None, description="the same database, for the role whose statements are about many tenants"
+    )
+    postgres_owner_url: PostgresUrl | None = Field(
+        None, description="the same database, for the role that owns the tables; for migrations"
+    )
     redis_url: RedisUrl | None = Field(None, description="an external Redis; embedded when unset")
     llm_url: LlmUrl | None = Field(
         None, description="where the part llm is, with its key; a stack gives it its processes"
@@ -151,12 +157,24 @@ class Settings(SomaSettings):
     tls: bool = Field(False, description="TLS on the public port, by the stack's own CA unless tls_cert is given")
     tls_cert: Path | None = Field(None, description="certificate chain of the public port, PEM")
     tls_key: Path | None = Field(None, description="its key, PEM")
-    postgres_pool: int = Field(20, ge=2, le=20, description="connections of a process to Postgres")
+    postgres_pool: int = Field(
+        20, ge=2, le=20, description="connections of a process to Postgres; half as many more for postgres_system_url"
+    )
 
     def part_url(self, part: str) -> str | None:
         """Where a part is that services need, with its password; None where that is not given."""
         url: SecretStr | None = getattr(self, f"{part}_url")
         return url.get_secret_value() if url is not None else None
+
+    @classmethod
+    def part_settings(cls, part: str) -> list[str]:
+        """The settings that say where a part is: one, or of Postgres one for each of its roles."""
+        return [name for name in cls.model_fields if name.startswith(f"{part}_") and name.endswith("_url")]
+
+    def part_urls(self, part: str) -> dict[str, str]:
+        """Where a part is that services need, with its passwords, by the settings that are given."""
+        urls: dict[str, SecretStr | None] = {name: getattr(self, name) for name in self.part_settings(part)}
+        return {name: url.get_secret_value() for name, url in urls.items() if url is not None}
 
     @classmethod
     def inner_ports(cls) -> list[str]:
@@ -168,6 +186,17 @@ class Settings(SomaSettings):
         """Refuse an address that neighbours and the gateway cannot use to reach this process."""
         if ip_address(self.advertise or self.bind).is_unspecified:
             raise ValueError("neighbours cannot reach a process at every address of its machine: set advertise to one")
+        return self
+
+    @model_validator(mode="after")
+    def _three_roles(self) -> Self:
+        """Refuse two of the three roles of Postgres: nobody could say which one is missing."""
+        given = [name for name in ("postgres_system_url", "postgres_owner_url") if getattr(self, name) is not None]
+        if given and (self.postgres_url is None or len(given) == 1):
+            raise ValueError(
+                "postgres_url, postgres_system_url and postgres_owner_url belong together: "
+                "give all three, or postgres_url alone"
+            )
         return self
 
     @property

@@ -18,6 +18,7 @@ from services.mesh.mesh import Mesh
 from services.mesh.parts import LLM
 from services.mesh.process.jobs import Job
 from services.mesh.service import Service
+from services.mesh.stores.row_security import Access
 from services.model.adapters import llm
 from services.model.adapters.extract import voice
 from services.model.adapters.extract.engine import ExtractEngine
@@ -187,4 +188,5 @@ SERVICE = Declaration(
     uses=("llm",),
     migrations=Path(__file__).parent / "migrations",
     sends=(RECORDED,),
+    access=Access(system={"usage": "SELECT INSERT", "outbox": "INSERT"}),
 )

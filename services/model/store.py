@@ -13,13 +13,12 @@ from soma.model.v1.message_pb2 import Usage
 
 from services.mesh.call.call import current_call
 from services.mesh.events.outbox import Outbox
-from services.mesh.stores import postgres
 from services.mesh.stores.group_commit import GroupCommit
 
 if TYPE_CHECKING:
     import asyncpg
 
-    from services.mesh.stores.postgres import Connection, Pool
+    from services.mesh.stores.postgres import Connection, Database
 
 RECORDED = "model.usage.recorded"
 
@@ -32,7 +31,7 @@ _INSERT = """
             time_to_first_token_seconds, cached_prompt_tokens, cache_write_prompt_tokens, reasoning_tokens, estimated,
             audio_seconds, images, characters, search_units)
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21)
-        ON CONFLICT (generation_id) DO NOTHING RETURNING tenant_id
+        ON CONFLICT (tenant_id, generation_id) DO NOTHING RETURNING tenant_id
     )
     INSERT INTO model.outbox (tenant_id, aggregate, event) SELECT tenant_id, tenant_id, $22 FROM new
 """
@@ -58,10 +57,10 @@ class UsageStore:
     Each new record sends an event, in its own transaction.
     """
 
-    def __init__(self, pool: "Pool", outbox: Outbox) -> None:
-        self._pool = pool
+    def __init__(self, database: "Database", outbox: Outbox) -> None:
+        self._tenants = database.tenants
         self._outbox = outbox
-        self._commits = GroupCommit(pool, self._write)
+        self._commits = GroupCommit(database.system, self._write)
 
     async def close(self) -> None:
         """Accept no more records, and return when the accepted ones are written."""
@@ -87,7 +86,7 @@ class UsageStore:
 
         `after` is the time and the id of the generation before them.
         """
-        async with postgres.connection(self._pool) as connection:
+        async with self._tenants.connection(tenant_id) as connection:
             rows = await connection.fetch(_LIST, tenant_id, conversation_id, *(after or (None, None)), limit)
         return [_record(row) for row in rows]
 

@@ -17,6 +17,7 @@ from services.mesh.declaration import Declaration
 from services.mesh.mesh import Mesh
 from services.mesh.process.jobs import Job
 from services.mesh.service import Service
+from services.mesh.stores.row_security import Access
 from services.mesh.watching.rows import RowSequences
 from services.mesh.watching.streams import StreamReader
 from services.orchestrator.adapters.memory import Memory
@@ -70,7 +71,7 @@ async def build(mesh: Mesh, settings: OrchestratorSettings, stack: AsyncExitStac
     plain_turns = Turns(policy, memory, StructuredModels(generations), delivery, mesh.blobs)
     turns = LoggedTurns(plain_turns, log_writer)
 
-    session_store, templates = PostgresSessions(mesh.postgres), Templates.read()
+    session_store, templates = PostgresSessions(mesh.postgres.tenants), Templates.read()
     conversations = Conversations(memory, delivery)
     sessions = Sessions(session_store, templates, models, conversations, log_writer)
     messages = Messages(session_store, turns, conversations)
@@ -89,7 +90,7 @@ async def build(mesh: Mesh, settings: OrchestratorSettings, stack: AsyncExitStac
         sequences,
         tasks,
         models,
-        Compactions(Seal(mesh.postgres, "compaction")),
+        Compactions(Seal(mesh.postgres.system, "compaction")),
         TokenCounts(plain_turns, generations),
         mesh.blobs,
         mesh.delegations,
@@ -127,4 +128,12 @@ SERVICE = Declaration(
     needs=("postgres", "redis"),
     migrations=Path(__file__).parent / "migrations",
     neighbours=("policy", "memory", "model"),
+    access=Access(
+        system={
+            "pending_turn": "SELECT INSERT",
+            "response": "SELECT UPDATE DELETE",
+            "response_event": "SELECT INSERT",
+            "seal_key": "SELECT INSERT",
+        }
+    ),
 )

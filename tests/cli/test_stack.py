@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from typing import Any, cast
+from urllib.parse import urlsplit
 
 import pytest
 from pydantic import SecretStr
@@ -95,8 +96,8 @@ async def test_a_process_gets_the_urls_of_the_parts_that_its_services_need_and_w
     assert redis.startswith("redis://:")
     assert await told(edge) == {"postgres": "", "redis": redis, "llm": ""}
     assert edge.after == ("redis", "control", "envoy")
-    urls = {name: cast(Any, parts[name]).url for name in ("postgres", "llm")}
-    assert await told(rest) == {**urls, "redis": redis}
+    own = {"postgres": cast(Any, parts["postgres"]).settings["postgres_url"], "llm": cast(Any, parts["llm"]).url}
+    assert await told(rest) == {**own, "redis": redis}
     assert set(rest.after) == {"postgres", "redis", "llm", "control", "envoy"}
 
 
@@ -126,8 +127,29 @@ async def test_postgres_takes_the_connections_of_the_processes_that_need_it(data
     parts = await composed(data_dir, Layout(apart=["memory=2", "policy=5"]), settings)
     launch = await parts["postgres"].launch()
     assert launch is not None
-    # Of serve, of both of memory, of one that replaces one of them, and the spare ones.
-    assert "max_connections=60" in launch.argv
+    # Of serve, of both of memory, of one that replaces one of them, each 10 and 5 more, and the spare ones.
+    assert "max_connections=80" in launch.argv
+
+
+async def test_a_process_gets_the_url_of_each_role_of_postgres_that_its_services_need(data_dir: DataDir) -> None:
+    names = ("postgres_url", "postgres_system_url", "postgres_owner_url")
+
+    async def told_roles(settings: Settings | None = None) -> list[list[str]]:
+        parts = await composed(data_dir, Layout(apart=["policy"]), settings)
+        launches = [await parts[name].launch() for name in ("serve", "serve-policy")]
+        return [[launch.env[f"SOMA_{name.upper()}"] for name in names] for launch in launches if launch is not None]
+
+    embedded = cast(Any, (await composed(data_dir, Layout()))["postgres"]).settings
+    users = [urlsplit(embedded[name]).username for name in names]
+    assert users == ["soma_app", "soma_system", "soma"]
+    serve, policy = await told_roles()
+    assert [urlsplit(url).username for url in serve] == users
+    assert policy == ["", "", ""]
+    given = {name: SecretStr(f"postgresql://{name}@db/soma") for name in names}
+    serve, _ = await told_roles(Settings(data_dir=data_dir.root, **cast(Any, given)))
+    assert serve == [url.get_secret_value() for url in given.values()]
+    serve, _ = await told_roles(Settings(data_dir=data_dir.root, postgres_url=SecretStr("postgresql://one@db/soma")))
+    assert serve == ["postgresql://one@db/soma", "", ""]
 
 
 async def test_an_unknown_part_is_refused_before_anything_starts(data_dir: DataDir) -> None:

@@ -6,11 +6,13 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Any
 
+import asyncpg
 import httpx
 import pytest
 from soma.model.v1.catalog_service_pb2 import ListModelsRequest
 from soma.model.v1.catalog_service_pb2_grpc import CatalogServiceStub
 
+from cli.parts.postgres import ROLES, database_url
 from tests.e2e.contracts import BINDINGS, Binding
 from tests.e2e.owned import owned
 from tests.e2e.scripted import MODEL
@@ -157,3 +159,10 @@ async def test_a_key_for_chats_needs_no_scope_of_what_a_chat_uses(split: Stack) 
         assert (await over_openai(program, "Who am I?", conversation=conversation)).finished
         messages = await program.get(f"/v1/memory/conversations/{conversation}/messages")
         assert messages.status_code == 403
+
+
+async def test_processes_connect_with_roles_that_policies_bind(sides: Sides, stack: Stack) -> None:
+    database = await asyncpg.connect(database_url(stack.data_dir / "postgres", stack.part("postgres").port))
+    rows = await database.fetch("SELECT DISTINCT usename::text FROM pg_stat_activity WHERE application_name = 'soma'")
+    await database.close()
+    assert {row["usename"] for row in rows} == ROLES.keys()

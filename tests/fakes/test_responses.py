@@ -33,7 +33,7 @@ from tests.fakes.responses import FakeResponses, answered
 if TYPE_CHECKING:
     from soma.orchestrator.v1.response_service_pb2_grpc import ResponseServiceAsyncStub
 
-    from services.mesh.stores.postgres import Pool
+    from tests.databases import OwnedDatabase
 
 PLAIN = Model(name="plain", provider="local", default=True, capabilities=[Model.CAPABILITY_CHAT])
 
@@ -85,7 +85,7 @@ def asking(*texts: str, **settings: Any) -> pb.CreateResponseRequest:
 
 
 @asynccontextmanager
-async def real(database: "Pool", redis: aioredis.Redis) -> AsyncIterator[Responses]:
+async def real(database: "OwnedDatabase", redis: aioredis.Redis) -> AsyncIterator[Responses]:
     """The orchestrator's."""
     catalog = FakeCatalog([PLAIN])
     talker = FakeModel(catalog)  # type: ignore[abstract]  # only what a turn asks
@@ -100,7 +100,7 @@ async def real(database: "Pool", redis: aioredis.Redis) -> AsyncIterator[Respons
 
 
 @asynccontextmanager
-async def fake(_database: "Pool", _redis: aioredis.Redis) -> AsyncIterator[Responses]:
+async def fake(_database: "OwnedDatabase", _redis: aioredis.Redis) -> AsyncIterator[Responses]:
     """The fake."""
     responses = FakeResponses(answered("Hel", "lo"))
 
@@ -114,7 +114,7 @@ async def fake(_database: "Pool", _redis: aioredis.Redis) -> AsyncIterator[Respo
 
 @pytest.fixture(params=[real, fake])
 async def responses(
-    request: pytest.FixtureRequest, database: "Pool", redis: aioredis.Redis
+    request: pytest.FixtureRequest, database: "OwnedDatabase", redis: aioredis.Redis
 ) -> AsyncIterator[Responses]:
     """Each in turn."""
     async with request.param(database, redis) as made:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from soma.identity.v1.tenant_service_pb2_grpc import TenantServiceAsyncStub
     from soma.identity.v1.user_service_pb2_grpc import UserServiceAsyncStub
 
-    from services.mesh.stores.postgres import Pool
+    from tests.databases import OwnedDatabase
 
 OPERATOR = Principal("default", "operator", ("admin",), frozenset({"*"}))
 PASSWORD = "tea with a little lemon"
@@ -95,7 +95,7 @@ class Identity:
 
 @asynccontextmanager
 async def serving(
-    pool: "Pool", redis: aioredis.Redis, data_dir: Path, settings: IdentitySettings | None = None
+    pool: "OwnedDatabase", redis: aioredis.Redis, data_dir: Path, settings: IdentitySettings | None = None
 ) -> AsyncIterator[Identity]:
     """The service, built, on a database."""
     async with hosted(
@@ -105,7 +105,7 @@ async def serving(
 
 
 @pytest.fixture
-async def identity(database: "Pool", redis: aioredis.Redis, tmp_path: Path) -> AsyncIterator[Identity]:
+async def identity(database: "OwnedDatabase", redis: aioredis.Redis, tmp_path: Path) -> AsyncIterator[Identity]:
     """The service on a database of the test's own."""
     async with serving(database, redis, tmp_path) as served:
         yield served

@@ -14,7 +14,7 @@ from services.mesh.call.principal import Principal
 from tests.identity.conftest import Identity, refused
 
 if TYPE_CHECKING:
-    from services.mesh.stores.postgres import Pool
+    from tests.databases import OwnedDatabase
 
 LIMITED = Principal("default", "limited", scopes=frozenset({"write:accounts", "read:accounts", "read:agents"}))
 STRANGER = Principal("globex", "gil", scopes=frozenset({"*"}))
@@ -38,7 +38,7 @@ async def test_a_key_expires_in_90_days_unless_another_time_is_asked_for(identit
     assert not forever.HasField("expire_time")
 
 
-async def test_the_database_has_no_key(identity: Identity, database: "Pool") -> None:
+async def test_the_database_has_no_key(identity: Identity, database: "OwnedDatabase") -> None:
     made = await identity.account("secret", "read:*")
     found = await identity.accounts.GetServiceAccount(
         pb.GetServiceAccountRequest(service_account_id=made.service_account_id)
@@ -47,7 +47,7 @@ async def test_the_database_has_no_key(identity: Identity, database: "Pool") -> 
     assert [key.key_id for key in found.service_account.keys] == [made.key_id]
 
 
-async def test_an_expired_key_is_refused_as_expired(identity: Identity, database: "Pool") -> None:
+async def test_an_expired_key_is_refused_as_expired(identity: Identity, database: "OwnedDatabase") -> None:
     made = await identity.account("old", "read:*")
     await database.execute(
         "UPDATE identity.api_key SET expire_time = now() - interval '1 second' WHERE key_id = $1", made.key_id

@@ -18,7 +18,7 @@ from tests.identity.conftest import PASSWORD, Identity, refused, serving
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from services.mesh.stores.postgres import Pool
+    from tests.databases import OwnedDatabase
 
 
 async def test_the_first_start_makes_an_administrator_who_has_to_change_the_password(identity: Identity) -> None:
@@ -41,7 +41,7 @@ async def test_the_first_start_makes_an_administrator_who_has_to_change_the_pass
 
 
 async def test_the_second_start_keeps_the_administrator(
-    identity: Identity, database: "Pool", redis: aioredis.Redis, tmp_path: "Path"
+    identity: Identity, database: "OwnedDatabase", redis: aioredis.Redis, tmp_path: "Path"
 ) -> None:
     before = await database.fetch("SELECT user_id, password FROM identity.person")
     async with serving(database, redis, tmp_path):
@@ -157,7 +157,7 @@ async def test_the_password_cannot_be_guessed_with_a_token(identity: Identity) -
     assert (await identity.auth.Login(pb.LoginRequest(username="ann", password=PASSWORD))).access_token
 
 
-async def test_people_log_in_while_redis_is_away(database: "Pool", tmp_path: "Path") -> None:
+async def test_people_log_in_while_redis_is_away(database: "OwnedDatabase", tmp_path: "Path") -> None:
     async with open_client("redis://127.0.0.1:1") as away, serving(database, away, tmp_path) as identity:
         assert (await identity.session("ann")).access_token
 

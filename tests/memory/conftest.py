@@ -31,7 +31,7 @@ from tests.fakes.embedder import FakeEmbedder
 if TYPE_CHECKING:
     from soma.memory.v1.memory_service_pb2_grpc import MemoryServiceAsyncStub
 
-    from services.mesh.stores.postgres import Pool
+    from tests.databases import OwnedDatabase
 
 EMBED_SECONDS = 1.0
 MEMORY_SCOPES = frozenset({"read:memories", "write:memories", "read:conversations", "write:conversations"})
@@ -45,7 +45,7 @@ class Memory:
 
     stub: "MemoryServiceAsyncStub"
     model: FakeEmbedder
-    pool: "Pool"
+    pool: "OwnedDatabase"
     warm: Check
 
     async def remember(self, key: str, value: Json, metadata: Mapping[str, Json] | None = None) -> pb.RememberResponse:
@@ -78,7 +78,9 @@ class Memory:
 
 
 @asynccontextmanager
-async def serving(pool: "Pool", data_dir: Path, model: FakeEmbedder, *, warm: bool = True) -> AsyncIterator[Memory]:
+async def serving(
+    pool: "OwnedDatabase", data_dir: Path, model: FakeEmbedder, *, warm: bool = True
+) -> AsyncIterator[Memory]:
     """The service, built; as it is in a process that hosts it together with a model service.
 
     Unless it is to be met as it starts, once vectors can be had.
@@ -105,7 +107,7 @@ async def serving(pool: "Pool", data_dir: Path, model: FakeEmbedder, *, warm: bo
 
 
 @pytest.fixture
-async def memory(database: "Pool", tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Memory]:
+async def memory(database: "OwnedDatabase", tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Memory]:
     """The service on a database of the test's own."""
     monkeypatch.setenv("SOMA_MEMORY_EMBED_SECONDS", str(EMBED_SECONDS))
     async with serving(database, tmp_path, FakeEmbedder()) as served:

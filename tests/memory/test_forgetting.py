@@ -91,7 +91,7 @@ async def test_a_fact_forgotten_while_it_is_being_indexed_does_not_come_back(mem
     memory.model.failure = errors.Unavailable("away")
     await memory.remember("k", BOAT)
     await memory.pool.execute("UPDATE memory.passage SET claimed_until = NULL")
-    pending = PendingPassages(memory.pool)
+    pending = PendingPassages(memory.pool.system)
     claimed = await pending.claim(BATCH)
     assert await forget(memory, "k")
     await pending.fill([(each.id, [1.0] + [0.0] * (DIMENSIONS - 1)) for each in claimed])
@@ -134,7 +134,7 @@ async def release(pending: PendingPassages, ids: list[int]) -> None:
 @pytest.mark.parametrize("other", [fill, release])
 async def test_forgetting_and_indexing_do_not_deadlock(memory: Memory, other: Other) -> None:
     memory.model.failure = errors.Unavailable("away")
-    pending = PendingPassages(memory.pool)
+    pending = PendingPassages(memory.pool.system)
     for round_ in range(5):
         await memory.remember("k", f"round {round_}. " + "A sentence that fills a passage of the fact. " * 200)
         ids = [row["id"] for row in await memory.pool.fetch("SELECT id FROM memory.passage ORDER BY id DESC")]

@@ -17,7 +17,7 @@ from tests.fakes.embedder import FakeEmbedder, by_words
 from tests.memory.conftest import Memory, as_globex, serving, user
 
 if TYPE_CHECKING:
-    from services.mesh.stores.postgres import Pool
+    from tests.databases import OwnedDatabase
 
 
 class CountingEmbedder:
@@ -40,14 +40,14 @@ async def unindexed(memory: Memory, *keys: str) -> None:
         await memory.remember(key, f"text of {key}")
 
 
-Leave = Callable[..., Awaitable["Pool"]]
+Leave = Callable[..., Awaitable["OwnedDatabase"]]
 
 
 @pytest.fixture
-def left_behind(database: "Pool", tmp_path: Path) -> Leave:
+def left_behind(database: "OwnedDatabase", tmp_path: Path) -> Leave:
     """Facts without vectors in a database whose service has stopped, so that only the test's own indexers work."""
 
-    async def leave(*keys: str) -> "Pool":
+    async def leave(*keys: str) -> "OwnedDatabase":
         async with serving(database, tmp_path, FakeEmbedder()) as served:
             await unindexed(served, *keys)
         await database.execute("UPDATE memory.passage SET claimed_until = NULL")
@@ -59,7 +59,7 @@ def left_behind(database: "Pool", tmp_path: Path) -> Leave:
 async def test_two_processes_share_the_work_and_do_none_of_it_twice(left_behind: Leave) -> None:
     pool = await left_behind(*(f"k{n}" for n in range(3 * BATCH)))
     embedder = CountingEmbedder()
-    indexers = [Indexer(PendingPassages(pool), embedder) for _ in range(2)]
+    indexers = [Indexer(PendingPassages(pool.system), embedder) for _ in range(2)]
 
     async def drain(indexer: Indexer) -> None:
         while await indexer.step():
@@ -72,7 +72,7 @@ async def test_two_processes_share_the_work_and_do_none_of_it_twice(left_behind:
 
 async def test_passages_claimed_by_a_killed_process_are_indexed_when_the_claim_expires(left_behind: Leave) -> None:
     pool = await left_behind("k")
-    pending = PendingPassages(pool)
+    pending = PendingPassages(pool.system)
     await pool.execute("UPDATE memory.passage SET claimed_until = now() + interval '30 seconds'")
     assert await pending.claim(BATCH) == []
     await pool.execute("UPDATE memory.passage SET claimed_until = now() - interval '1 second'")
@@ -87,8 +87,8 @@ async def test_a_failed_step_releases_its_passages(left_behind: Leave) -> None:
             raise errors.Unavailable("away")
 
     with pytest.raises(errors.Unavailable):
-        await Indexer(PendingPassages(pool), Absent()).step()
-    assert len(await PendingPassages(pool).claim(BATCH)) == 1
+        await Indexer(PendingPassages(pool.system), Absent()).step()
+    assert len(await PendingPassages(pool.system).claim(BATCH)) == 1
 
 
 async def test_a_passage_the_model_refuses_does_not_hold_up_the_others(memory: Memory) -> None:
@@ -126,7 +126,7 @@ async def test_nobody_waits_for_the_index_but_for_a_fact_and_a_question(memory: 
 
 async def test_a_fact_replaced_while_its_passages_are_embedded_keeps_the_new_ones(memory: Memory) -> None:
     await unindexed(memory, "k")
-    pending = PendingPassages(memory.pool)
+    pending = PendingPassages(memory.pool.system)
     await memory.pool.execute("UPDATE memory.passage SET claimed_until = NULL")
     old = [row["id"] for row in await memory.pool.fetch("SELECT id FROM memory.passage")]
     await memory.remember("k", "the new text")

@@ -14,7 +14,7 @@ from tests.fakes.embedder import FakeEmbedder
 from tests.memory.conftest import Memory, serving, user
 
 if TYPE_CHECKING:
-    from services.mesh.stores.postgres import Pool
+    from tests.databases import OwnedDatabase
 
 # Question, key and value of the fact that answers it.
 FACTS = [
@@ -75,7 +75,7 @@ async def embedder(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Mi
 
 
 @pytest.fixture
-async def recalling(database: "Pool", tmp_path: Path, embedder: MiniLm) -> AsyncIterator[Memory]:
+async def recalling(database: "OwnedDatabase", tmp_path: Path, embedder: MiniLm) -> AsyncIterator[Memory]:
     """Memory that knows the facts, over MiniLM."""
     async with serving(database, tmp_path, MiniLmModel(embedder)) as memory:
         for _, key, value in FACTS:

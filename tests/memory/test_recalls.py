@@ -13,7 +13,7 @@ from services.mesh.testing.waiting import until
 from tests.memory.conftest import Memory
 
 if TYPE_CHECKING:
-    from services.mesh.stores.postgres import Pool
+    from tests.databases import OwnedDatabase
 
 WAITING = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
 DROP = "DELETE FROM memory.fact WHERE key = 'k'"
@@ -21,7 +21,7 @@ DROP = "DELETE FROM memory.fact WHERE key = 'k'"
 
 @asynccontextmanager
 async def recalling(
-    memory: Memory, pool: "Pool", then: str = ""
+    memory: Memory, pool: "OwnedDatabase", then: str = ""
 ) -> AsyncIterator[list[asyncio.Task[pb.RecallResponse]]]:
     """Five recalls of a locked key, one statement of which waits in Postgres; the lock goes with the block."""
 

@@ -16,7 +16,7 @@ from tests.fakes.embedder import FakeEmbedder
 from tests.memory.conftest import EMBED_SECONDS, Memory, passes, serving, user
 
 if TYPE_CHECKING:
-    from services.mesh.stores.postgres import Pool
+    from tests.databases import OwnedDatabase
 
 BOAT = "the red boat lies in the harbour"
 
@@ -31,7 +31,7 @@ async def model() -> FakeEmbedder:
 
 @pytest.fixture
 async def cold(
-    database: "Pool", tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: FakeEmbedder
+    database: "OwnedDatabase", tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: FakeEmbedder
 ) -> AsyncIterator[Memory]:
     """The service as it starts beside that model service."""
     monkeypatch.setenv("SOMA_MEMORY_EMBED_SECONDS", str(EMBED_SECONDS))

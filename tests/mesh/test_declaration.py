@@ -24,7 +24,8 @@ from services.mesh.settings import SomaSettings
 from services.mesh.stores.migrations import migrate
 
 if TYPE_CHECKING:
-    from services.mesh.stores.postgres import Connection, Pool
+    from services.mesh.stores.postgres import Connection
+    from tests.databases import OwnedDatabase
 
 
 BOTH = ("postgres", "redis")
@@ -37,14 +38,14 @@ class Colours:
     wall: str = "white"
 
 
-def mesh(asked: list[str]) -> Mesh:
-    """A mesh that records the names of the services that are connected."""
+def mesh(asked: list[str], database: "OwnedDatabase | None" = None) -> Mesh:
+    """A mesh that records the names of the services that are connected; its parts are nothing, but for `database`."""
 
     def connect(service: str) -> Any:
         asked.append(service)
 
     nothing = cast(Any, None)
-    parts = {name: Opened.of(part, nothing) for name, part in PARTS.items()}
+    parts = {name: Opened.of(part, database if name == "postgres" else nothing) for name, part in PARTS.items()}
     return Mesh(nothing, Path("data"), parts, nothing, nothing, nothing, connect, nothing, nothing, nothing)
 
 
@@ -218,7 +219,9 @@ def test_no_folder_of_migrations_is_forgotten() -> None:
     assert dict(schemas()) == there
 
 
-async def test_a_service_sends_the_events_it_declares_and_relays_them(postgres_url: str, database: "Pool") -> None:
+async def test_a_service_sends_the_events_it_declares_and_relays_them(
+    postgres_url: str, database: "OwnedDatabase"
+) -> None:
     await migrate(postgres_url, "painter", Path(__file__).parent, outbox=True)
 
     async def build(mesh: Mesh, _settings: NoSettings, _stack: AsyncExitStack) -> Service:
@@ -235,7 +238,7 @@ async def test_a_service_sends_the_events_it_declares_and_relays_them(postgres_u
         "painter", build, NoSettings, needs=BOTH, migrations=here, sends=("painter.wall.painted",)
     )
     async with AsyncExitStack() as stack:
-        built = await declaration.built(mesh([]), NoSettings(), stack)
+        built = await declaration.built(mesh([], database), NoSettings(), stack)
     assert await database.fetchval("SELECT count(*) FROM painter.outbox") == 1
     assert [job.name for job in built.jobs] == ["outbox", "outbox_trim", "events_memory", "events_memory_prune"]
 

@@ -60,3 +60,14 @@ def test_a_file_that_is_not_toml_is_refused(tmp_path: Path, monkeypatch: pytest.
     (tmp_path / "soma.toml").write_text("port = \n")
     monkeypatch.setenv("SOMA_CONFIG", str(tmp_path / "soma.toml"))
     assert "line 1" in refused()
+
+
+def test_the_roles_of_postgres_are_three_or_one() -> None:
+    app, system, owner = (f"postgresql://{role}@db/soma" for role in ("app", "system", "owner"))
+    three: dict[str, Any] = {"postgres_url": app, "postgres_system_url": system, "postgres_owner_url": owner}
+    assert Settings(**three).part_urls("postgres") == three
+    assert Settings(postgres_url=app).part_urls("postgres") == {"postgres_url": app}
+    for missing in three:
+        if missing != "postgres_url":
+            assert "belong together" in refused(**{name: url for name, url in three.items() if name != missing})
+    assert "belong together" in refused(postgres_system_url=system, postgres_owner_url=owner)

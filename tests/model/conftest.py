@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from soma.model.v1.cost_service_pb2_grpc import CostServiceAsyncStub
     from soma.model.v1.model_service_pb2_grpc import ModelServiceAsyncStub
 
-    from services.mesh.stores.postgres import Pool
+    from tests.databases import OwnedDatabase
 
 # Maximum size of an answer's text; more than any model of the tests writes.
 LARGEST = 1024 * 1024
@@ -59,7 +59,7 @@ class Models:
     cost: "CostServiceAsyncStub"
     channel: LocalChannel
     service: Service
-    pool: "Pool"
+    pool: "OwnedDatabase"
     expected: int | None = None
 
     async def usage(self, count: int = 1) -> Sequence[UsageRecord]:
@@ -109,7 +109,7 @@ def bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def serving(database: "Pool", data_dir: Path, bare: None, monkeypatch: pytest.MonkeyPatch) -> Serving:
+def serving(database: "OwnedDatabase", data_dir: Path, bare: None, monkeypatch: pytest.MonkeyPatch) -> Serving:
     """Makes the service with the local models and the given vendors; other arguments are settings of the service."""
     monkeypatch.setattr(artifact, "prepared", _prepared)
     monkeypatch.setattr(engine, "Engine", _opened)
@@ -118,7 +118,7 @@ def serving(database: "Pool", data_dir: Path, bare: None, monkeypatch: pytest.Mo
 
 @asynccontextmanager
 async def _serving(
-    pool: "Pool", data_dir: Path, upstreams: Sequence[FakeUpstream] = (), **settings: Any
+    pool: "OwnedDatabase", data_dir: Path, upstreams: Sequence[FakeUpstream] = (), **settings: Any
 ) -> AsyncIterator[Models]:
     for fake in upstreams:
         settings |= {OpenAIDialect: _openai, AnthropicDialect: _anthropic}[type(fake.dialect)](fake.url)

@@ -22,7 +22,7 @@ from tests.model.conftest import LARGEST, Models, Serving, asking
 from tests.size import Size
 
 if TYPE_CHECKING:
-    from services.mesh.stores.postgres import Pool
+    from tests.databases import OwnedDatabase
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 
@@ -202,7 +202,7 @@ async def test_connections_are_reused(models: Models, fake: FakeUpstream) -> Non
 
 
 async def test_a_record_is_written_when_the_store_accepts_it_again(
-    models: Models, fake: FakeUpstream, database: "Pool"
+    models: Models, fake: FakeUpstream, database: "OwnedDatabase"
 ) -> None:
     """If the store refuses a record (its table is missing), the generation fails, and the record is written later."""
     await database.execute("ALTER TABLE model.usage RENAME TO away")
@@ -214,7 +214,7 @@ async def test_a_record_is_written_when_the_store_accepts_it_again(
 
 
 async def test_while_the_disk_is_full_running_generations_finish_and_no_new_one_begins(
-    models: Models, fake: FakeUpstream, database: "Pool"
+    models: Models, fake: FakeUpstream, database: "OwnedDatabase"
 ) -> None:
     await database.execute(FULL)
     with run_as(SOMEBODY, timeout=60.0):

@@ -16,7 +16,7 @@ from services.model.testing.upstreams import FakeUpstream
 from tests.model.conftest import Models, Serving, asking
 
 if TYPE_CHECKING:
-    from services.mesh.stores.postgres import Pool
+    from tests.databases import OwnedDatabase
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 
@@ -65,7 +65,7 @@ async def test_usage_is_estimated_when_the_vendor_reports_none(models: Models, f
     assert events[-1].finished.usage.completion_tokens == 10
 
 
-async def test_the_record_is_written_before_the_final_event(models: Models, database: "Pool") -> None:
+async def test_the_record_is_written_before_the_final_event(models: Models, database: "OwnedDatabase") -> None:
     with run_as(SOMEBODY):
         async for event in models.model.Generate(asking()):
             if event.HasField("finished"):

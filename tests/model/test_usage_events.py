@@ -10,14 +10,13 @@ from soma.model.v1.cost_service_pb2 import UsageRecord
 from services.mesh.events.outbox import Outbox
 from services.mesh.events.relay import Relay
 from services.mesh.events.stream import FIELD
-from services.mesh.stores import postgres
 from services.mesh.testing.jobs import running
 from services.mesh.testing.waiting import until
 from services.model.main import SERVICE
 from services.model.store import RECORDED, Entry, write_usage
 
 if TYPE_CHECKING:
-    from services.mesh.stores.postgres import Pool
+    from tests.databases import OwnedDatabase
 
 TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
@@ -36,17 +35,19 @@ def entry() -> Entry:
     return Entry(record, TRACEPARENT)
 
 
-async def write(pool: "Pool", outbox: Outbox, *entries: Entry) -> None:
+async def write(pool: "OwnedDatabase", outbox: Outbox, *entries: Entry) -> None:
     """Write entries in one transaction."""
-    async with postgres.transaction(pool) as connection:
+    async with pool.system.transaction() as connection:
         await write_usage(connection, entries)
     outbox.wake()
 
 
-async def test_the_event_of_a_generation_has_its_record_and_trace(database: "Pool", redis: aioredis.Redis) -> None:
+async def test_the_event_of_a_generation_has_its_record_and_trace(
+    database: "OwnedDatabase", redis: aioredis.Redis
+) -> None:
     outbox = Outbox("model", SERVICE.sends)
     written = entry()
-    async with running(*Relay(database, redis, outbox).jobs):
+    async with running(*Relay(database.system, redis, outbox).jobs):
         await write(database, outbox, written)
         await until(lambda: redis.xlen("soma:events:model"))
     ((_, fields),) = cast("Any", await redis.xrange("soma:events:model"))
@@ -58,7 +59,7 @@ async def test_the_event_of_a_generation_has_its_record_and_trace(database: "Poo
     assert uuid.UUID(event.event_id).hex == written.record.generation_id
 
 
-async def test_a_record_written_twice_has_one_event(database: "Pool") -> None:
+async def test_a_record_written_twice_has_one_event(database: "OwnedDatabase") -> None:
     outbox = Outbox("model", SERVICE.sends)
     first, second = entry(), entry()
     await write(database, outbox, first)

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from soma.orchestrator.v1.log_service_pb2_grpc import LogServiceAsyncStub
     from soma.orchestrator.v1.response_service_pb2_grpc import ResponseServiceAsyncStub
 
-    from services.mesh.stores.postgres import Pool
+    from tests.databases import OwnedDatabase
 
 
 TALKER = Model(name="talker", provider="local", capabilities=[Model.CAPABILITY_CHAT], available=True, default=True)
@@ -75,7 +75,7 @@ class Orchestrator:
     sessions: "ChatSessionServiceAsyncStub"
     logs: "LogServiceAsyncStub"
     pending: PostgresPendingTurns
-    pool: "Pool"
+    pool: "OwnedDatabase"
     blobs: Blobs
 
     async def delivered(self) -> None:
@@ -89,7 +89,7 @@ class Orchestrator:
 
 @asynccontextmanager
 async def serving(
-    database: "Pool",
+    database: "OwnedDatabase",
     redis: aioredis.Redis,
     fakes: Fakes,
     *,
@@ -102,7 +102,7 @@ async def serving(
     `delegations` has work in the background act for callers; by default nobody revokes anything.
     """
     own = OrchestratorSettings(memory_patience_seconds=patience, **settings)
-    blobs = Blobs(Directory(fakes.folder), database)
+    blobs = Blobs(Directory(fakes.folder), database.tenants)
     async with hosted(
         SERVICE,
         neighbours=fakes.neighbours,
@@ -124,9 +124,9 @@ async def serving(
         )
 
 
-def without_store(pool: "Pool") -> Blobs:
+def without_store(pool: "OwnedDatabase") -> Blobs:
     """Blobs of a test that keeps none."""
-    return Blobs(Directory(Path("/nonexistent")), pool)
+    return Blobs(Directory(Path("/nonexistent")), pool.tenants)
 
 
 def unwatched() -> RowSequences:
@@ -142,7 +142,7 @@ def fakes(tmp_path: Path) -> Fakes:
 
 
 @pytest.fixture
-async def orchestrator(database: "Pool", redis: aioredis.Redis, fakes: Fakes) -> AsyncIterator[Orchestrator]:
+async def orchestrator(database: "OwnedDatabase", redis: aioredis.Redis, fakes: Fakes) -> AsyncIterator[Orchestrator]:
     """An orchestrator among those neighbours."""
     async with serving(database, redis, fakes) as served:
         yield served

@@ -1,16 +1,27 @@
-"""A pool of Postgres that shows a test each statement before it is sent, and lets it refuse one."""
+"""Pools of Postgres that show a test each statement before it is sent, and let it refuse one."""
 
 from collections.abc import Callable, Generator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+
+from services.mesh.stores.postgres import SystemPool, TenantPool
 
 if TYPE_CHECKING:
     from services.mesh.stores.postgres import Pool
+    from tests.databases import OwnedDatabase
 
 _SENDS = frozenset(("execute", "executemany", "fetch", "fetchrow", "fetchval"))
 
 
-class SeenPool:
-    """What `pool` does; `see` is given each statement first, and what it raises is raised instead."""
+def seen(database: "OwnedDatabase", see: Callable[[str], object]) -> "OwnedDatabase":
+    """The same database; `see` is given each statement of a service first, and what it raises is raised instead."""
+    tenants: Any = _SeenPool(database.tenants._pool, see)
+    system: Any = _SeenPool(database.system._pool, see)
+    return replace(database, tenants=TenantPool(tenants), system=SystemPool(system))
+
+
+class _SeenPool:
+    """What `pool` does."""
 
     def __init__(self, pool: "Pool", see: Callable[[str], object]) -> None:
         self._pool = pool

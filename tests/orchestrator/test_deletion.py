@@ -22,7 +22,6 @@ from services.mesh.blobs.blobs import Blobs
 from services.mesh.blobs.directory import Directory
 from services.mesh.call import errors
 from services.mesh.events.event import new_event
-from services.mesh.stores import postgres
 from services.mesh.testing.local import SOMEBODY
 from services.orchestrator.deletion import conversation_deleted
 from services.orchestrator.responses.store import PostgresResponseEvents, PostgresResponses
@@ -31,7 +30,7 @@ from services.orchestrator.sessions.store import PostgresSessions
 from tests.orchestrator.conftest import unwatched, without_store
 
 if TYPE_CHECKING:
-    from services.mesh.stores.postgres import Pool
+    from tests.databases import OwnedDatabase
 
 ACME = SOMEBODY.tenant_id
 
@@ -42,13 +41,13 @@ def deleted(conversation_id: str, ago: timedelta = timedelta()) -> Event:
     return new_event("memory.conversation.deleted", ACME, payload, datetime.now(UTC) - ago)
 
 
-async def handle(pool: "Pool", event: Event) -> None:
+async def handle(pool: "OwnedDatabase", event: Event) -> None:
     """Handle an event."""
-    async with postgres.transaction(pool) as connection:
+    async with pool.tenants.transaction(event.tenant_id) as connection:
         await conversation_deleted(without_store(pool)).handler(connection, event)
 
 
-async def respond(pool: "Pool", conversation_id: str, tenant_id: str = ACME) -> str:
+async def respond(pool: "OwnedDatabase", conversation_id: str, tenant_id: str = ACME) -> str:
     """A response that is being made, of a conversation; its id."""
     response = Response(response_id=f"resp_{uuid.uuid4().hex}", state=Response.STATE_IN_PROGRESS)
     response.settings.conversation_id = conversation_id
@@ -56,16 +55,18 @@ async def respond(pool: "Pool", conversation_id: str, tenant_id: str = ACME) -> 
     return response.response_id
 
 
-async def responses(pool: "Pool") -> set[str]:
+async def responses(pool: "OwnedDatabase") -> set[str]:
     """The ids of those there are."""
     return {row["response_id"] for row in await pool.fetch("SELECT response_id FROM orchestrator.response")}
 
 
-async def test_responses_of_the_conversation_go_with_their_events_and_all_others_stay(database: "Pool") -> None:
+async def test_responses_of_the_conversation_go_with_their_events_and_all_others_stay(
+    database: "OwnedDatabase",
+) -> None:
     gone, other = await respond(database, "tea"), await respond(database, "coffee")
     alone, foreign = await respond(database, ""), await respond(database, "tea", "globex")
     events = PostgresResponseEvents(database, unwatched())
-    await events.add(gone, CreateResponseResponse(sequence=0))
+    await events.add(ACME, gone, CreateResponseResponse(sequence=0))
     await events.close()
     assert await database.fetchval("SELECT count(*) FROM orchestrator.response_event") == 1
     await handle(database, deleted("tea"))
@@ -73,13 +74,13 @@ async def test_responses_of_the_conversation_go_with_their_events_and_all_others
     assert await database.fetchval("SELECT count(*) FROM orchestrator.response_event") == 0
 
 
-async def test_responses_created_after_the_deletion_stay(database: "Pool") -> None:
+async def test_responses_created_after_the_deletion_stay(database: "OwnedDatabase") -> None:
     stays = await respond(database, "tea")
     await handle(database, deleted("tea", ago=timedelta(minutes=1)))
     assert await responses(database) == {stays}
 
 
-async def test_responses_that_an_earlier_version_stored_are_deleted_too(database: "Pool") -> None:
+async def test_responses_that_an_earlier_version_stored_are_deleted_too(database: "OwnedDatabase") -> None:
     gone, other, alone = [await respond(database, name) for name in ("tea", "coffee", "")]
     await database.execute("UPDATE orchestrator.response SET conversation_id = NULL")
     await handle(database, deleted("tea"))
@@ -87,11 +88,11 @@ async def test_responses_that_an_earlier_version_stored_are_deleted_too(database
     assert await responses(database) == {other, alone}
 
 
-async def test_the_session_of_the_conversation_is_deleted_with_its_requests(database: "Pool") -> None:
-    sessions = PostgresSessions(database)
+async def test_the_session_of_the_conversation_is_deleted_with_its_requests(database: "OwnedDatabase") -> None:
+    sessions = PostgresSessions(database.tenants)
     made = [await sessions.create(SOMEBODY, CreateChatSessionRequest(), ChatTemplate(), "") for _ in range(2)]
     gone, other = [session.public.id for session in made if session is not None]
-    await sessions.claim(gone, str(uuid.uuid4()), 60.0)
+    await sessions.claim(ACME, gone, str(uuid.uuid4()), 60.0)
     event = deleted(conversation_of(gone))
     event.tenant_id = "globex"
     await handle(database, event)
@@ -103,8 +104,8 @@ async def test_the_session_of_the_conversation_is_deleted_with_its_requests(data
     assert await database.fetchval("SELECT count(*) FROM orchestrator.chat_session_request") == 0
 
 
-async def test_bytes_of_responses_go_with_the_conversation(database: "Pool", tmp_path: Path) -> None:
-    blobs = Blobs(Directory(tmp_path), database)
+async def test_bytes_of_responses_go_with_the_conversation(database: "OwnedDatabase", tmp_path: Path) -> None:
+    blobs = Blobs(Directory(tmp_path), database.tenants)
     store = PostgresResponses(database, unwatched(), blobs)
     async with blobs.hold(ACME, b"bytes") as hash:
         for conversation in ("tea", "coffee"):
@@ -119,7 +120,7 @@ async def test_bytes_of_responses_go_with_the_conversation(database: "Pool", tmp
         await blobs.read(ACME, hash)
 
 
-async def test_an_event_that_holds_something_else_is_refused(database: "Pool") -> None:
+async def test_an_event_that_holds_something_else_is_refused(database: "OwnedDatabase") -> None:
     event = new_event("memory.conversation.deleted", ACME, DeleteConversationRequest(conversation_id="tea"))
     with pytest.raises(errors.InvalidArgument) as refused:
         await handle(database, event)

@@ -12,10 +12,9 @@ from soma.identity.v1.auth_service_pb2 import Revocation
 
 from services.identity.store.revocations import revoke
 from services.mesh.call.api_key import ApiKey
-from services.mesh.stores import postgres
 
 if TYPE_CHECKING:
-    from services.mesh.stores.postgres import Connection, Pool
+    from services.mesh.stores.postgres import Connection, Database
 
 CREATE = """
     INSERT INTO identity.service_account (tenant_id, name, scopes, state, tier, creator)
@@ -72,14 +71,15 @@ class Place:
 class AccountStore:
     """Keeps service accounts; every change that takes something away writes its revocation."""
 
-    def __init__(self, pool: "Pool") -> None:
-        self._pool = pool
+    def __init__(self, database: "Database") -> None:
+        self._tenants = database.tenants
+        self._system = database.system
 
     async def create(
         self, account: pb.ServiceAccount, tenant_id: str, key: ApiKey, expire_time: datetime | None
     ) -> pb.ServiceAccount | None:
         """Store a new account with its first key; None if the tenant has an account of that name."""
-        async with postgres.transaction(self._pool) as connection:
+        async with self._tenants.transaction(tenant_id) as connection:
             account_id: UUID | None = await connection.fetchval(
                 CREATE,
                 tenant_id,
@@ -96,12 +96,12 @@ class AccountStore:
 
     async def get(self, tenant_id: str, account_id: UUID) -> pb.ServiceAccount | None:
         """An account with its keys; None if the tenant has no such account."""
-        async with postgres.connection(self._pool) as connection:
+        async with self._tenants.connection(tenant_id) as connection:
             return await _account(connection, tenant_id, account_id)
 
     async def page(self, tenant_id: str, after: Place | None, limit: int) -> Sequence[pb.ServiceAccount]:
         """The accounts of a tenant behind a place, newest first, each with its keys."""
-        async with postgres.connection(self._pool) as connection:
+        async with self._tenants.connection(tenant_id) as connection:
             rows = await connection.fetch(
                 LIST, tenant_id, after and after.create_time, after and after.service_account_id, limit
             )
@@ -115,7 +115,7 @@ class AccountStore:
 
         The account is returned as it was when it is revoked: without the key.
         """
-        async with postgres.transaction(self._pool) as connection:
+        async with self._tenants.transaction(tenant_id) as connection:
             row = await connection.fetchrow(LOCK, tenant_id, account_id)
             if row is None:
                 return None
@@ -128,7 +128,7 @@ class AccountStore:
 
     async def revoke(self, tenant_id: str, account_id: UUID) -> pb.ServiceAccount | None:
         """End an account and all of its keys; None if there is no such account."""
-        async with postgres.transaction(self._pool) as connection:
+        async with self._tenants.transaction(tenant_id) as connection:
             if await connection.fetchval(REVOKE, tenant_id, account_id, pb.ServiceAccount.STATE_REVOKED) is None:
                 return None
             await connection.execute(REVOKE_KEYS, tenant_id, account_id, "")
@@ -137,7 +137,7 @@ class AccountStore:
 
     async def revoke_key(self, tenant_id: str, account_id: UUID, key_id: str) -> pb.ServiceAccount | None:
         """End one key; None if there is no such account, or it has no such key."""
-        async with postgres.transaction(self._pool) as connection:
+        async with self._tenants.transaction(tenant_id) as connection:
             ended = await connection.fetch(REVOKE_KEYS, tenant_id, account_id, key_id)
             await revoke(connection, Revocation.KIND_CREDENTIAL, tenant_id, [row["key_id"] for row in ended])
             account = await _account(connection, tenant_id, account_id)
@@ -145,7 +145,7 @@ class AccountStore:
 
     async def used(self, times: Mapping[str, datetime]) -> None:
         """Write when keys were last used."""
-        async with postgres.connection(self._pool) as connection:
+        async with self._system.connection() as connection:
             await connection.execute(USED, list(times), list(times.values()))
 
 

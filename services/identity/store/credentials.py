@@ -6,10 +6,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from services.mesh.stores import postgres
-
 if TYPE_CHECKING:
-    from services.mesh.stores.postgres import Pool
+    from services.mesh.stores.postgres import Database
 
 KEY = """
     SELECT key.digest, key.expire_time, key.revoke_time, account.tenant_id, account.service_account_id, account.scopes,
@@ -76,17 +74,19 @@ class SessionRow:
 class CredentialStore:
     """Finds credentials of all tenants."""
 
-    def __init__(self, pool: "Pool") -> None:
-        self._pool = pool
+    def __init__(self, database: "Database") -> None:
+        self._tenants = database.tenants
+        self._system = database.system
 
     async def key(self, key_id: str) -> KeyRow | None:
         """A key; None if there is none with this id."""
-        async with postgres.connection(self._pool) as connection:
+        # A key says nothing about its tenant.
+        async with self._system.connection() as connection:
             row = await connection.fetchrow(KEY, key_id)
         return None if row is None else KeyRow(**row)
 
     async def session(self, session_id: UUID, tenant_id: str, user_id: UUID | None = None) -> SessionRow | None:
         """A session of a person, or of anybody in the tenant; None if there is none with this id."""
-        async with postgres.connection(self._pool) as connection:
+        async with self._tenants.connection(tenant_id) as connection:
             row = await connection.fetchrow(SESSION, session_id, tenant_id, user_id)
         return None if row is None else SessionRow(**row)

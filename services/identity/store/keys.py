@@ -5,10 +5,9 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from services.identity.signing_keys import StoredKey
-from services.mesh.stores import postgres
 
 if TYPE_CHECKING:
-    from services.mesh.stores.postgres import Pool
+    from services.mesh.stores.postgres import SystemPool
 
 LOCK = "SELECT pg_advisory_xact_lock(hashtextextended('soma.identity.signing_key', 0))"
 ALL = """
@@ -29,7 +28,7 @@ SWEEP = "DELETE FROM identity.signing_key WHERE retire_time < now() - interval '
 class SigningKeyStore:
     """Keeps signing keys; one process at a time makes the next one."""
 
-    def __init__(self, pool: "Pool") -> None:
+    def __init__(self, pool: "SystemPool") -> None:
         self._pool = pool
 
     async def renewed(
@@ -45,11 +44,11 @@ class SigningKeyStore:
             make: makes it.
             lasts: how long a token may be valid that an older key signs last.
         """
-        async with postgres.connection(self._pool) as connection:
+        async with self._pool.connection() as connection:
             keys = [StoredKey(**row) for row in await connection.fetch(ALL)]
         if due(keys) is None:
             return keys
-        async with postgres.transaction(self._pool) as connection:
+        async with self._pool.transaction() as connection:
             await connection.execute(LOCK)
             keys = [StoredKey(**row) for row in await connection.fetch(ALL)]
             sign_time = due(keys)

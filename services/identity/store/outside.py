@@ -10,10 +10,9 @@ from soma.identity.v1.auth_service_pb2 import Revocation
 from soma.identity.v1.user_service_pb2 import User
 
 from services.identity.store.revocations import revoke
-from services.mesh.stores import postgres
 
 if TYPE_CHECKING:
-    from services.mesh.stores.postgres import Connection, Pool
+    from services.mesh.stores.postgres import Connection, TenantPool
 
 FIND = "SELECT user_id FROM identity.person WHERE tenant_id = $1 AND issuer = $2 AND subject = $3 AND issuer <> ''"
 TENANT = "SELECT tenant_id FROM identity.tenant WHERE tenant_id = $1"
@@ -26,7 +25,7 @@ MAKE = """
 BEGIN = """
     INSERT INTO identity.session AS session (tenant_id, session_id, user_id, expire_time, claimed_roles)
     VALUES ($1, $2, $3, $4, $5)
-    ON CONFLICT (session_id) DO UPDATE SET claimed_roles = excluded.claimed_roles
+    ON CONFLICT (tenant_id, session_id) DO UPDATE SET claimed_roles = excluded.claimed_roles
     RETURNING (xmax <> 0) AS changed
 """
 SEEN = "UPDATE identity.person SET last_login_time = now() WHERE tenant_id = $1 AND user_id = $2"
@@ -54,12 +53,12 @@ class Admission:
 class OutsideStore:
     """Keeps users of outside issuers."""
 
-    def __init__(self, pool: "Pool") -> None:
-        self._pool = pool
+    def __init__(self, tenants: "TenantPool") -> None:
+        self._tenants = tenants
 
     async def admit(self, asked: Admission, *, make: bool) -> bool:
         """Begin the session of a token; False if it has no user, which is made if `make` says so."""
-        async with postgres.transaction(self._pool) as connection:
+        async with self._tenants.transaction(asked.tenant_id) as connection:
             user_id = await self._user(connection, asked, make)
             if user_id is None:
                 return False

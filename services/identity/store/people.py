@@ -11,10 +11,9 @@ from soma.identity.v1.auth_service_pb2 import Revocation
 
 from services.identity.store.revocations import revoke
 from services.identity.store.sessions import end_all
-from services.mesh.stores import postgres
 
 if TYPE_CHECKING:
-    from services.mesh.stores.postgres import Connection, Pool
+    from services.mesh.stores.postgres import Connection, TenantPool
 
 CREATE = """
     INSERT INTO identity.person
@@ -58,35 +57,35 @@ class Person:
 class PeopleStore:
     """Keeps users; every change that takes something away writes its revocation and ends sessions."""
 
-    def __init__(self, pool: "Pool") -> None:
-        self._pool = pool
+    def __init__(self, tenants: "TenantPool") -> None:
+        self._tenants = tenants
 
     async def create(self, tenant_id: str, user: pb.User, password: str | None) -> pb.User | None:
         """Store a user with the hash of a password that has to be changed; None if the name or subject is taken."""
-        async with postgres.connection(self._pool) as connection:
+        async with self._tenants.connection(tenant_id) as connection:
             return await add(connection, tenant_id, user, password)
 
     async def get(self, tenant_id: str, user_id: UUID) -> pb.User | None:
         """A user; None if the tenant has no such user."""
-        async with postgres.connection(self._pool) as connection:
+        async with self._tenants.connection(tenant_id) as connection:
             row = await connection.fetchrow(GET, tenant_id, user_id)
         return None if row is None else _read(row)
 
     async def login(self, tenant_id: str, username: str) -> Person | None:
         """The user with a name; None if there is none, or no such tenant."""
-        async with postgres.connection(self._pool) as connection:
+        async with self._tenants.connection(tenant_id) as connection:
             row = await connection.fetchrow(LOGIN, tenant_id, username)
         return None if row is None else Person(_read(row), row["password"], row["tenant_state"])
 
     async def password(self, tenant_id: str, user_id: UUID) -> str | None:
         """The hash of a user's password; None if there is no such user."""
-        async with postgres.connection(self._pool) as connection:
+        async with self._tenants.connection(tenant_id) as connection:
             row = await connection.fetchrow(GET, tenant_id, user_id)
         return None if row is None else row["password"]
 
     async def page(self, tenant_id: str, after: str, limit: int) -> Sequence[pb.User]:
         """The users of a tenant whose names come after this one, in order."""
-        async with postgres.connection(self._pool) as connection:
+        async with self._tenants.connection(tenant_id) as connection:
             return [_read(row) for row in await connection.fetch(LIST, tenant_id, after, limit)]
 
     async def update(self, tenant_id: str, user: pb.User, version: int, admin: str) -> pb.User | None:
@@ -96,7 +95,7 @@ class PeopleStore:
             LastAdmin: nobody else has the role `admin`, and the user would lose it.
         """
         user_id = UUID(user.user_id)
-        async with postgres.transaction(self._pool) as connection:
+        async with self._tenants.transaction(tenant_id) as connection:
             await connection.execute(LOCK_TENANT, tenant_id)
             row = await connection.fetchrow(
                 UPDATE, tenant_id, user_id, user.email, user.display_name, list(user.roles), user.state, version
@@ -113,7 +112,7 @@ class PeopleStore:
         self, tenant_id: str, user_id: UUID, password: str, *, must_change: bool, but: UUID | None = None
     ) -> bool:
         """Store the hash of another password, and end all sessions but for one; False if there is no such user."""
-        async with postgres.transaction(self._pool) as connection:
+        async with self._tenants.transaction(tenant_id) as connection:
             found = await connection.fetchval(SET_PASSWORD, tenant_id, user_id, password, must_change)
             if found is None:
                 return False
@@ -127,7 +126,7 @@ class PeopleStore:
         Raises:
             LastAdmin: nobody else has the role `admin`.
         """
-        async with postgres.transaction(self._pool) as connection:
+        async with self._tenants.transaction(tenant_id) as connection:
             await connection.execute(LOCK_TENANT, tenant_id)
             row = await connection.fetchrow(GET, tenant_id, user_id)
             if row is None:

@@ -5,10 +5,8 @@ from typing import TYPE_CHECKING
 
 from soma.identity.v1.auth_service_pb2 import Revocation
 
-from services.mesh.stores import postgres
-
 if TYPE_CHECKING:
-    from services.mesh.stores.postgres import Connection, Pool
+    from services.mesh.stores.postgres import Connection, SystemPool
 
 # The lock on this row lasts until the commit, so a later number is never seen before an earlier one.
 COUNT = "UPDATE identity.revocation_counter SET sequence = sequence + $1 RETURNING sequence"
@@ -35,24 +33,24 @@ async def revoke(
 
 
 class RevocationStore:
-    """Reads revocations."""
+    """Reads revocations of all tenants."""
 
-    def __init__(self, pool: "Pool") -> None:
+    def __init__(self, pool: "SystemPool") -> None:
         self._pool = pool
 
     async def newest(self) -> int:
         """The number of the last one; 0 if there was none."""
-        async with postgres.connection(self._pool) as connection:
+        async with self._pool.connection() as connection:
             newest: int = await connection.fetchval(NEWEST)
         return newest
 
     async def after(self, sequence: int, limit: int) -> Sequence[Revocation]:
         """Those after a number, in order."""
-        async with postgres.connection(self._pool) as connection:
+        async with self._pool.connection() as connection:
             rows = await connection.fetch(AFTER, sequence, limit)
         return [Revocation(**row) for row in rows]
 
     async def sweep(self) -> None:
         """Delete what nobody can still have missed."""
-        async with postgres.connection(self._pool) as connection:
+        async with self._pool.connection() as connection:
             await connection.execute(SWEEP)

@@ -10,10 +10,9 @@ from uuid import UUID
 from soma.identity.v1.auth_service_pb2 import Revocation
 
 from services.identity.store.revocations import revoke
-from services.mesh.stores import postgres
 
 if TYPE_CHECKING:
-    from services.mesh.stores.postgres import Connection, Pool
+    from services.mesh.stores.postgres import Connection, Database
 
 BEGIN = """
     INSERT INTO identity.session (tenant_id, user_id, expire_time) VALUES ($1, $2, $3) RETURNING session_id
@@ -25,7 +24,7 @@ FIND = """
     SELECT token.use_time, session.session_id, session.tenant_id, session.user_id, session.expire_time,
         session.end_time, person.state, tenant.state AS tenant_state
     FROM identity.refresh_token AS token
-    JOIN identity.session USING (session_id)
+    JOIN identity.session USING (tenant_id, session_id)
     JOIN identity.person ON person.tenant_id = session.tenant_id AND person.user_id = session.user_id
     JOIN identity.tenant ON tenant.tenant_id = session.tenant_id
     WHERE token.digest = $1 FOR UPDATE OF token, session
@@ -41,8 +40,8 @@ END_ALL = """
     RETURNING session_id
 """
 SWEEP = """
-    DELETE FROM identity.session WHERE session_id IN (
-        SELECT session_id FROM identity.session WHERE expire_time < now() - make_interval(days => $1)
+    DELETE FROM identity.session WHERE (tenant_id, session_id) IN (
+        SELECT tenant_id, session_id FROM identity.session WHERE expire_time < now() - make_interval(days => $1)
         ORDER BY expire_time LIMIT 1000
     )
 """
@@ -76,12 +75,13 @@ def digest(token: str) -> bytes:
 class SessionStore:
     """Keeps sessions; each end of a session writes its revocation."""
 
-    def __init__(self, pool: "Pool") -> None:
-        self._pool = pool
+    def __init__(self, database: "Database") -> None:
+        self._tenants = database.tenants
+        self._system = database.system
 
     async def begin(self, tenant_id: str, user_id: UUID, refresh_token: str, expire_time: datetime) -> UUID:
         """A new session with its first refresh token."""
-        async with postgres.transaction(self._pool) as connection:
+        async with self._tenants.transaction(tenant_id) as connection:
             session_id: UUID = await connection.fetchval(BEGIN, tenant_id, user_id, expire_time)
             await connection.execute(ADD_TOKEN, tenant_id, session_id, digest(refresh_token))
             await connection.execute(LOGGED_IN, tenant_id, user_id)
@@ -89,7 +89,8 @@ class SessionStore:
 
     async def go_on(self, refresh_token: str, next_token: str, now: datetime) -> Continued | Refusal:
         """Use up a refresh token, and store the next one. A token that was used before ends its session."""
-        async with postgres.transaction(self._pool) as connection:
+        # The token says nothing about its tenant.
+        async with self._system.transaction() as connection:
             row = await connection.fetchrow(FIND, digest(refresh_token))
             if row is None:
                 return Refusal.UNKNOWN
@@ -111,12 +112,12 @@ class SessionStore:
 
     async def log_out(self, tenant_id: str, session_id: UUID) -> None:
         """End a session, but not the work that was asked for in it; one that has ended stays as it is."""
-        async with postgres.transaction(self._pool) as connection:
+        async with self._tenants.transaction(tenant_id) as connection:
             await _end(connection, tenant_id, session_id, logged_out=True)
 
     async def sweep(self, days: int) -> None:
         """Delete sessions that expired this many days ago: no work can go on any more that was asked for in them."""
-        async with postgres.connection(self._pool) as connection:
+        async with self._system.connection() as connection:
             await connection.execute(SWEEP, days)
 
 

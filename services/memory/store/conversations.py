@@ -15,11 +15,10 @@ from services.mesh.blobs.blobs import Blobs
 from services.mesh.call.timestamp import timestamp
 from services.mesh.events.event import new_event
 from services.mesh.events.outbox import Outbox
-from services.mesh.stores import postgres
 from services.messages.message import media_of
 
 if TYPE_CHECKING:
-    from services.mesh.stores.postgres import Connection, Pool
+    from services.mesh.stores.postgres import Connection, TenantPool
 
 # The row of the conversation is locked, so that concurrent appends take turns.
 LOCK = """
@@ -104,8 +103,8 @@ _FEWEST_TOKENS = 4
 class ConversationStore:
     """Keeps the turns of conversations with their media; sends an event when a conversation is deleted."""
 
-    def __init__(self, pool: "Pool", outbox: Outbox, blobs: Blobs) -> None:
-        self._pool = pool
+    def __init__(self, tenants: "TenantPool", outbox: Outbox, blobs: Blobs) -> None:
+        self._tenants = tenants
         self._outbox = outbox
         self._blobs = blobs
 
@@ -127,7 +126,7 @@ class ConversationStore:
         """
         conversation_id, count = request.conversation_id, len(request.messages)
         request_id = request.request_id or None
-        async with postgres.transaction(self._pool) as connection:
+        async with self._tenants.transaction(tenant_id) as connection:
             last: int = await connection.fetchval(LOCK, tenant_id, conversation_id)
             if request_id:
                 earlier: int | None = await connection.fetchval(APPENDED, tenant_id, conversation_id, request_id)
@@ -151,7 +150,7 @@ class ConversationStore:
 
     async def media_type(self, tenant_id: str, hash: str) -> str | None:
         """The type that a turn states for bytes; None if no turn does."""
-        async with postgres.connection(self._pool) as connection:
+        async with self._tenants.connection(tenant_id) as connection:
             found: str | None = await connection.fetchval(MEDIA_TYPE, tenant_id, hash)
         return found
 
@@ -166,7 +165,7 @@ class ConversationStore:
         self, tenant_id: str, conversation_id: str, after: int, limit: int, max_bytes: int
     ) -> tuple[list[pb.ConversationMessage], int] | None:
         """The turns after `after`, at least one if there is one, and the conversation's length; None if unknown."""
-        async with postgres.connection(self._pool) as connection:
+        async with self._tenants.connection(tenant_id) as connection:
             length = await connection.fetchval(LENGTH, tenant_id, conversation_id)
             if length is None:
                 return None
@@ -175,7 +174,7 @@ class ConversationStore:
 
     async def conversations(self, tenant_id: str, after: str, limit: int) -> list[pb.Conversation]:
         """At most `limit` conversations with ids behind `after`, in the order of their ids."""
-        async with postgres.connection(self._pool) as connection:
+        async with self._tenants.connection(tenant_id) as connection:
             rows = await connection.fetch(LIST, tenant_id, after, limit)
         return [
             pb.Conversation(
@@ -188,7 +187,7 @@ class ConversationStore:
 
     async def delete(self, tenant_id: str, conversation_id: str) -> int:
         """Delete a conversation; returns how many turns it had."""
-        async with postgres.transaction(self._pool) as connection:
+        async with self._tenants.transaction(tenant_id) as connection:
             row = await connection.fetchrow(DELETE, tenant_id, conversation_id)
             if row is None:
                 return 0
@@ -204,7 +203,7 @@ class ConversationStore:
     ) -> list[tuple[pb.ConversationMessage, int]]:
         """The newest turn, and as many before it as fit into `tokens`; the oldest first, each with its tokens."""
         most = tokens // _FEWEST_TOKENS + 1
-        async with postgres.connection(self._pool) as connection:
+        async with self._tenants.connection(tenant_id) as connection:
             rows = await connection.fetch(NEWEST, tenant_id, conversation_id, most, tokens)
         return [(_message(row), row["tokens"]) for row in rows]
 
@@ -212,7 +211,7 @@ class ConversationStore:
         self, tenant_id: str, conversation_id: str, question: Question, before: int, limit: int
     ) -> list[Found]:
         """The turns older than `before` with the passages that fit best, best first."""
-        async with postgres.connection(self._pool) as connection:
+        async with self._tenants.connection(tenant_id) as connection:
             if question.vector is None:
                 text = question.text.replace("\0", " ")
                 rows = await connection.fetch(BY_WORDS, tenant_id, conversation_id, text, before, limit)

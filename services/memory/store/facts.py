@@ -14,10 +14,9 @@ from services.memory.embedder import Vector, score
 from services.memory.passages import Json, Passage
 from services.memory.question import Found, Question
 from services.mesh.call.timestamp import timestamp
-from services.mesh.stores import postgres
 
 if TYPE_CHECKING:
-    from services.mesh.stores.postgres import Pool
+    from services.mesh.stores.postgres import Database
 
 # An expired fact counts as deleted, even before the sweep: a fact that replaces it starts anew.
 PUT = """
@@ -31,18 +30,18 @@ PUT = """
         last_accessed = CASE WHEN fact.expires_at <= now() THEN NULL ELSE fact.last_accessed END
     RETURNING id, indexed_at
 """
-DROP_PASSAGES = "DELETE FROM memory.passage WHERE fact_id = $1"
+DROP_PASSAGES = "DELETE FROM memory.passage WHERE tenant_id = $1 AND fact_id = $2"
 PUT_PASSAGE = """
     INSERT INTO memory.passage (tenant_id, fact_id, heading, text, embedding)
     VALUES ($1, $2, $3, $4, $5::real[]::vector)
 """
 RECALL = """
     WITH before AS (
-        SELECT id, last_accessed FROM memory.fact
+        SELECT tenant_id, id, last_accessed FROM memory.fact
         WHERE tenant_id = $1 AND key = $2 AND (expires_at IS NULL OR expires_at > now()) FOR UPDATE
     )
     UPDATE memory.fact SET accessed_count = accessed_count + $3, last_accessed = clock_timestamp()
-    FROM before WHERE fact.id = before.id
+    FROM before WHERE fact.tenant_id = before.tenant_id AND fact.id = before.id
     RETURNING value, metadata, created_at, accessed_count, fact.last_accessed, before.last_accessed AS accessed_before
 """
 # This also deletes an expired fact that was not swept yet, which counts as deleted already. Its passages go with it.
@@ -77,7 +76,7 @@ BY_MEANING = """
     SELECT fact.key, heading, text, 1 - (embedding <=> $2::real[]::vector) AS cosine
     FROM memory.passage, LATERAL (
         SELECT key FROM memory.fact
-        WHERE id = fact_id AND (expires_at IS NULL OR expires_at > now()) AND facets @> $3 OFFSET 0
+        WHERE tenant_id = $1 AND id = fact_id AND (expires_at IS NULL OR expires_at > now()) AND facets @> $3 OFFSET 0
     ) AS fact
     WHERE tenant_id = $1 AND fact_id IS NOT NULL AND embedding IS NOT NULL
     ORDER BY embedding <=> $2::real[]::vector LIMIT $4
@@ -93,7 +92,8 @@ BY_WORDS = """
             ts_rank_cd(passage.terms, asked.query, 1) AS rank
         FROM asked, memory.passage, LATERAL (
             SELECT key FROM memory.fact
-            WHERE id = fact_id AND (expires_at IS NULL OR expires_at > now()) AND facets @> $3 OFFSET 0
+            WHERE tenant_id = $1 AND id = fact_id AND (expires_at IS NULL OR expires_at > now()) AND facets @> $3
+            OFFSET 0
         ) AS fact
         WHERE passage.tenant_id = $1 AND passage.terms @@ asked.query
         ORDER BY fact.key, share DESC, rank DESC
@@ -102,9 +102,10 @@ BY_WORDS = """
 """
 SWEEP = """
     WITH expired AS (
-        SELECT id FROM memory.fact WHERE expires_at <= now() ORDER BY id LIMIT 1000 FOR UPDATE SKIP LOCKED
+        SELECT tenant_id, id FROM memory.fact WHERE expires_at <= now()
+        ORDER BY expires_at LIMIT 1000 FOR UPDATE SKIP LOCKED
     )
-    DELETE FROM memory.fact USING expired WHERE fact.id = expired.id
+    DELETE FROM memory.fact USING expired WHERE fact.tenant_id = expired.tenant_id AND fact.id = expired.id
 """
 
 # Several of the nearest passages may belong to one fact: this many are asked for per fact at first, and in all at most.
@@ -123,8 +124,9 @@ class Stored:
 class FactStore:
     """Keeps facts in the schema `memory`."""
 
-    def __init__(self, pool: "Pool") -> None:
-        self._pool = pool
+    def __init__(self, database: "Database") -> None:
+        self._tenants = database.tenants
+        self._system = database.system
 
     async def put(
         self,
@@ -139,10 +141,10 @@ class FactStore:
         metadata = fact.metadata.SerializeToString() if fact.HasField("metadata") else None
         ttl = fact.ttl_seconds if fact.HasField("ttl_seconds") else None
         indexed: Sequence[Vector | None] = [None] * len(passages) if vectors is None else vectors
-        async with postgres.transaction(self._pool) as connection:
+        async with self._tenants.transaction(tenant_id) as connection:
             row = await connection.fetchrow(PUT, tenant_id, fact.key, value, metadata, facets, ttl, vectors is not None)
             assert row is not None
-            await connection.execute(DROP_PASSAGES, row["id"])
+            await connection.execute(DROP_PASSAGES, tenant_id, row["id"])
             await connection.executemany(
                 PUT_PASSAGE,
                 [
@@ -154,7 +156,7 @@ class FactStore:
 
     async def recall(self, tenant_id: str, key: str, times: int = 1) -> list[pb.RecallResponse]:
         """Read a fact for `times` callers, one after the other, and count that; empty if there is none."""
-        async with postgres.connection(self._pool) as connection:
+        async with self._tenants.connection(tenant_id) as connection:
             row = await connection.fetchrow(RECALL, tenant_id, key, times)
         if row is None:
             return []
@@ -179,7 +181,7 @@ class FactStore:
 
     async def forget(self, tenant_id: str, key: str) -> bool:
         """Delete a fact with its passages; returns whether there was one."""
-        async with postgres.connection(self._pool) as connection:
+        async with self._tenants.connection(tenant_id) as connection:
             return bool(await connection.fetchval(FORGET, tenant_id, key))
 
     async def page(
@@ -190,25 +192,25 @@ class FactStore:
         At least one if there is one, at most `limit`, and with at most `max_bytes` of values and metadata. Also returns
         whether there are more.
         """
-        async with postgres.connection(self._pool) as connection:
+        async with self._tenants.connection(tenant_id) as connection:
             rows = await connection.fetch(PAGE, tenant_id, after, prefix, facets, limit, max_bytes)
         return [_memory(row) for row in rows], bool(rows) and rows[0]["found"] > len(rows)
 
     async def read(self, tenant_id: str, keys: Sequence[str]) -> dict[str, tuple[Value, Struct]]:
         """Values and metadata by key, without counting an access; keys without a fact are missing."""
-        async with postgres.connection(self._pool) as connection:
+        async with self._tenants.connection(tenant_id) as connection:
             rows = await connection.fetch(READ, tenant_id, keys)
         return {row["key"]: (Value.FromString(row["value"]), Struct.FromString(row["metadata"] or b"")) for row in rows}
 
     async def any(self, tenant_id: str) -> bool:
         """Whether a tenant has facts to search."""
-        async with postgres.connection(self._pool) as connection:
+        async with self._tenants.connection(tenant_id) as connection:
             return bool(await connection.fetchval(EXIST, tenant_id))
 
     async def find(self, tenant_id: str, question: Question, facets: Json, limit: int) -> list[Found]:
         """The facts whose metadata contain `facets`, with the passages that fit best, best first."""
         if question.vector is None:
-            async with postgres.connection(self._pool) as connection:
+            async with self._tenants.connection(tenant_id) as connection:
                 rows = await connection.fetch(BY_WORDS, tenant_id, question.text.replace("\0", " "), facets, limit)
             return [Found(row["key"], _passage(row), row["share"]) for row in rows]
         count = limit * _PASSAGES_A_FACT
@@ -222,13 +224,13 @@ class FactStore:
             count *= 4
 
     async def _nearest(self, tenant_id: str, vector: Vector, facets: Json, count: int) -> list[asyncpg.Record]:
-        async with postgres.transaction(self._pool) as connection:
+        async with self._tenants.transaction(tenant_id) as connection:
             await connection.execute(SCAN_ON)
             return await connection.fetch(BY_MEANING, tenant_id, vector, facets, count)
 
     async def sweep(self) -> int:
         """Delete at most a thousand facts that have expired; returns how many."""
-        async with postgres.connection(self._pool) as connection:
+        async with self._system.connection() as connection:
             return int((await connection.execute(SWEEP)).removeprefix("DELETE "))
 
 

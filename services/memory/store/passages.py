@@ -1,4 +1,4 @@
-"""Passages that wait for their vectors, in schema `memory`."""
+"""Passages of all tenants that wait for their vectors, in schema `memory`."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING
 
 from services.memory.embedder import Vector
 from services.memory.passages import Passage
-from services.mesh.stores import postgres
 
 if TYPE_CHECKING:
-    from services.mesh.stores.postgres import Pool
+    from services.mesh.stores.postgres import SystemPool
 
 # A claim expires, so that another process takes the passages of one that was killed.
 CLAIM = """
@@ -29,13 +28,17 @@ RELEASE = """
 REFUSE = "UPDATE memory.passage SET claimed_until = 'infinity' WHERE id = $1"
 # Facts are locked first and in order, because to store a fact also locks the fact before its passages.
 LOCK_FACTS = """
-    SELECT id FROM memory.fact WHERE id IN (SELECT fact_id FROM memory.passage WHERE id = ANY($1))
+    SELECT tenant_id, id FROM memory.fact
+    WHERE (tenant_id, id) IN (SELECT tenant_id, fact_id FROM memory.passage WHERE id = ANY($1))
     ORDER BY id FOR NO KEY UPDATE
 """
 FILL = "UPDATE memory.passage SET embedding = $2::real[]::vector, claimed_until = NULL WHERE id = $1"
 MARK = """
-    UPDATE memory.fact SET indexed_at = now() WHERE id = ANY($1) AND indexed_at IS NULL
-        AND NOT EXISTS (SELECT FROM memory.passage WHERE fact_id = fact.id AND embedding IS NULL)
+    UPDATE memory.fact SET indexed_at = now()
+    WHERE (tenant_id, id) IN (SELECT * FROM unnest($1::text[], $2::uuid[])) AND indexed_at IS NULL AND NOT EXISTS (
+        SELECT FROM memory.passage
+        WHERE passage.tenant_id = fact.tenant_id AND fact_id = fact.id AND embedding IS NULL
+    )
 """
 
 CLAIM_SECONDS = 30
@@ -53,30 +56,30 @@ class Pending:
 class PendingPassages:
     """Hands out passages that wait for their vectors."""
 
-    def __init__(self, pool: "Pool") -> None:
+    def __init__(self, pool: "SystemPool") -> None:
         self._pool = pool
 
     async def claim(self, limit: int) -> list[Pending]:
         """Claim the oldest passages for this process, for half a minute."""
-        async with postgres.connection(self._pool) as connection:
+        async with self._pool.connection() as connection:
             rows = await connection.fetch(CLAIM, limit, CLAIM_SECONDS)
         return [Pending(row["id"], row["tenant_id"], Passage(row["heading"], row["text"])) for row in rows]
 
     async def release(self, ids: Sequence[int]) -> None:
         """Give passages back."""
-        async with postgres.connection(self._pool) as connection:
+        async with self._pool.connection() as connection:
             await connection.execute(RELEASE, ids)
 
     async def refuse(self, id: int) -> None:
         """Leave a passage without a vector for good; a search by words still finds it."""
-        async with postgres.connection(self._pool) as connection:
+        async with self._pool.connection() as connection:
             await connection.execute(REFUSE, id)
 
     async def fill(self, vectors: Sequence[tuple[int, Vector]]) -> None:
         """Give passages their vectors."""
         ids = [id for id, _ in vectors]
-        async with postgres.transaction(self._pool) as connection:
-            facts = [row["id"] for row in await connection.fetch(LOCK_FACTS, ids)]
+        async with self._pool.transaction() as connection:
+            facts = await connection.fetch(LOCK_FACTS, ids)
             await connection.executemany(FILL, sorted(vectors))
             if facts:
-                await connection.execute(MARK, facts)
+                await connection.execute(MARK, *([row[name] for row in facts] for name in ("tenant_id", "id")))

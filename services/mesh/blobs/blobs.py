@@ -14,10 +14,9 @@ from services.mesh.blobs.held import Held
 from services.mesh.blobs.store import Store, folder_of, kept_key, transient_key
 from services.mesh.call import errors
 from services.mesh.process import tasks
-from services.mesh.stores import postgres
 
 if TYPE_CHECKING:
-    from services.mesh.stores.postgres import Connection, Pool
+    from services.mesh.stores.postgres import Connection, TenantPool
 
 log = structlog.get_logger("blobs")
 
@@ -46,7 +45,7 @@ class Blobs:
     """
 
     def __init__(
-        self, store: Store, pool: "Pool | None" = None, *, shared: bool = False, held_bytes: int = HELD_BYTES
+        self, store: Store, pool: "TenantPool | None" = None, *, shared: bool = False, held_bytes: int = HELD_BYTES
     ) -> None:
         self._store = store
         self._pool = pool
@@ -88,7 +87,7 @@ class Blobs:
         """
         data = self._held.get(tenant_id, hash)
         if data is None and self._pool is not None:
-            async with postgres.connection(self._pool) as connection:
+            async with self._pool.connection(tenant_id) as connection:
                 key = await references.find(connection, tenant_id, hash)
             data = await self._store.get(key) if key is not None else None
         if data is None:

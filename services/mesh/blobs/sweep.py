@@ -9,10 +9,9 @@ import structlog
 from services.mesh.blobs import references
 from services.mesh.blobs.store import KEPT, TRANSIENT, Store
 from services.mesh.process.jobs import Job
-from services.mesh.stores import postgres
 
 if TYPE_CHECKING:
-    from services.mesh.stores.postgres import Pool
+    from services.mesh.stores.postgres import SystemPool
 
 log = structlog.get_logger("blobs")
 
@@ -32,7 +31,7 @@ _LOCK = "SELECT pg_try_advisory_xact_lock(hashtextextended('soma.blobs', 0))"
 class Sweep:
     """The background work of a store."""
 
-    def __init__(self, store: Store, pool: "Pool") -> None:
+    def __init__(self, store: Store, pool: "SystemPool") -> None:
         self._store = store
         self._pool = pool
 
@@ -47,9 +46,9 @@ class Sweep:
 
     async def delete_released(self) -> bool:
         """Delete bytes that have lost their last owner; returns whether there is more to do."""
-        async with postgres.transaction(self._pool) as connection:
+        async with self._pool.transaction() as connection:
             looked_at = await references.discard_released(connection, _BATCH)
-        async with postgres.transaction(self._pool) as connection:
+        async with self._pool.transaction() as connection:
             if not await connection.fetchval(_LOCK):
                 return False
             keys = await references.garbage(connection, _BATCH)
@@ -66,7 +65,7 @@ class Sweep:
     async def delete_orphans(self) -> None:
         """Delete objects that no row refers to, because the transaction was not committed that they were stored for."""
         async for keys in self._old(KEPT, ORPHAN_AGE):
-            async with postgres.connection(self._pool) as connection:
+            async with self._pool.connection() as connection:
                 orphans = await references.unknown(connection, keys)
             if orphans:
                 await self._store.delete(orphans)

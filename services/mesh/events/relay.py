@@ -14,11 +14,10 @@ from services.mesh.events import groups
 from services.mesh.events.outbox import Outbox
 from services.mesh.events.stream import Added, EventStream, Row
 from services.mesh.process.jobs import Job
-from services.mesh.stores import postgres
 from services.mesh.stores.stream_position import BEGINNING, Position
 
 if TYPE_CHECKING:
-    from services.mesh.stores.postgres import Connection, Pool
+    from services.mesh.stores.postgres import Connection, SystemPool
 
 log = structlog.get_logger("events")
 
@@ -49,6 +48,21 @@ _READ = """
     ORDER BY waiting.id
 """
 
+_LOCK = "SELECT pg_try_advisory_xact_lock(hashtextextended($1, 0))"
+# The index has only rows with a place, and Postgres does not see by itself that the comparison leaves out the others.
+_ADD_AGAIN = """
+    UPDATE {table} SET added_ms = NULL, added_number = NULL
+    WHERE added_ms IS NOT NULL AND (added_ms, added_number) > ($1, $2)
+"""
+_DELETE = "DELETE FROM {table} WHERE id = ANY($1)"
+_PLACE = """
+    UPDATE {table} AS kept SET added_ms = place.ms, added_number = place.number
+    FROM unnest($1::bigint[], $2::bigint[], $3::bigint[]) AS place (id, ms, number) WHERE kept.id = place.id
+"""
+WAITING = "SELECT count(*) FROM {table} WHERE added_ms IS NULL"
+_TRIM_ALL = "DELETE FROM {table} WHERE added_ms IS NOT NULL"
+_TRIM = "DELETE FROM {table} WHERE added_ms IS NOT NULL AND (added_ms, added_number) < ($1, $2)"
+
 _LAG = Gauge(
     "soma_events_lag", "Events a consumer has not handled yet, as the sender's process sees them", ("stream", "group")
 )
@@ -57,7 +71,7 @@ _LAG = Gauge(
 class Relay:
     """The relay of one outbox; it may run in every process, but only one works at a time."""
 
-    def __init__(self, pool: "Pool", client: aioredis.Redis, outbox: Outbox) -> None:
+    def __init__(self, pool: "SystemPool", client: aioredis.Redis, outbox: Outbox) -> None:
         self._pool = pool
         self._outbox = outbox
         self._area = outbox.area
@@ -85,8 +99,8 @@ class Relay:
 
         Only one relay of all processes works at a time, to keep the order; the others return at once.
         """
-        async with postgres.transaction(self._pool) as connection:
-            if not await connection.fetchval("SELECT pg_try_advisory_xact_lock(hashtextextended($1, 0))", self._table):
+        async with self._pool.transaction() as connection:
+            if not await connection.fetchval(_LOCK, self._table):
                 return False
             consumed, newest, rows = await self._waiting(connection)
             if not rows and newest is None:
@@ -117,43 +131,34 @@ class Relay:
 
     async def _add_again(self, connection: "Connection", known: Position) -> None:
         """Have events with a position after `known` wait again, because the stream no longer has them."""
-        count = await connection.execute(
-            f"UPDATE {self._table} SET added_ms = NULL, added_number = NULL "  # noqa: S608 -- our own name
-            "WHERE (added_ms, added_number) > ($1, $2)",
-            *known,
-        )
+        count = await connection.execute(self._about(_ADD_AGAIN), *known)
         log.warning("redis has lost events, they are added again", stream=self._stream.name, rows=count.split()[-1])
 
     async def _settle(self, connection: "Connection", rows: list[Row], added: Added, *, keep: bool) -> None:
         ids = [row.id for row in rows]
         if not keep:
-            await connection.execute(f"DELETE FROM {self._table} WHERE id = ANY($1)", ids)  # noqa: S608 -- our own name
+            await connection.execute(self._about(_DELETE), ids)
             return
         milliseconds, numbers = zip(*added.positions, strict=True)
-        await connection.execute(
-            f"UPDATE {self._table} AS kept SET added_ms = place.ms, added_number = place.number "  # noqa: S608 -- our own name
-            "FROM unnest($1::bigint[], $2::bigint[], $3::bigint[]) AS place (id, ms, number) WHERE kept.id = place.id",
-            ids,
-            milliseconds,
-            numbers,
-        )
+        await connection.execute(self._about(_PLACE), ids, milliseconds, numbers)
 
     async def _trim(self) -> None:
         """Delete events that every consumer has handled, from the outbox and from the stream."""
-        async with postgres.connection(self._pool) as connection:
+        async with self._pool.connection() as connection:
             for former in await groups.retired(connection, self._area):
                 await self._stream.destroy_group(former)
                 await groups.forget(connection, former, self._area)
             found = await self._stream.groups(await groups.registered(connection, self._area))
-            waiting = await connection.fetchval(f"SELECT count(*) FROM {self._table} WHERE added_ms IS NULL")  # noqa: S608 -- our own name
+            waiting = await connection.fetchval(self._about(WAITING))
             for group in found:
                 _LAG.labels(self._stream.name, group.name).set(group.unread + group.pending + waiting)
             if not found:
-                await connection.execute(f"DELETE FROM {self._table} WHERE added_ms IS NOT NULL")  # noqa: S608 -- our own name
+                await connection.execute(self._about(_TRIM_ALL))
                 return
             bound = min(group.bound for group in found)
-            await connection.execute(
-                f"DELETE FROM {self._table} WHERE (added_ms, added_number) < ($1, $2)",  # noqa: S608 -- our own name
-                *bound,
-            )
+            await connection.execute(self._about(_TRIM), *bound)
         await self._stream.trim(bound)
+
+    def _about(self, statement: str) -> str:
+        """A statement about the outbox of this relay."""
+        return statement.format(table=self._table)

@@ -10,11 +10,11 @@ from services.mesh.call.call import principal
 from services.mesh.call.handlers import Registration
 from services.mesh.events import groups
 from services.mesh.events.dead_letters import DeadLetters
+from services.mesh.events.relay import WAITING
 from services.mesh.events.stream import EventStream
-from services.mesh.stores import postgres
 
 if TYPE_CHECKING:
-    from services.mesh.stores.postgres import Pool
+    from services.mesh.stores.postgres import Database
 
 # Every schema that has an outbox is a service that sends events.
 _AREAS = """
@@ -26,10 +26,10 @@ _AREAS = """
 class EventService(rpc.EventServiceServicer):
     """Shows the state of events. Dead letters are those of the caller's tenant; streams are those of all tenants."""
 
-    def __init__(self, pool: "Pool", client: aioredis.Redis) -> None:
-        self._pool = pool
+    def __init__(self, database: "Database", client: aioredis.Redis) -> None:
+        self._system = database.system
         self._redis = client
-        self._letters = DeadLetters(pool)
+        self._letters = DeadLetters(database.tenants)
 
     async def ListDeadLetters(self, request: pb.ListDeadLettersRequest, context: Any) -> pb.ListDeadLettersResponse:
         return await self._letters.page(principal().tenant_id, request)
@@ -39,13 +39,10 @@ class EventService(rpc.EventServiceServicer):
         return pb.ReplayDeadLetterResponse(dead_letter=letter)
 
     async def ListEventStreams(self, request: pb.ListEventStreamsRequest, context: Any) -> pb.ListEventStreamsResponse:
-        async with postgres.connection(self._pool) as connection:
+        async with self._system.connection() as connection:
             areas: list[str] = [row[0] for row in await connection.fetch(_AREAS)]
             consumers = {area: await groups.registered(connection, area) for area in areas}
-            counts = {
-                area: await connection.fetchval(f"SELECT count(*) FROM {area}.outbox WHERE added_ms IS NULL")  # noqa: S608 -- a schema's name
-                for area in areas
-            }
+            counts = {area: await connection.fetchval(WAITING.format(table=f"{area}.outbox")) for area in areas}
         return pb.ListEventStreamsResponse(
             streams=[await self._stream(area, consumers[area], counts[area]) for area in areas]
         )
@@ -59,6 +56,6 @@ class EventService(rpc.EventServiceServicer):
         return pb.EventStream(area=area, length=await stream.length(), waiting=waiting, groups=shown)
 
 
-def event_service(pool: "Pool", client: aioredis.Redis) -> Registration:
+def event_service(database: "Database", client: aioredis.Redis) -> Registration:
     """The EventService of a process, which needs only its stores."""
-    return rpc.add_EventServiceServicer_to_server, EventService(pool, client)
+    return rpc.add_EventServiceServicer_to_server, EventService(database, client)

@@ -27,7 +27,7 @@ from services.mesh.process import lease, tasks
 from services.mesh.process.backoff import Backoff
 
 if TYPE_CHECKING:
-    from services.mesh.stores.postgres import Pool
+    from services.mesh.stores.postgres import SystemPool
 
 log = structlog.get_logger("job")
 
@@ -75,13 +75,13 @@ class Job:
     alone: bool = False
 
 
-def run_jobs(stack: AsyncExitStack, service: str, jobs: Iterable[Job], pool: "Pool | None" = None) -> None:
+def run_jobs(stack: AsyncExitStack, service: str, jobs: Iterable[Job], pool: "SystemPool | None" = None) -> None:
     """Run the jobs of a service until `stack` closes, each as `run_job` does."""
     for job in jobs:
         run_job(stack, service, job, pool)
 
 
-def run_job(stack: AsyncExitStack, service: str, job: Job, pool: "Pool | None" = None) -> "asyncio.Task[None]":
+def run_job(stack: AsyncExitStack, service: str, job: Job, pool: "SystemPool | None" = None) -> "asyncio.Task[None]":
     """Run a job until `stack` closes, which cancels the job and waits until its step has ended.
 
     The job runs in an empty context, because it belongs to no call.

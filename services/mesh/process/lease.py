@@ -16,10 +16,9 @@ import structlog
 
 from services.mesh.call import errors
 from services.mesh.process import tasks
-from services.mesh.stores import postgres
 
 if TYPE_CHECKING:
-    from services.mesh.stores.postgres import Pool
+    from services.mesh.stores.postgres import SystemPool
 
 log = structlog.get_logger("mesh")
 
@@ -40,7 +39,7 @@ _RELEASE = "DELETE FROM mesh.lease WHERE name = $1 AND holder = $2"
 class Lease:
     """The claim of one process to a name; work ends a quarter of `seconds` before another process may take over."""
 
-    def __init__(self, pool: "Pool", name: str, seconds: float) -> None:
+    def __init__(self, pool: "SystemPool", name: str, seconds: float) -> None:
         self._pool = pool
         self._name = name
         self._seconds = seconds
@@ -94,7 +93,7 @@ class Lease:
     async def _take(self) -> bool:
         """Take the lease, or renew it; returns whether this process holds it now."""
         asked = monotonic()
-        async with postgres.connection(self._pool) as connection:
+        async with self._pool.connection() as connection:
             taken = await connection.fetchval(_TAKE, self._name, self._holder, self._seconds)
         self._until = asked + self._seconds - self.pause if taken else 0.0
         return taken is not None
@@ -103,5 +102,5 @@ class Lease:
         """Let another process take the lease at once; if Postgres is away, it can once the lease has expired."""
         self._until = 0.0
         with suppress(errors.Unavailable, TimeoutError):
-            async with asyncio.timeout(_RELEASE_SECONDS), postgres.connection(self._pool) as connection:
+            async with asyncio.timeout(_RELEASE_SECONDS), self._pool.connection() as connection:
                 await connection.execute(_RELEASE, self._name, self._holder)

@@ -18,7 +18,7 @@ from services.mesh.stores import postgres
 from services.mesh.wakeup import Wakeup
 
 if TYPE_CHECKING:
-    from services.mesh.stores.postgres import Connection, Pool
+    from services.mesh.stores.postgres import Connection, SystemPool
 
 T = TypeVar("T")
 _Entry: TypeAlias = tuple[T, asyncio.Future[None]]
@@ -36,6 +36,7 @@ class GroupCommit(Generic[T]):
     """Writes items with `write`, many in a transaction, until it is closed. The end of an `async with` closes it.
 
     Args:
+        pool: of the role for statements about many tenants.
         write: writes items with one statement or one `executemany`, which is a transaction of its own and saves two
             round trips. It must be able to run again after it failed: if a batch has an item that cannot be written,
             its items are written again one by one.
@@ -43,9 +44,9 @@ class GroupCommit(Generic[T]):
     """
 
     def __init__(
-        self, pool: "Pool", write: "Callable[[Connection, Sequence[T]], Awaitable[None]]", max_batch: int = 256
+        self, pool: "SystemPool", write: "Callable[[Connection, Sequence[T]], Awaitable[None]]", max_batch: int = 256
     ) -> None:
-        self._kept = postgres.KeptConnection(pool)
+        self._kept = pool.kept()
         self._write = write
         self._max_batch = max_batch
         self._queue: deque[_Entry[T]] = deque()

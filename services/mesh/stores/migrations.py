@@ -8,6 +8,7 @@ than a warm start may take.
 import os
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,8 @@ import asyncpg
 from soma.errors.v1 import reasons
 
 from services.mesh.call import errors
-from services.mesh.stores import postgres
+from services.mesh.stores import postgres, row_security
+from services.mesh.stores.row_security import Access, Roles
 
 if TYPE_CHECKING:
     from services.mesh.stores.postgres import Connection
@@ -23,6 +25,21 @@ if TYPE_CHECKING:
 # The schema of the mesh itself: leases, and how far events are handled.
 MESH_SCHEMA = "mesh"
 MESH_FOLDER = Path(__file__).parent / "migrations"
+# Leases, consumers and what is to be deleted from the store of objects belong to no tenant. An event is handled for its
+# tenant, and marked as handled in the same transaction.
+MESH_ACCESS = Access(
+    system={
+        "lease": "SELECT INSERT UPDATE DELETE",
+        "event_group": "SELECT INSERT UPDATE DELETE",
+        "consumed": "SELECT INSERT UPDATE DELETE",
+        "dead_letter": "SELECT INSERT UPDATE DELETE",
+        "blob": "SELECT UPDATE DELETE",
+        "blob_reference": "SELECT DELETE",
+        "blob_released": "SELECT INSERT DELETE",
+        "blob_garbage": "SELECT INSERT UPDATE DELETE",
+    },
+    shared={"consumed": "SELECT INSERT UPDATE DELETE"},
+)
 LOCK = "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))"
 VERSION_TABLE = "schema_version"
 _FILE = re.compile(r"^(\d{4})_[a-z0-9_]+\.sql$")
@@ -44,15 +61,34 @@ _MAKE_OUTBOX = """
     CREATE INDEX IF NOT EXISTS outbox_waiting ON {schema}.outbox (id) WHERE added_ms IS NULL;
     CREATE INDEX IF NOT EXISTS outbox_added ON {schema}.outbox (added_ms, added_number) WHERE added_ms IS NOT NULL;
 """
+_FORCED = """
+    SELECT oid::regclass::text FROM pg_class WHERE relnamespace = to_regnamespace($1) AND relforcerowsecurity
+"""
+# What the relay does with an outbox.
+_RELAYS = "SELECT UPDATE DELETE"
 # The object that is made last.
 _OUTBOX_MADE = "{schema}.outbox_added"
 
 
-async def migrate(url: str, schema: str, directory: "os.PathLike[str]", *, outbox: bool = False) -> None:
+async def migrate(
+    url: str,
+    schema: str,
+    directory: "os.PathLike[str]",
+    roles: Roles | None = None,
+    *,
+    outbox: bool = False,
+    access: Access = Access(),  # noqa: B008 -- it is frozen
+) -> None:
     """Bring `schema` to the newest version in `directory`; with `outbox`, also make the table for the events it sends.
 
     The files' statements have the schema first in their search path, then `public`. All files run in one transaction
     under an advisory lock: processes that start together take turns, and if a file fails, the schema stays as it was.
+
+    Args:
+        url: of the role that owns the schema.
+        roles: whose policies and grants the tables get; without them, only the owner can use the tables.
+        outbox: whether the schema has one.
+        access: what the tables need beside the access of tenants to their rows.
 
     Raises:
         FailedPrecondition: the database is newer than this code, or a file's name is out of order.
@@ -61,24 +97,64 @@ async def migrate(url: str, schema: str, directory: "os.PathLike[str]", *, outbo
     if not _SCHEMA.match(schema):
         raise ValueError(f"not a schema name: {schema!r}")
     files = _files(Path(directory))
+    if outbox:
+        access = replace(access, system={**access.system, "outbox": _union(access.system.get("outbox", ""), _RELAYS)})
     with postgres.typed_errors():
         connection: Connection = await asyncpg.connect(url, timeout=postgres.CONNECT_SECONDS)
         try:
-            if not await _behind(connection, schema, files) and not (
-                outbox and await _outbox_missing(connection, schema)
+            if (
+                not await _behind(connection, schema, files)
+                and not (outbox and await _outbox_missing(connection, schema))
+                and not await _insecure(connection, schema, roles, access)
             ):
                 return
             async with connection.transaction():
                 await connection.execute(LOCK, f"soma.migrate.{schema}")
                 await connection.execute(f"CREATE SCHEMA IF NOT EXISTS {schema}")
                 if await _behind(connection, schema, files):
+                    # A migration may change the rows of all tenants; the end of this transaction forces the wall again.
+                    for (table,) in await connection.fetch(_FORCED, schema):
+                        await connection.execute(f"ALTER TABLE {table} NO FORCE ROW LEVEL SECURITY")
                     await connection.execute(f"SET LOCAL search_path TO {schema}, public")
                     # asyncpg runs several statements in one go only without parameters, which a script has none of.
                     await connection.execute(_script(schema, files, await _version(connection, schema)))
                 if outbox and await _outbox_missing(connection, schema):
                     await _make_outbox(connection, schema)
+                for statement in await _insecure(connection, schema, roles, access):
+                    await connection.execute(statement)
         finally:
             await connection.close()
+
+
+async def migrate_mesh(url: str, roles: Roles | None = None) -> None:
+    """Bring the mesh's own schema to the newest version, as `migrate` does."""
+    await migrate(url, MESH_SCHEMA, MESH_FOLDER, roles, access=MESH_ACCESS)
+
+
+async def check_roles(url: str, roles: Roles) -> None:
+    """Check that the roles of a database are held to its policies; `url` is of the role that owns the tables.
+
+    Raises:
+        FailedPrecondition: they are not, and the settings say that they are.
+        Unavailable: the database cannot be reached.
+    """
+    with postgres.typed_errors():
+        connection: Connection = await asyncpg.connect(url, timeout=postgres.CONNECT_SECONDS)
+        try:
+            await row_security.check_roles(connection, roles)
+        finally:
+            await connection.close()
+
+
+async def _insecure(connection: "Connection", schema: str, roles: Roles | None, access: Access) -> Sequence[str]:
+    """The statements that the schema's policies and grants lack."""
+    if roles is None:
+        return ()
+    return await row_security.changes(connection, schema, roles, access, frozenset({VERSION_TABLE}))
+
+
+def _union(commands: str, more: str) -> str:
+    return " ".join(dict.fromkeys((*commands.split(), *more.split())))
 
 
 def _files(directory: Path) -> list[Path]:

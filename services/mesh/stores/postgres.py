@@ -1,4 +1,7 @@
-"""The Postgres pool of a process, and the typed errors for a server that is lost or refuses.
+"""The Postgres pools of a process, and the typed errors for a server that is lost or refuses.
+
+A process has two: the connections of `TenantPool` see the rows of one tenant, which each use of a connection names,
+and those of `SystemPool` are for statements about many tenants. `services.mesh.stores.row_security` has the policies.
 
 Connections have no session state: no session locks, no LISTEN, no temporary tables, no plain SET. So they work behind
 a transaction-pooling PgBouncer (1.21 or newer, with `max_prepared_statements`), and a connection that goes back to the
@@ -7,9 +10,12 @@ pool needs no round trip to be cleaned.
 
 import json
 import re
+import struct
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
-from typing import TYPE_CHECKING, Any
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, cast
 
 import asyncpg
 import orjson
@@ -87,17 +93,213 @@ _CLOSED = re.compile(r"(connection|pool) is clos")
 _SERVER_STOPS = re.compile(r"another operation \(2\) is in progress")
 
 
+# What the policies read. A transaction has the tenant that its statements may see, or, where one role has both jobs,
+# that it is for all tenants.
+TENANT_SETTING = "soma.tenant"
+EVERY_TENANT_SETTING = "soma.every_tenant"
+EVERY_TENANT = "on"
+
+# It returns no row: its answer is then no part of the answer of the statement that it is sent with.
+_SCOPE = "SELECT WHERE set_config($1, $2, true) IS NULL"
+_SCOPE_NAME = "soma_scope"
+
+
 class _Connection(asyncpg.Connection[asyncpg.Record] if TYPE_CHECKING else asyncpg.Connection):  # type: ignore[misc]
-    """A connection without session state: nothing has to be reset."""
+    """A connection without session state: nothing has to be reset.
+
+    Its statements can have a scope: a setting of their transaction, such as the tenant. It is sent in one packet with
+    the statement, as a prepared statement of its own before it, without the Sync that would end the transaction (the
+    protocol calls that a pipeline). So it takes no round trip, and Postgres itself takes it back when the transaction
+    of the statement ends: no other statement, of whichever client of a pooler, ever runs with it.
+    """
+
+    _scope = b""
+    _once = False
+    # How many statements were sent before the last scope.
+    _before: int | None = None
 
     def get_reset_query(self) -> str:
         return ""
 
+    def begin_scope(self, scope: bytes, *, once: bool) -> "_Connection":
+        """Run statements in a scope until `end_scope`, which is a method of the result.
 
-async def open_pool(url: str, *, max_size: int = 20, application_name: str = "soma") -> "Pool":
-    """Open a pool; `json` and `jsonb` values are Python objects.
+        Args:
+            scope: as `_scope_of` makes it.
+            once: send it with the first statement only, because all are one transaction.
+        """
+        self._scope, self._once, self._before = scope, once, None
+        return self
+
+    async def end_scope(self) -> None:
+        """Run statements without a scope again."""
+        self._scope = b""
+        if self._before == self._protocol.queries_count and not self._once and not self.is_closed():
+            # asyncpg has refused the arguments of the last statement. An empty one ends what its scope has begun.
+            await self.execute("")
+
+    async def prepare_scope(self) -> None:
+        """Have the server know the statement that sets a scope."""
+        # The connection keeps it: the server is told to forget statements that nobody refers to.
+        self._prepared_scope = await self.prepare(_SCOPE, name=_SCOPE_NAME)
+
+    async def _get_statement(self, *args: Any, **options: Any) -> Any:
+        # asyncpg calls this before each statement with parameters or a result, and then sends it at once.
+        statement = await super()._get_statement(*args, **options)
+        if self._scope:
+            self._before = self._protocol.queries_count
+            self._transport.write(self._scope)
+            if self._once:
+                self._scope = b""
+        return statement
+
+
+@lru_cache(maxsize=4096)
+def _scope_of(setting: str, value: str) -> bytes:
+    """The messages Bind and Execute of the statement that sets a scope."""
+    parameters = b"".join(struct.pack("!i", len(text)) + text for text in (setting.encode(), value.encode()))
+    # The unnamed portal; parameters in the text format; no result formats.
+    bind = b"\0" + _SCOPE_NAME.encode() + b"\0" + struct.pack("!hh", 0, 2) + parameters + struct.pack("!h", 0)
+    execute = b"\0" + struct.pack("!i", 0)
+    return b"B" + struct.pack("!i", len(bind) + 4) + bind + b"E" + struct.pack("!i", len(execute) + 4) + execute
+
+
+class TenantPool:
+    """Connections whose statements see and write the rows of one tenant.
+
+    `execute` without parameters, which may hold several statements, is the one kind of statement that has no tenant.
+    """
+
+    def __init__(self, pool: "Pool") -> None:
+        self._pool = pool
+
+    def connection(self, tenant_id: str) -> AbstractAsyncContextManager["Connection"]:
+        """A connection for the block; each statement is a transaction of its own.
+
+        Raises:
+            Unavailable: Postgres cannot be reached, or no connection came free in time.
+        """
+        return _acquired(self._pool, _tenant(tenant_id), once=False)
+
+    @asynccontextmanager
+    async def transaction(self, tenant_id: str) -> AsyncIterator["Connection"]:
+        """A transaction for the block: committed at its end, rolled back by an exception.
+
+        Raises:
+            Unavailable: Postgres cannot be reached, or no connection came free in time.
+        """
+        async with _acquired(self._pool, _tenant(tenant_id), once=True) as acquired, acquired.transaction():
+            yield acquired
+
+
+class SystemPool:
+    """Connections for statements about many tenants: group commits, relays, sweeps, and what has no tenant.
+
+    They have a role of their own, which may do only what `row_security` lists.
+
+    Args:
+        scope: of a role that also has the statements of tenants; empty for a role of its own.
+    """
+
+    def __init__(self, pool: "Pool", scope: bytes = b"") -> None:
+        self._pool = pool
+        self._scope = scope
+
+    def connection(self) -> AbstractAsyncContextManager["Connection"]:
+        """A connection for the block; each statement is a transaction of its own.
+
+        Raises:
+            Unavailable: Postgres cannot be reached, or no connection came free in time.
+        """
+        return _acquired(self._pool, self._scope, once=False)
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator["Connection"]:
+        """A transaction for the block: committed at its end, rolled back by an exception.
+
+        Raises:
+            Unavailable: Postgres cannot be reached, or no connection came free in time.
+        """
+        async with _acquired(self._pool, self._scope, once=True) as acquired, acquired.transaction():
+            yield acquired
+
+    def kept(self) -> "KeptConnection":
+        """A connection that one task keeps between statements."""
+        return KeptConnection(self._pool, self._scope)
+
+
+@dataclass(frozen=True)
+class Database:
+    """The Postgres of a process, as its services use it.
+
+    Attributes:
+        tenants: for what one tenant does.
+        system: for what the mesh does for many tenants at once.
+        owner_url: of the role that owns the tables, for migrations.
+        role: the role of `tenants`.
+        system_role: the role of `system`; the same one where there is only one.
+    """
+
+    tenants: TenantPool
+    system: SystemPool
+    owner_url: str = field(repr=False)
+    role: str
+    system_role: str
+
+    @classmethod
+    async def open(
+        cls,
+        url: str,
+        stack: AsyncExitStack,
+        *,
+        system_url: str | None = None,
+        owner_url: str | None = None,
+        max_size: int = 20,
+        application_name: str = "soma",
+    ) -> "Database":
+        """Open the pools; `stack` closes them.
+
+        Args:
+            url: of the role whose statements see one tenant.
+            system_url: of the role for statements about many tenants; the role of `url` when left out.
+            owner_url: of the role that owns the tables; the role of `url` when left out.
+            max_size: connections of the first role, and of the only one. The second one has half as many.
+
+        Raises:
+            Unavailable: the server cannot be reached.
+            FailedPrecondition: the server does not accept the user, the database or the options of a URL.
+        """
+        pool = await open_pool(url, max_size=max_size, application_name=application_name)
+        stack.push_async_callback(pool.close)
+        role = await _role(pool)
+        if system_url is None:
+            everyone = SystemPool(pool, _scope_of(EVERY_TENANT_SETTING, EVERY_TENANT))
+            return cls(TenantPool(pool), everyone, owner_url or url, role, role)
+        system = await open_pool(
+            system_url,
+            max_size=system_size(max_size),
+            application_name=application_name,
+            setting="postgres_system_url",
+        )
+        stack.push_async_callback(system.close)
+        return cls(TenantPool(pool), SystemPool(system), owner_url or url, role, await _role(system))
+
+
+def system_size(max_size: int) -> int:
+    """The connections of the system's role in a process whose other role has this many."""
+    # A sweep may hold one while another statement of the same work needs one.
+    return max(2, max_size // 2)
+
+
+async def open_pool(
+    url: str, *, max_size: int = 20, application_name: str = "soma", setting: str = "postgres_url"
+) -> "Pool":
+    """Open a pool of one role; `json` and `jsonb` values are Python objects.
 
     When the server was away, the next acquire connects again by itself.
+
+    Args:
+        setting: the setting of the URL, for errors.
 
     Raises:
         Unavailable: the server cannot be reached.
@@ -117,7 +319,7 @@ async def open_pool(url: str, *, max_size: int = 20, application_name: str = "so
             )
     except _MISCONFIGURED as error:
         raise errors.FailedPrecondition(
-            f"the Postgres of postgres_url does not take its user, database or options: {error}",
+            f"the Postgres of {setting} does not take its user, database or options: {error}",
             reason=reasons.POSTGRES_REFUSED,
         ) from error
 
@@ -149,15 +351,30 @@ def typed_errors() -> Iterator[None]:
 
 
 @asynccontextmanager
-async def connection(pool: "Pool") -> AsyncIterator["Connection"]:
-    """A connection of the pool for the block; each statement is a transaction of its own.
-
-    Raises:
-        Unavailable: Postgres cannot be reached, or no connection came free in time.
-    """
+async def _acquired(pool: "Pool", scope: bytes, *, once: bool) -> AsyncIterator["Connection"]:
     with typed_errors():
         async with pool.acquire(timeout=ACQUIRE_SECONDS) as acquired:
-            yield acquired
+            if not scope:
+                yield acquired
+                return
+            scoped = cast(_Connection, acquired).begin_scope(scope, once=once)
+            try:
+                yield acquired
+            finally:
+                await scoped.end_scope()
+
+
+def _tenant(tenant_id: str) -> bytes:
+    if not tenant_id:
+        # An empty setting is one that is not set: its rows would be those of nobody.
+        raise ValueError("a tenant has an id")
+    return _scope_of(TENANT_SETTING, tenant_id)
+
+
+async def _role(pool: "Pool") -> str:
+    with typed_errors():
+        role: str = await pool.fetchval("SELECT current_user::text")
+    return role
 
 
 class KeptConnection:
@@ -167,8 +384,9 @@ class KeptConnection:
     another connection.
     """
 
-    def __init__(self, pool: "Pool") -> None:
+    def __init__(self, pool: "Pool", scope: bytes = b"") -> None:
         self._pool = pool
+        self._scope = scope
         self._connection: asyncpg.pool.PoolConnectionProxy[asyncpg.Record] | None = None
 
     @asynccontextmanager
@@ -184,7 +402,14 @@ class KeptConnection:
             if self._connection is None:
                 self._connection = await self._pool.acquire(timeout=ACQUIRE_SECONDS)
             try:
-                yield self._connection
+                if not self._scope:
+                    yield self._connection
+                    return
+                scoped = cast(_Connection, self._connection).begin_scope(self._scope, once=False)
+                try:
+                    yield self._connection
+                finally:
+                    await scoped.end_scope()
             except BaseException:
                 await self.give_back()
                 raise
@@ -196,24 +421,13 @@ class KeptConnection:
             await self._pool.release(connection)
 
 
-@asynccontextmanager
-async def transaction(pool: "Pool") -> AsyncIterator["Connection"]:
-    """A transaction for the block: committed at its end, rolled back by an exception.
-
-    Raises:
-        Unavailable: Postgres cannot be reached, or no connection came free in time.
-    """
-    async with connection(pool) as acquired, acquired.transaction():
-        yield acquired
-
-
-async def ping(pool: "Pool") -> None:
+async def ping(database: Database) -> None:
     """Return if Postgres answers and can store something.
 
     Raises:
         Unavailable: it does not answer, or cannot store anything.
     """
-    async with connection(pool) as acquired:
+    async with database.system.connection() as acquired:
         await acquired.execute(_WRITE)
         if await acquired.fetchval("SELECT current_setting('transaction_read_only')") == "on":
             raise asyncpg.ReadOnlySQLTransactionError
@@ -244,6 +458,7 @@ def _error(reason: str, message: str, seconds: float) -> errors.Unavailable:
 async def _init(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
     for name in ("json", "jsonb"):
         await connection.set_type_codec(name, schema="pg_catalog", encoder=_encode, decoder=orjson.loads)
+    await cast(_Connection, connection).prepare_scope()
 
 
 def _encode(value: Any) -> str:

@@ -33,7 +33,7 @@ from services.mesh.transport.directory import Directory, Endpoint
 from services.mesh.transport.local.channel import LocalChannel
 
 if TYPE_CHECKING:
-    from services.mesh.stores.postgres import Pool
+    from services.mesh.stores.postgres import Database
 
 S = TypeVar("S")
 # Servicers in this process, or the address of another that serves them.
@@ -67,7 +67,7 @@ async def hosted(
     *,
     neighbours: Mapping[str, Neighbour] | None = None,
     settings: S | None = None,
-    database: "Pool | None" = None,
+    database: "Database | None" = None,
     redis: aioredis.Redis | None = None,
     others: Mapping[str, Opened[Any]] | None = None,
     data_dir: Path = Path(".somamesh"),
@@ -83,7 +83,7 @@ async def hosted(
     Args:
         neighbours: by name; those of the declaration that are left out are away.
         settings: the service's; read from the environment when left out.
-        database: a pool on a database with the service's schema, for a service that needs postgres.
+        database: the pools of a database with the service's schema, for a service that needs postgres.
         redis: a client, for a service that needs redis.
         others: what else it needs, by the names of these parts.
         data_dir: where a stack keeps its files.
@@ -130,7 +130,7 @@ async def hosted(
             limiter=Unlimited(),
             spans=spans,
             connect=channels.connect,
-            blobs=blobs if blobs is not None else Blobs(BlobDirectory(data_dir / "blobs"), database),
+            blobs=blobs or Blobs(BlobDirectory(data_dir / "blobs"), database.tenants if database is not None else None),
             seal=partial(Seal, INTERNAL_KEY),
             delegations=delegations or UnendingDelegations(),
         )

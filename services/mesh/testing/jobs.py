@@ -10,11 +10,11 @@ from services.mesh.process.jobs import Job, run_jobs
 from services.mesh.testing.waiting import until
 
 if TYPE_CHECKING:
-    from services.mesh.stores.postgres import Pool
+    from services.mesh.stores.postgres import SystemPool
 
 
 @asynccontextmanager
-async def running(*jobs: Job, pool: "Pool | None" = None) -> AsyncIterator[None]:
+async def running(*jobs: Job, pool: "SystemPool | None" = None) -> AsyncIterator[None]:
     """Run jobs for the block; those that are to be alone have their leases in `pool`."""
     async with AsyncExitStack() as stack:
         run_jobs(stack, "test", jobs, pool)

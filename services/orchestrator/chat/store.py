@@ -10,11 +10,11 @@ from soma.memory.v1.memory_service_pb2 import AppendMessagesRequest
 from services.mesh.blobs.blobs import Blobs
 from services.mesh.call.principal import Principal
 from services.mesh.stores.group_commit import GroupCommit
-from services.mesh.stores.postgres import connection, ping, transaction
+from services.mesh.stores.postgres import ping
 from services.orchestrator.media import hashes_of
 
 if TYPE_CHECKING:
-    from services.mesh.stores.postgres import Connection, Pool
+    from services.mesh.stores.postgres import Connection, Database
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class PendingTurn:
 
 INSERT = """
     INSERT INTO orchestrator.pending_turn (request_id, tenant_id, conversation_id, subject, scopes, request)
-    VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (request_id) DO NOTHING
+    VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (tenant_id, request_id) DO NOTHING
 """
 OF_CONVERSATION = """
     SELECT request_id::text, tenant_id, conversation_id, subject, scopes, request FROM orchestrator.pending_turn
@@ -50,16 +50,16 @@ LEFT_BEHIND = """
 """
 # The lock ends with the transaction, also when its process is killed.
 TAKE_TURN = "SELECT pg_try_advisory_xact_lock(hashtextextended('orchestrator.pending_turn', 0))"
-DELETE = "DELETE FROM orchestrator.pending_turn WHERE request_id = $1"
+DELETE = "DELETE FROM orchestrator.pending_turn WHERE tenant_id = $1 AND request_id = $2"
 
 
 class PostgresPendingTurns:
     """Keeps finished turns and the bytes they refer to until memory has them. Concurrent turns share a transaction."""
 
-    def __init__(self, pool: "Pool", blobs: Blobs) -> None:
-        self._pool = pool
+    def __init__(self, database: "Database", blobs: Blobs) -> None:
+        self._database = database
         self._blobs = blobs
-        self._commit: GroupCommit[PendingTurn] = GroupCommit(pool, _insert)
+        self._commit: GroupCommit[PendingTurn] = GroupCommit(database.system, _insert)
 
     async def put(self, turn: PendingTurn) -> None:
         """Store a turn; returns once it is durable."""
@@ -67,7 +67,7 @@ class PostgresPendingTurns:
             await self._commit.commit(turn)
             return
         # Bytes may have to be written first, and other turns do not wait for that.
-        async with transaction(self._pool) as acquired:
+        async with self._database.tenants.transaction(turn.principal.tenant_id) as acquired:
             await _insert(acquired, [turn])
             await self._blobs.keep(acquired, turn.principal.tenant_id, turn.owner, turn.hashes)
 
@@ -77,30 +77,31 @@ class PostgresPendingTurns:
         Raises:
             Unavailable: it cannot.
         """
-        await ping(self._pool)
+        await ping(self._database)
 
     async def of(self, tenant_id: str, conversation_id: str) -> list[PendingTurn]:
         """The pending turns of one conversation, oldest first."""
-        async with connection(self._pool) as acquired:
+        async with self._database.tenants.connection(tenant_id) as acquired:
             return [_turn(tuple(row)) for row in await acquired.fetch(OF_CONVERSATION, tenant_id, conversation_id)]
 
     @asynccontextmanager
     async def left_behind(self, older_than: float, limit: int) -> AsyncIterator[list[PendingTurn]]:
         """The oldest turns that have been pending for `older_than` seconds; none while another process has them."""
-        async with transaction(self._pool) as acquired:
+        async with self._database.system.transaction() as acquired:
             mine = await acquired.fetchval(TAKE_TURN)
             rows = await acquired.fetch(LEFT_BEHIND, older_than, limit) if mine else []
             yield [_turn(tuple(row)) for row in rows]
 
     async def done(self, turn: PendingTurn) -> None:
         """Delete a turn that memory has."""
+        tenants, tenant_id = self._database.tenants, turn.principal.tenant_id
         if not turn.hashes:
-            async with connection(self._pool) as acquired:
-                await acquired.execute(DELETE, turn.request_id)
+            async with tenants.connection(tenant_id) as acquired:
+                await acquired.execute(DELETE, tenant_id, turn.request_id)
             return
-        async with transaction(self._pool) as acquired:
-            await acquired.execute(DELETE, turn.request_id)
-            await self._blobs.release(acquired, turn.principal.tenant_id, turn.owner)
+        async with tenants.transaction(tenant_id) as acquired:
+            await acquired.execute(DELETE, tenant_id, turn.request_id)
+            await self._blobs.release(acquired, tenant_id, turn.owner)
 
     async def close(self) -> None:
         """Write the queued turns and stop."""

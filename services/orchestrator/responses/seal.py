@@ -12,10 +12,8 @@ from typing import TYPE_CHECKING
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from services.mesh.stores.postgres import connection
-
 if TYPE_CHECKING:
-    from services.mesh.stores.postgres import Pool
+    from services.mesh.stores.postgres import SystemPool
 
 MAKE_KEY = "INSERT INTO orchestrator.seal_key (key) VALUES ($1) ON CONFLICT (id) DO NOTHING"
 KEY = "SELECT key FROM orchestrator.seal_key WHERE id = 1"
@@ -28,7 +26,7 @@ _NONCE_BYTES = 12
 class Seal:
     """Closes and opens content of tenants; `purpose` keeps one kind of content from being taken for another."""
 
-    def __init__(self, pool: "Pool", purpose: str) -> None:
+    def __init__(self, pool: "SystemPool", purpose: str) -> None:
         self._pool = pool
         self._purpose = purpose
         self._cipher: AESGCM | None = None
@@ -70,7 +68,7 @@ class Seal:
 
     async def _ready(self) -> AESGCM:
         if self._cipher is None:
-            async with connection(self._pool) as acquired:
+            async with self._pool.connection() as acquired:
                 await acquired.execute(MAKE_KEY, AESGCM.generate_key(256))
                 self._cipher = AESGCM(await acquired.fetchval(KEY))
         return self._cipher

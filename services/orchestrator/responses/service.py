@@ -101,7 +101,7 @@ class ResponseService(rpc.ResponseServiceServicer):
         known = RESPONSE_ID.fullmatch(request.response_id)
         if not known or not await self._store.delete(principal().tenant_id, request.response_id):
             raise _not_found(request.response_id)
-        self._tasks.cancel(request.response_id)
+        self._tasks.cancel(principal().tenant_id, request.response_id)
         return pb.DeleteResponseResponse(response_id=request.response_id)
 
     async def CancelResponse(self, request: pb.CancelResponseRequest, context: Any) -> pb.CancelResponseResponse:
@@ -109,7 +109,7 @@ class ResponseService(rpc.ResponseServiceServicer):
             await self._store.cancel(principal().tenant_id, request.response_id)
         response = await self._get(request.response_id)
         if response.state == pb.Response.STATE_CANCELLED:
-            self._tasks.cancel(request.response_id)
+            self._tasks.cancel(principal().tenant_id, request.response_id)
         return pb.CancelResponseResponse(response=response)
 
     async def CompactResponse(self, request: pb.CompactResponseRequest, context: Any) -> pb.CompactResponseResponse:
@@ -171,7 +171,7 @@ class ResponseService(rpc.ResponseServiceServicer):
         record = ResponseRecord(self._store, who.tenant_id, self._events if settings.background else None)
         making = ResponseMaking(response, record, early=settings.background)
         task = ResponseTask(making, source, detached=settings.background)
-        self._tasks.add(response.response.response_id, task)
+        self._tasks.add(who.tenant_id, response.response.response_id, task)
         return task.events()
 
     @asynccontextmanager

@@ -19,14 +19,13 @@ from soma.orchestrator.v1.response_service_pb2 import (
 from services.mesh.blobs.blobs import Blobs
 from services.mesh.call.errors import Code
 from services.mesh.stores.group_commit import GroupCommit
-from services.mesh.stores.postgres import connection, transaction
 from services.mesh.watching.rows import RowSequences
 from services.orchestrator.media import hashes_of
 
 if TYPE_CHECKING:
     import asyncpg
 
-    from services.mesh.stores.postgres import Connection, Pool
+    from services.mesh.stores.postgres import Connection, Database
 
 STATES = {
     "in_progress": Response.STATE_IN_PROGRESS,
@@ -43,7 +42,7 @@ _EVENTS_A_READ = 1000
 # A response without a sign of life for this long was interrupted, because its process is gone.
 LOST_SECONDS = 30.0
 
-_Row: TypeAlias = tuple[str, int, bytes]
+_Row: TypeAlias = tuple[str, str, int, bytes]
 
 INSERT = """
     INSERT INTO orchestrator.response (tenant_id, response_id, previous_response_id, state, input, response,
@@ -83,7 +82,8 @@ CANCEL = """
 """
 STILL_WANTED = """
     UPDATE orchestrator.response SET alive_time = now()
-    WHERE response_id = ANY($1) AND state <> 'cancelled' RETURNING response_id
+    WHERE (tenant_id, response_id) IN (SELECT * FROM unnest($1::text[], $2::text[])) AND state <> 'cancelled'
+    RETURNING tenant_id, response_id
 """
 DELETE_OF_CONVERSATION = f"""
     DELETE FROM orchestrator.response
@@ -99,20 +99,25 @@ WITHOUT_CONVERSATION = """
 FORGET = f"DELETE FROM orchestrator.response WHERE create_time < now() - make_interval(secs => $1) {_DELETED}"  # noqa: S608 -- a constant
 # An event of a response that was deleted is dropped, because nobody can read it.
 INSERT_EVENT = """
-    WITH kept AS (SELECT response_id FROM orchestrator.response WHERE response_id = $1 FOR KEY SHARE)
-    INSERT INTO orchestrator.response_event (response_id, sequence, event)
-    SELECT response_id, $2::integer, $3::bytea FROM kept ON CONFLICT (response_id, sequence) DO NOTHING
+    WITH kept AS (
+        SELECT tenant_id, response_id FROM orchestrator.response WHERE tenant_id = $1 AND response_id = $2 FOR KEY SHARE
+    )
+    INSERT INTO orchestrator.response_event (tenant_id, response_id, sequence, event)
+    SELECT tenant_id, response_id, $3::integer, $4::bytea FROM kept
+    ON CONFLICT (tenant_id, response_id, sequence) DO NOTHING
 """
 EVENTS_SINCE = """
-    SELECT event FROM orchestrator.response_event WHERE response_id = $1 AND sequence >= $2 ORDER BY sequence LIMIT $3
+    SELECT event FROM orchestrator.response_event
+    WHERE tenant_id = $1 AND response_id = $2 AND sequence >= $3 ORDER BY sequence LIMIT $4
 """
 
 
 class PostgresResponses:
     """Responses of tenants; announces to watchers that a response ended or was deleted."""
 
-    def __init__(self, pool: "Pool", sequences: RowSequences, blobs: Blobs) -> None:
-        self._pool = pool
+    def __init__(self, database: "Database", sequences: RowSequences, blobs: Blobs) -> None:
+        self._tenants = database.tenants
+        self._system = database.system
         self._sequences = sequences
         self._blobs = blobs
 
@@ -134,16 +139,16 @@ class PostgresResponses:
             bool(hashes),
         )
         if not hashes:
-            async with connection(self._pool) as acquired:
+            async with self._tenants.connection(tenant_id) as acquired:
                 await acquired.execute(INSERT, *row)
             return
-        async with transaction(self._pool) as acquired:
+        async with self._tenants.transaction(tenant_id) as acquired:
             await acquired.execute(INSERT, *row)
             await self._blobs.keep(acquired, tenant_id, _owner(response.response_id), hashes)
 
     async def end(self, tenant_id: str, response: Response) -> None:
         """Store how a response ended; one that was cancelled stays cancelled, and `response` gets that state."""
-        async with connection(self._pool) as acquired:
+        async with self._tenants.connection(tenant_id) as acquired:
             state = await acquired.fetchval(
                 END, tenant_id, response.response_id, _NAMES[response.state], response.SerializeToString()
             )
@@ -154,31 +159,31 @@ class PostgresResponses:
 
     async def get(self, tenant_id: str, response_id: str) -> Response | None:
         """A response; None when there is none."""
-        async with connection(self._pool) as acquired:
+        async with self._tenants.connection(tenant_id) as acquired:
             row = await acquired.fetchrow(GET, tenant_id, response_id, LOST_SECONDS)
         return _response(*row) if row is not None else None
 
     async def progress(self, tenant_id: str, response_id: str) -> tuple[Response, float] | None:
         """A response, and the seconds until it counts as interrupted unless its task gives a sign of life."""
-        async with connection(self._pool) as acquired:
+        async with self._tenants.connection(tenant_id) as acquired:
             row = await acquired.fetchrow(PROGRESS, tenant_id, response_id, LOST_SECONDS)
         return (_response(row[0], row[1]), row[2]) if row is not None else None
 
     async def exchange(self, tenant_id: str, response_id: str) -> tuple[CreateResponseRequest, Response] | None:
         """A response and its request."""
-        async with connection(self._pool) as acquired:
+        async with self._tenants.connection(tenant_id) as acquired:
             row = await acquired.fetchrow(EXCHANGE, tenant_id, response_id, LOST_SECONDS)
         return _exchange(*row) if row is not None else None
 
     async def chain(self, tenant_id: str, response_id: str) -> list[tuple[CreateResponseRequest, Response]]:
         """A response and those it continues, oldest first, as far back as they are stored."""
-        async with connection(self._pool) as acquired:
+        async with self._tenants.connection(tenant_id) as acquired:
             rows = await acquired.fetch(CHAIN, tenant_id, response_id, LOST_SECONDS)
         return [_exchange(*row) for row in rows]
 
     async def delete(self, tenant_id: str, response_id: str) -> bool:
         """Delete a response; returns whether there was one."""
-        async with transaction(self._pool) as acquired:
+        async with self._tenants.transaction(tenant_id) as acquired:
             deleted = await acquired.fetch(DELETE, tenant_id, response_id)
             await _release_media(acquired, self._blobs, deleted)
         if deleted:
@@ -187,37 +192,39 @@ class PostgresResponses:
 
     async def cancel(self, tenant_id: str, response_id: str) -> None:
         """Mark a response as cancelled if it is in progress."""
-        async with connection(self._pool) as acquired:
+        async with self._tenants.connection(tenant_id) as acquired:
             await acquired.execute(CANCEL, tenant_id, response_id)
         self._sequences.appended(response_id)
 
-    async def still_wanted(self, response_ids: Collection[str]) -> set[str]:
-        """Mark responses as alive; returns those that were neither cancelled nor deleted."""
-        async with connection(self._pool) as acquired:
-            return {row[0] for row in await acquired.fetch(STILL_WANTED, list(response_ids))}
+    async def still_wanted(self, responses: Collection[tuple[str, str]]) -> set[tuple[str, str]]:
+        """Mark responses, each a tenant and an id, as alive; returns those that were neither cancelled nor deleted."""
+        tenants, ids = [tenant_id for tenant_id, _ in responses], [response_id for _, response_id in responses]
+        async with self._system.connection() as acquired:
+            return {(row[0], row[1]) for row in await acquired.fetch(STILL_WANTED, tenants, ids)}
 
     async def forget(self, days: float) -> None:
         """Delete the responses that are older than this number of days."""
-        async with transaction(self._pool) as acquired:
+        async with self._system.transaction() as acquired:
             await _release_media(acquired, self._blobs, await acquired.fetch(FORGET, days * 86_400))
 
 
 class PostgresResponseEvents:
     """Events of responses that are made in the background; those of concurrent responses share a transaction."""
 
-    def __init__(self, pool: "Pool", sequences: RowSequences) -> None:
-        self._pool = pool
+    def __init__(self, database: "Database", sequences: RowSequences) -> None:
+        self._tenants = database.tenants
+        self._system = database.system
         self._sequences = sequences
-        self._commit: GroupCommit[_Row] = GroupCommit(pool, self._insert)
+        self._commit: GroupCommit[_Row] = GroupCommit(database.system, self._insert)
 
-    async def add(self, response_id: str, event: CreateResponseResponse) -> None:
+    async def add(self, tenant_id: str, response_id: str, event: CreateResponseResponse) -> None:
         """Store an event; returns once it is durable, or once its response is deleted."""
-        await self._commit.commit((response_id, event.sequence, event.SerializeToString()))
+        await self._commit.commit((tenant_id, response_id, event.sequence, event.SerializeToString()))
 
-    async def since(self, response_id: str, sequence: int) -> list[WatchResponseResponse]:
+    async def since(self, tenant_id: str, response_id: str, sequence: int) -> list[WatchResponseResponse]:
         """The next events from number `sequence` on, in order; at most 1,000."""
-        async with connection(self._pool) as acquired:
-            rows = await acquired.fetch(EVENTS_SINCE, response_id, sequence, _EVENTS_A_READ)
+        async with self._tenants.connection(tenant_id) as acquired:
+            rows = await acquired.fetch(EVENTS_SINCE, tenant_id, response_id, sequence, _EVENTS_A_READ)
         return [WatchResponseResponse.FromString(row[0]) for row in rows]
 
     async def close(self) -> None:
@@ -226,7 +233,7 @@ class PostgresResponseEvents:
 
     async def _insert(self, connection: "Connection", rows: Sequence[_Row]) -> None:
         await connection.executemany(INSERT_EVENT, rows)
-        self._sequences.appended(*{row[0] for row in rows})
+        self._sequences.appended(*{response_id for _, response_id, _, _ in rows})
 
 
 class ResponseRecord:
@@ -246,7 +253,7 @@ class ResponseRecord:
     async def add_event(self, event: CreateResponseResponse) -> None:
         """Store an event between the beginning and the end."""
         if self._events is not None and event.WhichOneof("payload") in STORED_EVENTS:
-            await self._events.add(self._response_id, event)
+            await self._events.add(self._tenant_id, self._response_id, event)
 
     async def end(self, response: Response) -> None:
         """Store the response at its end; `response` gets the stored state."""

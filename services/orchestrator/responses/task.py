@@ -128,20 +128,20 @@ class ResponseTask:
 
 
 class ResponseTasks:
-    """The tasks of this process that make stored responses, by the id of the response."""
+    """The tasks of this process that make stored responses, by the tenant and the id of the response."""
 
     def __init__(self, store: PostgresResponses) -> None:
         self._store = store
-        self._tasks: dict[str, ResponseTask] = {}
+        self._tasks: dict[tuple[str, str], ResponseTask] = {}
 
-    def add(self, response_id: str, task: ResponseTask) -> None:
+    def add(self, tenant_id: str, response_id: str, task: ResponseTask) -> None:
         """Add a task; it is removed when it ends."""
-        self._tasks[response_id] = task
-        task.work.add_done_callback(lambda _: self._tasks.pop(response_id, None))
+        self._tasks[tenant_id, response_id] = task
+        task.work.add_done_callback(lambda _: self._tasks.pop((tenant_id, response_id), None))
 
-    def cancel(self, response_id: str) -> None:
+    def cancel(self, tenant_id: str, response_id: str) -> None:
         """End the task of a response, if it is in this process; other processes find out by their job."""
-        task = self._tasks.get(response_id)
+        task = self._tasks.get((tenant_id, response_id))
         if task is not None:
             task.stop(errors.Cancelled("the response was cancelled"))
 
@@ -171,10 +171,10 @@ class ResponseTasks:
             Unavailable: Postgres cannot be reached; all tasks go on.
         """
         # A response that has not begun has no row yet, so a missing row says nothing about it.
-        ids = [response_id for response_id, task in self._tasks.items() if task.begun]
+        ids = [place for place, task in self._tasks.items() if task.begun]
         if not ids:
             return
         wanted = await self._store.still_wanted(ids)
-        for response_id in ids:
-            if response_id not in wanted:
-                self.cancel(response_id)
+        for tenant_id, response_id in ids:
+            if (tenant_id, response_id) not in wanted:
+                self.cancel(tenant_id, response_id)

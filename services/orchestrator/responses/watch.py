@@ -59,7 +59,7 @@ class ResponseWatcher:
                 "Only a response that was made with background=true can be streamed again.",
                 reason=reasons.RESPONSE_NOT_IN_BACKGROUND,
             )
-        found = await self._events.since(response_id, sequence)
+        found = await self._events.since(tenant_id, response_id, sequence)
         if found:
             return Found(found, found[-1].sequence + 1)
         if response.state != Response.STATE_IN_PROGRESS:

@@ -48,7 +48,9 @@ class Messages:
         """
         session = await require_session(self._sessions, owner, request.session_id)
         if request.request_id:
-            earlier = await self._sessions.claim(request.session_id, request.request_id, _claim_seconds())
+            earlier = await self._sessions.claim(
+                owner.tenant_id, request.session_id, request.request_id, _claim_seconds()
+            )
             if earlier is not None and earlier.response is not None:
                 return pb.SendChatMessageResponse.FromString(earlier.response)
             if earlier is not None:
@@ -62,7 +64,7 @@ class Messages:
         finally:
             # A withheld answer is not stored, so the same request may be sent again.
             if request.request_id and (answer is None or answer.finish_reason == WITHHELD):
-                await self._sessions.release(request.session_id, request.request_id)
+                await self._sessions.release(owner.tenant_id, request.session_id, request.request_id)
         return answer
 
     async def page(self, owner: Principal, request: pb.ListChatMessagesRequest) -> pb.ListChatMessagesResponse:
@@ -88,9 +90,11 @@ class Messages:
             answered = answer.finish_reason != WITHHELD
         finally:
             if not answered:
-                await self._sessions.fail(request.session_id)
+                await self._sessions.fail(owner.tenant_id, request.session_id)
         messages = 2 if answer.response else 1
-        if answered and not await self._sessions.answer(request.session_id, request.request_id, messages, answer):
+        if answered and not await self._sessions.answer(
+            owner.tenant_id, request.session_id, request.request_id, messages, answer
+        ):
             # The session was deleted meanwhile, and memory got this turn after it had deleted the conversation.
             await self._conversations.delete(owner.tenant_id, request.session_id)
             raise session_not_found(request.session_id)

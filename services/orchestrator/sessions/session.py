@@ -181,4 +181,4 @@ class Sessions:
         if not await self._sessions.hide(owner, request.session_id, request.etag):
             raise etag_mismatch((await self.get(owner, request.session_id)).public.etag)
         await self._conversations.delete(owner.tenant_id, request.session_id)
-        await self._sessions.delete(request.session_id)
+        await self._sessions.delete(owner.tenant_id, request.session_id)

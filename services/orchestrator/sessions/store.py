@@ -10,10 +10,9 @@ import asyncpg
 from soma.orchestrator.v1 import chat_session_service_pb2 as pb
 
 from services.mesh.call.principal import Principal
-from services.mesh.stores import postgres
 
 if TYPE_CHECKING:
-    from services.mesh.stores.postgres import Connection, Pool
+    from services.mesh.stores.postgres import Connection, TenantPool
 
 CREATE = """
     INSERT INTO orchestrator.chat_session (tenant_id, subject, request_id, session_type, model_name, user_id, title,
@@ -48,35 +47,38 @@ HIDE = """
     WHERE tenant_id = $1 AND subject = $2 AND id = $3 AND ($4 = '' OR version::text = $4 OR status = 'deleting')
     RETURNING id
 """
-DELETE = "DELETE FROM orchestrator.chat_session WHERE id = $1 AND status = 'deleting'"
+DELETE = "DELETE FROM orchestrator.chat_session WHERE tenant_id = $1 AND id = $2 AND status = 'deleting'"
 DELETE_OF_CONVERSATION = "DELETE FROM orchestrator.chat_session WHERE tenant_id = $1 AND id = $2"
 CLAIM = """
-    INSERT INTO orchestrator.chat_session_request AS request (session_id, request_id, claimed_until)
-    VALUES ($1, $2, now() + make_interval(secs => $3))
-    ON CONFLICT (session_id, request_id) DO UPDATE SET claimed_until = excluded.claimed_until
+    INSERT INTO orchestrator.chat_session_request AS request (tenant_id, session_id, request_id, claimed_until)
+    VALUES ($1, $2, $3, now() + make_interval(secs => $4))
+    ON CONFLICT (tenant_id, session_id, request_id) DO UPDATE SET claimed_until = excluded.claimed_until
         WHERE request.response IS NULL AND request.claimed_until < now()
     RETURNING request_id
 """
 CLAIMED = """
-    SELECT response FROM orchestrator.chat_session_request WHERE session_id = $1 AND request_id = $2
+    SELECT response FROM orchestrator.chat_session_request
+    WHERE tenant_id = $1 AND session_id = $2 AND request_id = $3
 """
 RELEASE = """
-    DELETE FROM orchestrator.chat_session_request WHERE session_id = $1 AND request_id = $2 AND response IS NULL
+    DELETE FROM orchestrator.chat_session_request
+    WHERE tenant_id = $1 AND session_id = $2 AND request_id = $3 AND response IS NULL
 """
-FAIL = "UPDATE orchestrator.chat_session SET failures = failures + 1 WHERE id = $1"
+FAIL = "UPDATE orchestrator.chat_session SET failures = failures + 1 WHERE tenant_id = $1 AND id = $2"
 ANSWER = """
     UPDATE orchestrator.chat_session
-    SET version = version + 1, messages = messages + $2, answers = answers + 1, prompt_tokens = prompt_tokens + $3,
-        response_tokens = response_tokens + $4, response_seconds = response_seconds + $5,
-        generation_seconds = generation_seconds + $6, updated_at = now(), last_message_at = now()
-    WHERE id = $1 AND status <> 'deleting' RETURNING id
+    SET version = version + 1, messages = messages + $3, answers = answers + 1, prompt_tokens = prompt_tokens + $4,
+        response_tokens = response_tokens + $5, response_seconds = response_seconds + $6,
+        generation_seconds = generation_seconds + $7, updated_at = now(), last_message_at = now()
+    WHERE tenant_id = $1 AND id = $2 AND status <> 'deleting' RETURNING id
 """
 KEEP = """
-    UPDATE orchestrator.chat_session_request SET response = $3 WHERE session_id = $1 AND request_id = $2
+    UPDATE orchestrator.chat_session_request SET response = $4
+    WHERE tenant_id = $1 AND session_id = $2 AND request_id = $3
 """
 FORGET = """
     DELETE FROM orchestrator.chat_session_request
-    WHERE session_id = $1 AND created_at < now() - interval '1 day' AND claimed_until < now()
+    WHERE tenant_id = $1 AND session_id = $2 AND created_at < now() - interval '1 day' AND claimed_until < now()
 """
 _INT32 = 2**31 - 1
 
@@ -111,8 +113,8 @@ class Selection:
 class PostgresSessions:
     """Stores sessions; methods with an `owner` see only the sessions of that principal."""
 
-    def __init__(self, pool: "Pool") -> None:
-        self._pool = pool
+    def __init__(self, tenants: "TenantPool") -> None:
+        self._tenants = tenants
 
     async def create(
         self, owner: Principal, request: pb.CreateChatSessionRequest, template: pb.ChatTemplate, instructions: str
@@ -121,20 +123,20 @@ class PostgresSessions:
         who = owner.tenant_id, owner.subject, request.request_id or None
         config = request.config.SerializeToString() if request.HasField("config") else None
         texts = template.session_type, request.model_name, request.user_id, request.title, request.agent_id
-        async with postgres.connection(self._pool) as connection:
+        async with self._tenants.connection(owner.tenant_id) as connection:
             row = await connection.fetchrow(CREATE, *who, *texts, template.name, instructions, config)
             return _session(row or await connection.fetchrow(CREATED, *who))
 
     async def get(self, owner: Principal, session_id: str) -> Session | None:
         """A session; None when the principal has no such session."""
-        async with postgres.connection(self._pool) as connection:
+        async with self._tenants.connection(owner.tenant_id) as connection:
             return _session(await connection.fetchrow(GET, owner.tenant_id, owner.subject, session_id))
 
     async def page(self, owner: Principal, selection: Selection) -> list[Session]:
         """The selected sessions, newest first."""
         chosen = selection.status, selection.session_type, selection.user_id
         after = selection.after or (None, None)
-        async with postgres.connection(self._pool) as connection:
+        async with self._tenants.connection(owner.tenant_id) as connection:
             rows = await connection.fetch(LIST, owner.tenant_id, owner.subject, *chosen, *after, selection.limit)
         return [_read(row) for row in rows]
 
@@ -142,50 +144,52 @@ class PostgresSessions:
         self, owner: Principal, session_id: str, status: str, sources: Sequence[str], etag: str
     ) -> Session | None:
         """Set a session's status if it has one of `sources` and this etag; None otherwise."""
-        async with postgres.connection(self._pool) as connection:
+        async with self._tenants.connection(owner.tenant_id) as connection:
             return _session(
                 await connection.fetchrow(SET_STATUS, owner.tenant_id, owner.subject, session_id, status, sources, etag)
             )
 
     async def hide(self, owner: Principal, session_id: str, etag: str) -> bool:
         """Begin to delete a session, and hide it; False if it is unknown or has another etag."""
-        async with postgres.connection(self._pool) as connection:
+        async with self._tenants.connection(owner.tenant_id) as connection:
             return bool(await connection.fetchval(HIDE, owner.tenant_id, owner.subject, session_id, etag))
 
-    async def delete(self, session_id: str) -> None:
+    async def delete(self, tenant_id: str, session_id: str) -> None:
         """Delete a hidden session."""
-        async with postgres.connection(self._pool) as connection:
-            await connection.execute(DELETE, session_id)
+        async with self._tenants.connection(tenant_id) as connection:
+            await connection.execute(DELETE, tenant_id, session_id)
 
-    async def claim(self, session_id: str, request_id: str, seconds: float) -> Claim | None:
+    async def claim(self, tenant_id: str, session_id: str, request_id: str, seconds: float) -> Claim | None:
         """Claim a request id for this number of seconds; returns an earlier claim, or None if this one succeeded."""
-        async with postgres.connection(self._pool) as connection:
-            if await connection.fetchval(CLAIM, session_id, request_id, seconds):
+        async with self._tenants.connection(tenant_id) as connection:
+            if await connection.fetchval(CLAIM, tenant_id, session_id, request_id, seconds):
                 return None
             # A claim that is released between the two statements reads as being answered; a retry then succeeds.
-            return Claim(await connection.fetchval(CLAIMED, session_id, request_id))
+            return Claim(await connection.fetchval(CLAIMED, tenant_id, session_id, request_id))
 
-    async def release(self, session_id: str, request_id: str) -> None:
+    async def release(self, tenant_id: str, session_id: str, request_id: str) -> None:
         """Release a claim that has no answer."""
-        async with postgres.connection(self._pool) as connection:
-            await connection.execute(RELEASE, session_id, request_id)
+        async with self._tenants.connection(tenant_id) as connection:
+            await connection.execute(RELEASE, tenant_id, session_id, request_id)
 
-    async def fail(self, session_id: str) -> None:
+    async def fail(self, tenant_id: str, session_id: str) -> None:
         """Count a message that got no answer."""
-        async with postgres.connection(self._pool) as connection:
-            await connection.execute(FAIL, session_id)
+        async with self._tenants.connection(tenant_id) as connection:
+            await connection.execute(FAIL, tenant_id, session_id)
 
-    async def answer(self, session_id: str, request_id: str, messages: int, answer: pb.SendChatMessageResponse) -> bool:
+    async def answer(
+        self, tenant_id: str, session_id: str, request_id: str, messages: int, answer: pb.SendChatMessageResponse
+    ) -> bool:
         """Count an answer, and store it with the claim of its request id; False if the session was deleted."""
         metrics = answer.performance_metrics
         tokens = metrics.prompt_tokens, metrics.response_tokens
         seconds = metrics.response_time_seconds, metrics.generation_time_seconds
-        async with postgres.transaction(self._pool) as connection:
-            if not await connection.fetchval(ANSWER, session_id, messages, *tokens, *seconds):
+        async with self._tenants.transaction(tenant_id) as connection:
+            if not await connection.fetchval(ANSWER, tenant_id, session_id, messages, *tokens, *seconds):
                 return False
             if request_id:
-                await connection.execute(KEEP, session_id, request_id, answer.SerializeToString())
-                await connection.execute(FORGET, session_id)
+                await connection.execute(KEEP, tenant_id, session_id, request_id, answer.SerializeToString())
+                await connection.execute(FORGET, tenant_id, session_id)
         return True
 
 

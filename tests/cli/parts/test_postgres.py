@@ -13,7 +13,8 @@ from cli.data_dir import DataDir
 from cli.parts.account import Account
 from cli.parts.cluster import take_over_lock
 from cli.parts.part import Launch
-from cli.parts.postgres import Postgres, database_url
+from cli.parts.postgres import ROLES, Postgres, database_url
+from cli.parts.postgres import settings as urls_of
 from cli.parts.process import Process
 from cli.status import State
 from cli.stores import run_tool
@@ -63,6 +64,35 @@ async def test_what_was_committed_survives_a_kill_and_a_restart_of_the_stack(
         await supervisor.start()
         connection = await asyncpg.connect(again.url)
         assert await connection.fetchval("SELECT v::text FROM kept ORDER BY v <-> '[1,2]' LIMIT 1") == "[1,2]"
+        await connection.close()
+
+
+async def test_services_get_roles_that_own_nothing_each_with_a_password(
+    supervised: Supervised, data_dir: DataDir
+) -> None:
+    postgres = Postgres(data_dir["postgres"])
+    async with supervised(postgres) as supervisor:
+        await supervisor.start()
+        urls = postgres.settings
+        assert urls == urls_of(data_dir["postgres"], postgres.port)
+        assert urls["postgres_owner_url"] == postgres.url
+        for role, (setting, file) in ROLES.items():
+            connection = await asyncpg.connect(urls[setting])
+            above = "SELECT rolsuper OR rolbypassrls OR rolcreaterole FROM pg_roles WHERE rolname = current_user"
+            assert await connection.fetchval("SELECT current_user::text") == role
+            assert await connection.fetchval(above) is False
+            await connection.close()
+            assert stat.S_IMODE((data_dir["postgres"] / file).stat().st_mode) == 0o600
+            with pytest.raises(asyncpg.InvalidPasswordError):
+                await asyncpg.connect(
+                    host="127.0.0.1", port=postgres.port, user=role, database="soma", password="guess"
+                )
+    # A password that is lost is replaced at the next start.
+    (data_dir["postgres"] / "app.password").unlink()
+    again = Postgres(data_dir["postgres"])
+    async with supervised(again) as supervisor:
+        await supervisor.start()
+        connection = await asyncpg.connect(again.settings["postgres_url"])
         await connection.close()
 
 

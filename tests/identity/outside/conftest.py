@@ -15,7 +15,7 @@ from tests.fakes.issuer import AUDIENCE, FakeIssuer
 from tests.identity.conftest import Identity, refused, serving
 
 if TYPE_CHECKING:
-    from services.mesh.stores.postgres import Pool
+    from tests.databases import OwnedDatabase
 
 ALGORITHMS = ("RS256", "ES256", "EdDSA")
 
@@ -44,7 +44,9 @@ async def issuer() -> AsyncIterator[FakeIssuer]:
 
 
 @pytest.fixture
-async def serve(database: "Pool", redis: aioredis.Redis, tmp_path: Path, issuer: FakeIssuer) -> Callable[..., Any]:
+async def serve(
+    database: "OwnedDatabase", redis: aioredis.Redis, tmp_path: Path, issuer: FakeIssuer
+) -> Callable[..., Any]:
     """Serves identity with the issuer, and changed settings of it."""
     return lambda **changed: serving(database, redis, tmp_path, settings_for(issuer, **changed))
 

@@ -7,13 +7,14 @@ import asyncio
 import random
 import sys
 from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 from services.mesh.blobs.blobs import Blobs
 from services.mesh.blobs.directory import Directory
 from services.mesh.blobs.store import Object, Store
 from services.mesh.blobs.sweep import Sweep
-from services.mesh.stores import postgres
+from tests.databases import OwnedDatabase, open_database
 
 TENANT = "acme"
 NAME = "busy"
@@ -53,17 +54,20 @@ async def _pause() -> None:
     await asyncio.sleep(random.random() * PAUSE_SECONDS)
 
 
-async def _work(blobs: Blobs, pool: "postgres.Pool") -> None:
+async def _work(blobs: Blobs, pool: "OwnedDatabase") -> None:
     while True:
         owner = random.choice(OWNERS)
         if random.random() < 0.6:
-            async with blobs.hold(TENANT, random.choice(CONTENTS)) as hash, postgres.transaction(pool) as connection:
+            async with (
+                blobs.hold(TENANT, random.choice(CONTENTS)) as hash,
+                pool.tenants.transaction(TENANT) as connection,
+            ):
                 await connection.execute(LOCK, owner)
                 await blobs.keep(connection, TENANT, owner, [hash])
                 await connection.execute("INSERT INTO owned VALUES ($1, $2) ON CONFLICT DO NOTHING", owner, hash)
                 await _pause()
         else:
-            async with postgres.transaction(pool) as connection:
+            async with pool.tenants.transaction(TENANT) as connection:
                 await connection.execute(LOCK, owner)
                 await blobs.release(connection, TENANT, owner)
                 await connection.execute("DELETE FROM owned WHERE owner = $1", owner)
@@ -78,11 +82,12 @@ async def _sweep(sweep: Sweep) -> None:
 
 async def main(folder: Path, url: str) -> None:
     """Work until killed."""
-    pool = await postgres.open_pool(url, application_name=NAME)
+    stack = AsyncExitStack()
+    pool = await open_database(url, stack, application_name=NAME)
     store = _Slow(Directory(folder))
-    blobs = Blobs(store, pool)
+    blobs = Blobs(store, pool.tenants)
     print("ready", flush=True)  # noqa: T201
-    await asyncio.gather(*(_work(blobs, pool) for _ in range(WORKERS)), _sweep(Sweep(store, pool)))
+    await asyncio.gather(*(_work(blobs, pool) for _ in range(WORKERS)), _sweep(Sweep(store, pool.system)))
 
 
 if __name__ == "__main__":

@@ -13,10 +13,9 @@ from services.mesh.blobs.blobs import Blobs
 from services.mesh.blobs.directory import Directory
 from services.mesh.blobs.sweep import Sweep
 from services.mesh.call import errors
-from services.mesh.stores import postgres
 
 if TYPE_CHECKING:
-    from services.mesh.stores.postgres import Pool
+    from tests.databases import OwnedDatabase
 
 PICTURE = b"a picture"
 BASE64 = base64.b64encode(PICTURE).decode()
@@ -26,21 +25,21 @@ HASH = hashlib.sha256(PICTURE).hexdigest()
 class Process:
     """The blobs of one process, on a store that it shares with others."""
 
-    def __init__(self, root: Path, pool: "Pool", *, shared: bool = False) -> None:
+    def __init__(self, root: Path, pool: "OwnedDatabase", *, shared: bool = False) -> None:
         self.store = Directory(root)
-        self.blobs = Blobs(self.store, pool, shared=shared)
-        self.sweep = Sweep(self.store, pool)
+        self.blobs = Blobs(self.store, pool.tenants, shared=shared)
+        self.sweep = Sweep(self.store, pool.system)
         self.pool = pool
         self._root = root
 
     async def keep(self, owner: str, *hashes: str, tenant: str = "acme") -> None:
         """Keep bytes in a transaction of their own."""
-        async with postgres.transaction(self.pool) as connection:
+        async with self.pool.tenants.transaction(tenant) as connection:
             await self.blobs.keep(connection, tenant, owner, hashes)
 
     async def release(self, owner: str, tenant: str = "acme") -> None:
         """Release an owner's bytes in a transaction of their own."""
-        async with postgres.transaction(self.pool) as connection:
+        async with self.pool.tenants.transaction(tenant) as connection:
             await self.blobs.release(connection, tenant, owner)
 
     async def missing(self, hash: str = HASH, tenant: str = "acme") -> bool:
@@ -57,7 +56,7 @@ class Process:
 
 
 @pytest.fixture
-def process(database: "Pool", tmp_path: Path) -> Process:
+def process(database: "OwnedDatabase", tmp_path: Path) -> Process:
     """A process that has every service that reads bytes."""
     return Process(tmp_path, database)
 
@@ -80,7 +79,7 @@ async def test_equal_bytes_are_there_until_the_last_holder_lets_go(process: Proc
 
 
 async def test_a_process_holds_no_more_than_it_may_and_equal_bytes_count_once(process: Process) -> None:
-    blobs = Blobs(process.store, process.pool, held_bytes=10)
+    blobs = Blobs(process.store, process.pool.tenants, held_bytes=10)
     async with blobs.hold("acme", b"123456"), blobs.hold("acme", b"123456"):
         with pytest.raises(errors.Unavailable) as raised:
             async with blobs.hold("acme", b"12345"):
@@ -104,7 +103,7 @@ async def test_the_base64_of_bytes_is_given_once_for_each_who_holds_them(process
 
 
 async def test_base64_gives_way_to_bytes(process: Process) -> None:
-    blobs = Blobs(process.store, process.pool, held_bytes=len(PICTURE) + len(BASE64) + 2)
+    blobs = Blobs(process.store, process.pool.tenants, held_bytes=len(PICTURE) + len(BASE64) + 2)
     async with blobs.hold("acme", PICTURE, base64=BASE64) as hash:
         async with blobs.hold("acme", b"others", base64="b3RoZXJz") as other:
             assert [blobs.take_base64("acme", each) for each in (hash, other)] == ["", "b3RoZXJz"]
@@ -113,7 +112,7 @@ async def test_base64_gives_way_to_bytes(process: Process) -> None:
             pass
 
 
-async def test_base64_is_not_kept_if_services_are_apart(database: "Pool", tmp_path: Path) -> None:
+async def test_base64_is_not_kept_if_services_are_apart(database: "OwnedDatabase", tmp_path: Path) -> None:
     blobs = Process(tmp_path, database, shared=True).blobs
     async with blobs.hold("acme", PICTURE, base64=BASE64) as hash:
         assert blobs.take_base64("acme", hash) == ""
@@ -125,7 +124,9 @@ async def test_large_bytes_have_the_same_hash_as_anywhere(process: Process) -> N
         assert hash == hashlib.sha256(data).hexdigest()
 
 
-async def test_another_process_reads_held_bytes_if_services_are_apart(database: "Pool", tmp_path: Path) -> None:
+async def test_another_process_reads_held_bytes_if_services_are_apart(
+    database: "OwnedDatabase", tmp_path: Path
+) -> None:
     edge, model = Process(tmp_path, database, shared=True), Process(tmp_path, database, shared=True)
     async with edge.blobs.hold("acme", PICTURE) as hash:
         async with edge.blobs.hold("acme", PICTURE):
@@ -136,7 +137,9 @@ async def test_another_process_reads_held_bytes_if_services_are_apart(database: 
     assert edge.files() == []
 
 
-async def test_kept_bytes_outlast_the_process_once_for_all_their_owners(database: "Pool", tmp_path: Path) -> None:
+async def test_kept_bytes_outlast_the_process_once_for_all_their_owners(
+    database: "OwnedDatabase", tmp_path: Path
+) -> None:
     process = Process(tmp_path, database)
     async with process.blobs.hold("acme", PICTURE) as hash:
         await process.keep("conversation:a", hash, hash)
@@ -188,7 +191,7 @@ async def test_a_tenant_keeps_nothing_by_a_hash_that_only_another_tenant_has(pro
 async def test_what_a_transaction_kept_is_gone_when_it_is_rolled_back(process: Process) -> None:
     async with process.blobs.hold("acme", PICTURE):
         with pytest.raises(ZeroDivisionError):
-            async with postgres.transaction(process.pool) as connection:
+            async with process.pool.tenants.transaction("acme") as connection:
                 await process.blobs.keep(connection, "acme", "conversation:a", [HASH])
                 raise ZeroDivisionError
     assert await process.missing()

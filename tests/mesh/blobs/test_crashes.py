@@ -20,7 +20,7 @@ from tests.mesh.blobs.busy import CONTENTS, NAME, TENANT
 from tests.size import examples
 
 if TYPE_CHECKING:
-    from services.mesh.stores.postgres import Pool
+    from tests.databases import OwnedDatabase
 
 OWNED = "CREATE TABLE owned (owner text, hash text, PRIMARY KEY (owner, hash))"
 CONNECTED = "SELECT count(*) FROM pg_stat_activity WHERE application_name = $1"
@@ -41,7 +41,7 @@ async def killed_at_some_point(folder: Path, url: str) -> None:
 
 @pytest.mark.timeout(300)
 async def test_a_killed_process_loses_nothing_that_is_needed_and_keeps_nothing_that_is_not(
-    database: "Pool", postgres_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    database: "OwnedDatabase", postgres_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await database.execute(OWNED)
     store = Directory(tmp_path)
@@ -53,12 +53,12 @@ async def test_a_killed_process_loses_nothing_that_is_needed_and_keeps_nothing_t
     for _ in range(examples(4)):
         await killed_at_some_point(tmp_path, postgres_url)
         await until(alone)
-        blobs = Blobs(store, database)
+        blobs = Blobs(store, database.tenants)
         for owner, hash in await database.fetch("SELECT owner, hash FROM owned"):
             assert await blobs.read(TENANT, hash) in CONTENTS, owner
             seen += 1
     assert seen
-    sweep = Sweep(store, database)
+    sweep = Sweep(store, database.system)
     while await sweep.delete_released():
         pass
     before = {one.key async for one in store.list(KEPT)}
@@ -73,22 +73,22 @@ async def test_a_killed_process_loses_nothing_that_is_needed_and_keeps_nothing_t
 
 
 async def test_a_young_object_without_a_row_is_left_for_the_transaction_that_stored_it(
-    database: "Pool", tmp_path: Path
+    database: "OwnedDatabase", tmp_path: Path
 ) -> None:
     store = Directory(tmp_path)
     await store.put("kept/a/bb/object", b"1")
-    await Sweep(store, database).delete_orphans()
+    await Sweep(store, database.system).delete_orphans()
     assert await store.get("kept/a/bb/object") == b"1"
 
 
 async def test_what_a_killed_process_held_is_deleted_after_an_hour(
-    database: "Pool", tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    database: "OwnedDatabase", tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = Directory(tmp_path)
-    blobs = Blobs(store, database, shared=True)
+    blobs = Blobs(store, database.tenants, shared=True)
     held = blobs.hold(TENANT, b"1")
     await held.__aenter__()
-    sweep = Sweep(store, database)
+    sweep = Sweep(store, database.system)
     await sweep.delete_transient()
     assert len([one async for one in store.list("transient")]) == 1
     monkeypatch.setattr(sweep_module, "TRANSIENT_AGE", timedelta(0))
@@ -97,9 +97,11 @@ async def test_what_a_killed_process_held_is_deleted_after_an_hour(
     await held.__aexit__(None, None, None)
 
 
-async def test_objects_stay_while_a_backup_copies_them(database: "Pool", postgres_url: str, tmp_path: Path) -> None:
+async def test_objects_stay_while_a_backup_copies_them(
+    database: "OwnedDatabase", postgres_url: str, tmp_path: Path
+) -> None:
     store = Directory(tmp_path)
-    blobs, sweep = Blobs(store, database), Sweep(store, database)
+    blobs, sweep = Blobs(store, database.tenants), Sweep(store, database.system)
     async with blobs.hold(TENANT, b"1") as hash, database.acquire() as connection:
         await blobs.keep(connection, TENANT, "conversation:a", [hash])
         await blobs.release(connection, TENANT, "conversation:a")

@@ -15,12 +15,12 @@ from services.mesh.events.consumer import Consumer, Handler, consuming
 from services.mesh.events.outbox import Outbox
 from services.mesh.events.relay import Relay
 from services.mesh.process.jobs import Job
-from services.mesh.stores import postgres
 from services.mesh.stores.migrations import migrate
 from services.mesh.testing.waiting import until
 
 if TYPE_CHECKING:
-    from services.mesh.stores.postgres import Connection, Pool
+    from services.mesh.stores.postgres import Connection
+    from tests.databases import OwnedDatabase
 
 SOLD = "shop.item.sold"
 STREAM = "soma:events:shop"
@@ -50,15 +50,15 @@ def noting(service: str) -> Handler:
 class Shop:
     """Sends events, and shows what happened to them."""
 
-    def __init__(self, pool: "Pool", redis: aioredis.Redis) -> None:
+    def __init__(self, pool: "OwnedDatabase", redis: aioredis.Redis) -> None:
         self.pool = pool
         self.redis = redis
         self.outbox = Outbox("shop", (SOLD,))
-        self.relay = Relay(pool, redis, self.outbox)
+        self.relay = Relay(pool.system, redis, self.outbox)
 
     async def sell(self, *numbers: int) -> None:
         """Write events in one transaction."""
-        async with postgres.transaction(self.pool) as connection:
+        async with self.pool.tenants.transaction("acme") as connection:
             for number in numbers:
                 await self.outbox.add(connection, f"item-{number}", sold(number))
         self.outbox.wake()
@@ -132,7 +132,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-async def shop(postgres_url: str, database: "Pool", redis: aioredis.Redis, tmp_path: Path) -> Shop:
+async def shop(postgres_url: str, database: "OwnedDatabase", redis: aioredis.Redis, tmp_path: Path) -> Shop:
     """A shop whose events have no consumer yet."""
     await migrate(postgres_url, "shop", tmp_path, outbox=True)
     await database.execute(EFFECTS)

@@ -43,7 +43,7 @@ async def failed(shop: Shop, handler: Handler, times: int) -> None:
 async def test_events_sent_before_and_after_the_first_start_are_handled_in_order(shop: Shop) -> None:
     await shop.sell(*range(300))
     await shop.relayed()
-    async with running(*shop.relay.jobs, *shop.jobs(), pool=shop.pool):
+    async with running(*shop.relay.jobs, *shop.jobs(), pool=shop.pool.system):
         await until(lambda: shop.has_effects(300))
         await shop.sell(*range(300, 320))
         await until(lambda: shop.has_effects(320))
@@ -69,7 +69,7 @@ async def test_a_handler_that_fails_and_then_succeeds_has_its_effect_once_and_in
     handler = Failing(KeyError("a"), KeyError("b"))
     await shop.sell(1, 2)
     await shop.relayed()
-    async with running(*shop.jobs(handler=handler), pool=shop.pool):
+    async with running(*shop.jobs(handler=handler), pool=shop.pool.system):
         await until(lambda: shop.has_effects(2))
     assert await shop.effects() == [1, 2]
     assert handler.calls == 4
@@ -81,7 +81,7 @@ async def test_an_event_that_fails_five_times_is_a_dead_letter_and_later_events_
     await shop.sell(1, 2)
     await shop.relayed()
     handler = Failing(*[KeyError("a secret")] * 5)
-    async with running(*shop.jobs(handler=handler), pool=shop.pool):
+    async with running(*shop.jobs(handler=handler), pool=shop.pool.system):
         await until(lambda: shop.has_effects(1))
     assert await shop.effects() == [2]
     (letter,) = await shop.letters()

@@ -21,9 +21,10 @@ if TYPE_CHECKING:
 # A process that dies after the commit, just before it acknowledges the event.
 KILLED_BEFORE_ACKNOWLEDGING = """
 import asyncio, os, signal, sys
+from contextlib import AsyncExitStack
 from services.mesh.events.stream import EventStream
-from services.mesh.stores.postgres import open_pool
 from services.mesh.stores.redis import open_client
+from tests.databases import open_database
 from tests.mesh.events.conftest import Shop, caught_up
 
 async def killed(*_):
@@ -31,17 +32,18 @@ async def killed(*_):
 
 async def main() -> None:
     EventStream.acknowledge = killed
-    await caught_up(Shop(await open_pool(sys.argv[1]), open_client(sys.argv[2])).following())
+    await caught_up(Shop(await open_database(sys.argv[1], AsyncExitStack()), open_client(sys.argv[2])).following())
 
 asyncio.run(main())
 """
 # A process that handles one event after the other, each slowly. If it is killed, another soon takes over.
 SLOW = """
 import asyncio, sys
+from contextlib import AsyncExitStack
 from services.mesh.process import lease
-from services.mesh.stores.postgres import open_pool
 from services.mesh.stores.redis import open_client
 from services.mesh.testing.jobs import running
+from tests.databases import open_database
 from tests.mesh.events.conftest import Shop, noting
 
 async def slowly(connection, event):
@@ -50,9 +52,9 @@ async def slowly(connection, event):
 
 async def main() -> None:
     lease.SECONDS = 2.0
-    pool = await open_pool(sys.argv[1])
+    pool = await open_database(sys.argv[1], AsyncExitStack())
     shop = Shop(pool, open_client(sys.argv[2]))
-    async with running(*shop.jobs(handler=slowly), pool=pool):
+    async with running(*shop.jobs(handler=slowly), pool=pool.system):
         await asyncio.Event().wait()
 
 asyncio.run(main())
@@ -85,7 +87,7 @@ async def test_a_kill_at_any_moment_loses_and_repeats_nothing(shop: Shop, postgr
     await until(lambda: shop.has_effects(5))
     process.kill()
     await process.wait()
-    async with running(*shop.jobs(), pool=shop.pool):
+    async with running(*shop.jobs(), pool=shop.pool.system):
         # The lease of the killed process must end first.
         await until(lambda: shop.has_effects(100), seconds=30)
     assert await shop.effects() == list(range(100))
@@ -161,7 +163,7 @@ async def test_events_that_redis_lost_after_the_relay_are_added_again_and_handle
         await caught_up(shop.following(handler=three))
     assert await shop.effects() == [0, 1, 2]
     await shop.redis.flushall()
-    async with running(*shop.relay.jobs, *shop.jobs(), pool=shop.pool):
+    async with running(*shop.relay.jobs, *shop.jobs(), pool=shop.pool.system):
         await until(lambda: shop.has_effects(10))
         await shop.sell(10)
         await until(lambda: shop.has_effects(11))
@@ -208,7 +210,7 @@ async def test_the_newest_entries_that_redis_lost_are_added_again(shop: Shop) ->
 async def test_events_are_handled_after_redis_was_unavailable_for_a_while(
     shop: Shop, redis_server: RedisServer
 ) -> None:
-    async with running(*shop.relay.jobs, *shop.jobs(), pool=shop.pool):
+    async with running(*shop.relay.jobs, *shop.jobs(), pool=shop.pool.system):
         await shop.sell(0, 1)
         await until(lambda: shop.has_effects(2))
         await redis_server.stop(signal.SIGKILL)
@@ -221,7 +223,7 @@ async def test_events_are_handled_after_redis_was_unavailable_for_a_while(
 
 
 async def test_events_are_handled_after_postgres_was_killed(shop: Shop, postgres_server: PostgresServer) -> None:
-    async with running(*shop.relay.jobs, *shop.jobs(), pool=shop.pool):
+    async with running(*shop.relay.jobs, *shop.jobs(), pool=shop.pool.system):
         await shop.sell(*range(50))
         await postgres_server.stop(signal.SIGKILL)
         await postgres_server.start()

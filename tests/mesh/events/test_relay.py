@@ -14,28 +14,29 @@ from soma.events.v1.event_pb2 import Event
 from services.mesh.events.outbox import Outbox
 from services.mesh.events.relay import Relay
 from services.mesh.events.stream import FIELD
-from services.mesh.stores import postgres
 from services.mesh.stores.migrations import migrate
 from services.mesh.testing.jobs import running
 from services.mesh.testing.waiting import until
 from tests.servers import PostgresServer, RedisServer
 
 if TYPE_CHECKING:
-    from services.mesh.stores.postgres import Pool
+    from tests.databases import OwnedDatabase
 
 STREAM = "soma:events:shop"
 SENDS = ("shop.item.sold",)
 
 RELAY = """
 import asyncio, sys
+from contextlib import AsyncExitStack
 from services.mesh.events.outbox import Outbox
 from services.mesh.events.relay import Relay
-from services.mesh.stores.postgres import open_pool
 from services.mesh.stores.redis import open_client
 from services.mesh.testing.jobs import running
+from tests.databases import open_database
 
 async def main() -> None:
-    relay = Relay(await open_pool(sys.argv[1]), open_client(sys.argv[2]), Outbox("shop", ()))
+    database = await open_database(sys.argv[1], AsyncExitStack())
+    relay = Relay(database.system, open_client(sys.argv[2]), Outbox("shop", ()))
     async with running(*relay.jobs):
         await asyncio.Event().wait()
 
@@ -51,17 +52,17 @@ async def outbox(postgres_url: str, tmp_path: Path) -> Outbox:
 
 
 @pytest.fixture
-def relay(outbox: Outbox, database: "Pool", redis: aioredis.Redis) -> Relay:
+def relay(outbox: Outbox, database: "OwnedDatabase", redis: aioredis.Redis) -> Relay:
     """The relay of the outbox."""
-    return Relay(database, redis, outbox)
+    return Relay(database.system, redis, outbox)
 
 
 def sold(number: int) -> Event:
     return Event(event_id=str(uuid.UUID(int=number)), type="shop.item.sold", tenant_id="acme")
 
 
-async def write(outbox: Outbox, database: "Pool", numbers: range) -> None:
-    async with postgres.transaction(database) as connection:
+async def write(outbox: Outbox, database: "OwnedDatabase", numbers: range) -> None:
+    async with database.tenants.transaction("acme") as connection:
         for number in numbers:
             await outbox.add(connection, f"item-{number % 3}", sold(number))
 
@@ -72,7 +73,7 @@ async def streamed(redis: aioredis.Redis) -> list[int]:
 
 
 async def test_events_of_a_committed_change_are_relayed_in_order(
-    outbox: Outbox, relay: Relay, database: "Pool", redis: aioredis.Redis
+    outbox: Outbox, relay: Relay, database: "OwnedDatabase", redis: aioredis.Redis
 ) -> None:
     async with running(*relay.jobs):
         await write(outbox, database, range(600))
@@ -82,7 +83,7 @@ async def test_events_of_a_committed_change_are_relayed_in_order(
 
 
 async def test_events_of_a_change_that_was_rolled_back_are_never_relayed(
-    outbox: Outbox, relay: Relay, database: "Pool", redis: aioredis.Redis
+    outbox: Outbox, relay: Relay, database: "OwnedDatabase", redis: aioredis.Redis
 ) -> None:
     async with database.acquire() as connection:
         change = connection.transaction()
@@ -96,7 +97,7 @@ async def test_events_of_a_change_that_was_rolled_back_are_never_relayed(
 
 
 async def test_events_written_by_another_process_are_noticed_without_a_wake(
-    outbox: Outbox, relay: Relay, database: "Pool", redis: aioredis.Redis
+    outbox: Outbox, relay: Relay, database: "OwnedDatabase", redis: aioredis.Redis
 ) -> None:
     async with running(*relay.jobs):
         await write(outbox, database, range(1))
@@ -107,9 +108,9 @@ async def test_events_written_by_another_process_are_noticed_without_a_wake(
 
 
 async def test_two_relays_keep_the_order_and_repeat_nothing(
-    outbox: Outbox, relay: Relay, database: "Pool", redis: aioredis.Redis
+    outbox: Outbox, relay: Relay, database: "OwnedDatabase", redis: aioredis.Redis
 ) -> None:
-    async with running(*relay.jobs, *Relay(database, redis, outbox).jobs):
+    async with running(*relay.jobs, *Relay(database.system, redis, outbox).jobs):
         for start in range(0, 500, 10):
             await write(outbox, database, range(start, start + 10))
             outbox.wake()
@@ -118,7 +119,7 @@ async def test_two_relays_keep_the_order_and_repeat_nothing(
 
 
 async def test_nothing_is_lost_while_redis_is_unavailable(
-    outbox: Outbox, relay: Relay, database: "Pool", redis: aioredis.Redis, redis_server: RedisServer
+    outbox: Outbox, relay: Relay, database: "OwnedDatabase", redis: aioredis.Redis, redis_server: RedisServer
 ) -> None:
     await redis_server.stop(signal.SIGKILL)
     async with running(*relay.jobs):
@@ -130,7 +131,7 @@ async def test_nothing_is_lost_while_redis_is_unavailable(
 
 
 async def test_nothing_is_lost_when_postgres_restarts(
-    outbox: Outbox, relay: Relay, database: "Pool", redis: aioredis.Redis, postgres_server: PostgresServer
+    outbox: Outbox, relay: Relay, database: "OwnedDatabase", redis: aioredis.Redis, postgres_server: PostgresServer
 ) -> None:
     async with running(*relay.jobs):
         await write(outbox, database, range(300))
@@ -142,7 +143,7 @@ async def test_nothing_is_lost_when_postgres_restarts(
 
 
 async def test_nothing_is_lost_when_the_relay_is_killed(
-    outbox: Outbox, relay: Relay, database: "Pool", redis: aioredis.Redis, postgres_url: str, redis_url: str
+    outbox: Outbox, relay: Relay, database: "OwnedDatabase", redis: aioredis.Redis, postgres_url: str, redis_url: str
 ) -> None:
     await write(outbox, database, range(3000))
     killed = await asyncio.create_subprocess_exec(sys.executable, "-c", RELAY, postgres_url, redis_url)
@@ -164,5 +165,5 @@ async def is_streamed(redis: aioredis.Redis, count: int) -> bool:
         return False
 
 
-async def is_drained(database: "Pool") -> bool:
+async def is_drained(database: "OwnedDatabase") -> bool:
     return bool(await database.fetchval("SELECT count(*) = 0 FROM shop.outbox"))

@@ -91,7 +91,7 @@ async def test_a_service_that_no_longer_consumes_an_area_does_not_delay_trimming
     await caught_up(shop.following("stock"))
     await shop.trimmed()
     assert await shop.kept() == 2
-    await groups.retire(shop.pool, "former", ["elsewhere"])
+    await groups.retire(shop.pool.system, "former", ["elsewhere"])
     await shop.trimmed()
     assert (await shop.length(), await shop.kept()) == (0, 0)
     assert [group.name for group in await shop.relay._stream.groups()] == ["stock"]

@@ -20,7 +20,7 @@ from services.mesh.testing.waiting import until
 from tests.servers import PostgresServer
 
 if TYPE_CHECKING:
-    from services.mesh.stores.postgres import Pool
+    from tests.databases import OwnedDatabase
 
 
 class Work:
@@ -292,10 +292,10 @@ async def test_an_exclusive_job_is_refused_without_a_database_for_its_lease() ->
             run_job(stack, "test", Job("work", Work().step, alone=True))
 
 
-async def test_of_two_exclusive_jobs_the_second_runs_once_the_first_has_ended(database: "Pool") -> None:
+async def test_of_two_exclusive_jobs_the_second_runs_once_the_first_has_ended(database: "OwnedDatabase") -> None:
     first, second = Work(), Work()
-    async with running(Job("sweep", second.step, every=0.001, first=0.2, alone=True), pool=database):
-        async with running(Job("sweep", first.step, every=0.001, alone=True), pool=database):
+    async with running(Job("sweep", second.step, every=0.001, first=0.2, alone=True), pool=database.system):
+        async with running(Job("sweep", first.step, every=0.001, alone=True), pool=database.system):
             await first.stepped(200)
             assert second.steps == 0
         ended = first.steps
@@ -304,12 +304,12 @@ async def test_of_two_exclusive_jobs_the_second_runs_once_the_first_has_ended(da
 
 
 async def test_an_exclusive_job_begins_once_postgres_is_available(
-    database: "Pool", postgres_server: PostgresServer
+    database: "OwnedDatabase", postgres_server: PostgresServer
 ) -> None:
     await postgres_server.stop()
     work = Work()
     with capture_logs() as logs:
-        async with running(Job("sweep", work.step, every=60.0, alone=True), pool=database):
+        async with running(Job("sweep", work.step, every=60.0, alone=True), pool=database.system):
             await until(lambda: _said(logs, "POSTGRES_UNAVAILABLE"))
             assert work.steps == 0
             await postgres_server.start()

@@ -14,26 +14,27 @@ from services.mesh.testing.waiting import until
 from tests.servers import PostgresServer
 
 if TYPE_CHECKING:
-    from services.mesh.stores.postgres import Pool
+    from tests.databases import OwnedDatabase
 
 SECONDS = 1.0
 # A process whose job adds a row each time it works, as long as it has the lease.
 WORKER = f"""
 import asyncio, os, sys
+from contextlib import AsyncExitStack
 from services.mesh.process import lease
 from services.mesh.process.jobs import Job
-from services.mesh.stores.postgres import open_pool
 from services.mesh.testing.jobs import running
+from tests.databases import open_database
 
 lease.SECONDS = {SECONDS}
 
 async def main() -> None:
-    pool = await open_pool(sys.argv[1])
+    pool = await open_database(sys.argv[1], AsyncExitStack())
 
     async def work() -> None:
         await pool.execute("INSERT INTO worked (pid) VALUES ($1)", os.getpid())
 
-    async with running(Job("work", work, every=0.02, alone=True), pool=pool):
+    async with running(Job("work", work, every=0.02, alone=True), pool=pool.system):
         await asyncio.Event().wait()
 
 asyncio.run(main())
@@ -43,7 +44,7 @@ Start = Callable[[], Awaitable[Process]]
 
 
 @pytest.fixture
-async def start(database: "Pool", postgres_url: str) -> AsyncIterator[Start]:
+async def start(database: "OwnedDatabase", postgres_url: str) -> AsyncIterator[Start]:
     """Starts a worker; all are killed at the end."""
     await database.execute("CREATE TABLE worked (id bigint GENERATED ALWAYS AS IDENTITY, pid int)")
     processes: list[Process] = []
@@ -59,24 +60,24 @@ async def start(database: "Pool", postgres_url: str) -> AsyncIterator[Start]:
         await process.wait()
 
 
-async def steps(database: "Pool", process: Process) -> int:
+async def steps(database: "OwnedDatabase", process: Process) -> int:
     found: int = await database.fetchval("SELECT count(*) FROM worked WHERE pid = $1", process.pid)
     return found
 
 
-async def reached(database: "Pool", process: Process, count: int) -> None:
+async def reached(database: "OwnedDatabase", process: Process, count: int) -> None:
     async def enough() -> bool:
         return await steps(database, process) >= count
 
     await until(enough, seconds=60)
 
 
-async def order(database: "Pool") -> list[int]:
+async def order(database: "OwnedDatabase") -> list[int]:
     """The processes that worked, in order."""
     return [row["pid"] for row in await database.fetch("SELECT pid FROM worked ORDER BY id")]
 
 
-async def test_another_process_takes_over_from_one_that_was_killed(database: "Pool", start: Start) -> None:
+async def test_another_process_takes_over_from_one_that_was_killed(database: "OwnedDatabase", start: Start) -> None:
     first = await start()
     await reached(database, first, 1)
     second = await start()
@@ -89,7 +90,7 @@ async def test_another_process_takes_over_from_one_that_was_killed(database: "Po
 
 
 async def test_a_process_that_was_frozen_does_not_work_after_another_has_taken_over(
-    database: "Pool", start: Start
+    database: "OwnedDatabase", start: Start
 ) -> None:
     first = await start()
     await reached(database, first, 1)
@@ -104,10 +105,10 @@ async def test_a_process_that_was_frozen_does_not_work_after_another_has_taken_o
 
 
 async def test_work_ends_before_the_lease_does_while_the_database_is_unavailable(
-    database: "Pool", postgres_server: PostgresServer
+    database: "OwnedDatabase", postgres_server: PostgresServer
 ) -> None:
     loop = asyncio.get_running_loop()
-    lease, begun, ended = Lease(database, "work", SECONDS), asyncio.Event(), loop.create_future()
+    lease, begun, ended = Lease(database.system, "work", SECONDS), asyncio.Event(), loop.create_future()
 
     async def work() -> None:
         begun.set()
@@ -129,8 +130,8 @@ async def test_work_ends_before_the_lease_does_while_the_database_is_unavailable
         await postgres_server.start()
 
 
-async def test_a_lease_can_be_taken_only_after_its_holder_has_released_it(database: "Pool") -> None:
-    lease, other = Lease(database, "work", 60.0), Lease(database, "work", 60.0)
+async def test_a_lease_can_be_taken_only_after_its_holder_has_released_it(database: "OwnedDatabase") -> None:
+    lease, other = Lease(database.system, "work", 60.0), Lease(database.system, "work", 60.0)
     tried: list[str] = []
 
     async def work() -> None:
@@ -147,17 +148,17 @@ async def test_a_lease_can_be_taken_only_after_its_holder_has_released_it(databa
     assert tried == ["held", "taken"]
 
 
-async def test_an_exception_of_the_work_is_raised_and_the_lease_released(database: "Pool") -> None:
+async def test_an_exception_of_the_work_is_raised_and_the_lease_released(database: "OwnedDatabase") -> None:
     async def fail() -> None:
         raise LookupError("odd")
 
     with pytest.raises(LookupError, match="odd"):
-        await Lease(database, "work", 60.0).hold(fail)
+        await Lease(database.system, "work", 60.0).hold(fail)
     assert await database.fetchval("SELECT count(*) FROM mesh.lease") == 0
 
 
-async def test_work_ends_when_the_row_of_its_lease_has_another_holder(database: "Pool") -> None:
-    lease, begun, ended = Lease(database, "work", SECONDS), asyncio.Event(), asyncio.Event()
+async def test_work_ends_when_the_row_of_its_lease_has_another_holder(database: "OwnedDatabase") -> None:
+    lease, begun, ended = Lease(database.system, "work", SECONDS), asyncio.Event(), asyncio.Event()
 
     async def work() -> None:
         begun.set()

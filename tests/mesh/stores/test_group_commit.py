@@ -13,13 +13,14 @@ from services.mesh.testing.waiting import until
 from tests.servers import PostgresServer
 
 if TYPE_CHECKING:
-    from services.mesh.stores.postgres import Connection, Pool
+    from services.mesh.stores.postgres import Connection
+    from tests.databases import OwnedDatabase
 
 
 class Numbers:
     """A table of numbers that refuses repeated and negative ones, and the batches that were written to it."""
 
-    def __init__(self, pool: "Pool") -> None:
+    def __init__(self, pool: "OwnedDatabase") -> None:
         self.pool = pool
         self.batches: list[int] = []
         self.gate = asyncio.Event()
@@ -30,19 +31,29 @@ class Numbers:
         await connection.execute("INSERT INTO number SELECT * FROM unnest($1::int[])", numbers)
         self.batches.append(len(numbers))
 
+    @property
+    def connections(self) -> int:
+        """How many the writer's pool has."""
+        return self.pool.system._pool.get_size()
+
+    @property
+    def busy(self) -> int:
+        """How many of them are in use."""
+        return self.connections - self.pool.system._pool.get_idle_size()
+
     async def kept(self) -> list[int]:
         return [row["value"] for row in await self.pool.fetch("SELECT value FROM number ORDER BY value")]
 
 
 @pytest.fixture
-async def numbers(database: "Pool") -> Numbers:
+async def numbers(database: "OwnedDatabase") -> Numbers:
     await database.execute("CREATE TABLE number (value int PRIMARY KEY CHECK (value >= 0))")
     return Numbers(database)
 
 
 async def test_items_that_arrive_during_a_transaction_share_the_next_one(numbers: Numbers) -> None:
     numbers.gate.clear()
-    async with GroupCommit(numbers.pool, numbers.write, max_batch=30) as group:
+    async with GroupCommit(numbers.pool.system, numbers.write, max_batch=30) as group:
         first = group.commit(0)
         await asyncio.sleep(0)
         rest = [group.commit(number) for number in range(1, 41)]
@@ -54,14 +65,14 @@ async def test_items_that_arrive_during_a_transaction_share_the_next_one(numbers
 
 
 async def test_a_commit_returns_only_when_others_can_see_it(numbers: Numbers) -> None:
-    async with GroupCommit(numbers.pool, numbers.write) as group:
+    async with GroupCommit(numbers.pool.system, numbers.write) as group:
         for number in range(5):
             await group.commit(number)
             assert await numbers.kept() == list(range(number + 1))
 
 
 async def test_an_item_that_cannot_be_written_fails_alone(numbers: Numbers) -> None:
-    async with GroupCommit(numbers.pool, numbers.write) as group:
+    async with GroupCommit(numbers.pool.system, numbers.write) as group:
         outcomes = await asyncio.gather(*(group.commit(n) for n in (1, 2, -1, 3, 2)), return_exceptions=True)
     assert [outcome is None for outcome in outcomes] == [True, True, False, True, False]
     assert await numbers.kept() == [1, 2, 3]
@@ -69,7 +80,7 @@ async def test_an_item_that_cannot_be_written_fails_alone(numbers: Numbers) -> N
 
 async def test_an_item_whose_caller_is_cancelled_is_written(numbers: Numbers) -> None:
     numbers.gate.clear()
-    async with GroupCommit(numbers.pool, numbers.write) as group:
+    async with GroupCommit(numbers.pool.system, numbers.write) as group:
         callers = [group.commit(number) for number in range(2)]
         await asyncio.sleep(0)
         callers[1].cancel()
@@ -81,7 +92,7 @@ async def test_an_item_whose_caller_is_cancelled_is_written(numbers: Numbers) ->
 
 
 async def test_closing_writes_what_is_queued_and_refuses_what_comes_after(numbers: Numbers) -> None:
-    async with GroupCommit(numbers.pool, numbers.write, max_batch=2) as group:
+    async with GroupCommit(numbers.pool.system, numbers.write, max_batch=2) as group:
         callers = [group.commit(number) for number in range(7)]
         await asyncio.sleep(0)
     assert await asyncio.gather(*callers) == [None] * 7
@@ -112,7 +123,7 @@ async def test_nothing_acknowledged_is_lost_when_postgres_restarts(
         return len(acknowledged) >= before + by
 
     before = 0
-    async with GroupCommit(numbers.pool, numbers.write) as group, asyncio.TaskGroup() as callers:
+    async with GroupCommit(numbers.pool.system, numbers.write) as group, asyncio.TaskGroup() as callers:
         for start in range(8):
             callers.create_task(caller(start))
         await until(lambda: grown(100))
@@ -126,14 +137,14 @@ async def test_nothing_acknowledged_is_lost_when_postgres_restarts(
 
 
 async def test_a_connection_is_kept_between_commits_and_given_back_when_none_come(numbers: Numbers) -> None:
-    async with GroupCommit(numbers.pool, numbers.write) as group:
-        free = numbers.pool.get_size() - numbers.pool.get_idle_size()
+    async with GroupCommit(numbers.pool.system, numbers.write) as group:
+        free = numbers.busy
         for number in range(3):
             await group.commit(number)
-            assert numbers.pool.get_size() - numbers.pool.get_idle_size() == free + 1
+            assert numbers.busy == free + 1
 
         async def given_back() -> bool:
-            return numbers.pool.get_size() - numbers.pool.get_idle_size() == free
+            return numbers.busy == free
 
         await until(given_back)
         await group.commit(3)
@@ -141,7 +152,7 @@ async def test_a_connection_is_kept_between_commits_and_given_back_when_none_com
 
 
 async def test_a_kept_connection_that_was_closed_meanwhile_is_replaced(numbers: Numbers) -> None:
-    async with GroupCommit(numbers.pool, numbers.write) as group:
+    async with GroupCommit(numbers.pool.system, numbers.write) as group:
         await group.commit(0)
         await numbers.pool.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
@@ -149,8 +160,7 @@ async def test_a_kept_connection_that_was_closed_meanwhile_is_replaced(numbers: 
         )
 
         async def noticed() -> bool:
-            # The only connection that is left is the one that asks.
-            return numbers.pool.get_size() == 1
+            return numbers.connections == 0
 
         await until(noticed)
         await group.commit(1)

@@ -11,7 +11,7 @@ from services.mesh.call import errors
 from services.mesh.stores.migrations import migrate
 
 if TYPE_CHECKING:
-    from services.mesh.stores.postgres import Pool
+    from tests.databases import OwnedDatabase
 
 FIRST = "CREATE TABLE item (id int PRIMARY KEY); CREATE INDEX ON item (id);"
 SECOND = "ALTER TABLE item ADD COLUMN note text DEFAULT 'a:b %s';"
@@ -45,13 +45,13 @@ async def run(url: str, directory: Path) -> str:
     return output.decode().strip()
 
 
-async def version(database: "Pool") -> str | None:
+async def version(database: "OwnedDatabase") -> str | None:
     found: str | None = await database.fetchval("SELECT version_num FROM shop.schema_version")
     return found
 
 
 async def test_files_run_in_order_and_only_the_new_ones_run_later(
-    postgres_url: str, database: "Pool", tmp_path: Path
+    postgres_url: str, database: "OwnedDatabase", tmp_path: Path
 ) -> None:
     write(tmp_path, _0001_items=FIRST)
     await migrate(postgres_url, "shop", tmp_path)
@@ -62,7 +62,9 @@ async def test_files_run_in_order_and_only_the_new_ones_run_later(
     assert await database.fetchval("SELECT note FROM shop.item") == "a:b %s"
 
 
-async def test_processes_that_start_together_migrate_once(postgres_url: str, database: "Pool", tmp_path: Path) -> None:
+async def test_processes_that_start_together_migrate_once(
+    postgres_url: str, database: "OwnedDatabase", tmp_path: Path
+) -> None:
     write(tmp_path, _0001_items=FIRST + "SELECT pg_sleep(0.3);", _0002_note=SECOND)
     outputs = await asyncio.gather(*(run(postgres_url, tmp_path) for _ in range(2)))
     assert set(outputs) <= {"True", "False"}
@@ -77,7 +79,7 @@ async def test_a_start_with_nothing_to_do_imports_no_sqlalchemy(postgres_url: st
 
 
 async def test_a_file_that_fails_leaves_the_schema_as_it_was(
-    postgres_url: str, database: "Pool", tmp_path: Path
+    postgres_url: str, database: "OwnedDatabase", tmp_path: Path
 ) -> None:
     write(tmp_path, _0001_items=FIRST)
     await migrate(postgres_url, "shop", tmp_path)
@@ -91,7 +93,9 @@ async def test_a_file_that_fails_leaves_the_schema_as_it_was(
     assert await version(database) == "0003"
 
 
-async def test_a_database_newer_than_the_code_is_refused(postgres_url: str, database: "Pool", tmp_path: Path) -> None:
+async def test_a_database_newer_than_the_code_is_refused(
+    postgres_url: str, database: "OwnedDatabase", tmp_path: Path
+) -> None:
     write(tmp_path, _0001_items=FIRST, _0002_note=SECOND)
     await migrate(postgres_url, "shop", tmp_path)
     (tmp_path / "0002_note.sql").unlink()
@@ -102,7 +106,7 @@ async def test_a_database_newer_than_the_code_is_refused(postgres_url: str, data
 
 @pytest.mark.parametrize("name", ["0002_skips_one", "1_short", "0001_Upper"])
 async def test_a_misnamed_file_is_refused_before_anything_runs(
-    postgres_url: str, database: "Pool", tmp_path: Path, name: str
+    postgres_url: str, database: "OwnedDatabase", tmp_path: Path, name: str
 ) -> None:
     (tmp_path / f"{name}.sql").write_text("SELECT 1/0")
     with pytest.raises(errors.FailedPrecondition) as refused:
@@ -111,7 +115,7 @@ async def test_a_misnamed_file_is_refused_before_anything_runs(
 
 
 async def test_a_schema_of_a_service_that_sends_events_has_an_outbox(
-    postgres_url: str, database: "Pool", tmp_path: Path
+    postgres_url: str, database: "OwnedDatabase", tmp_path: Path
 ) -> None:
     await migrate(postgres_url, "shop", tmp_path)
     assert await database.fetchval("SELECT to_regclass('shop.outbox')") is None
@@ -122,7 +126,7 @@ async def test_a_schema_of_a_service_that_sends_events_has_an_outbox(
 
 
 async def test_an_outbox_that_an_earlier_version_made_keeps_its_rows(
-    postgres_url: str, database: "Pool", tmp_path: Path
+    postgres_url: str, database: "OwnedDatabase", tmp_path: Path
 ) -> None:
     write(
         tmp_path,

@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -15,21 +16,21 @@ from services.mesh.testing.waiting import until
 from tests.servers import PostgresServer
 
 if TYPE_CHECKING:
-    from services.mesh.stores.postgres import Pool
+    from tests.databases import OwnedDatabase
 
 
-async def test_json_values_come_back_as_they_went_in(database: "Pool") -> None:
+async def test_json_values_come_back_as_they_went_in(database: "OwnedDatabase") -> None:
     value = {"text": "ü\n", "big": 2**80, "nested": [{"a": None}, 1.5, True]}
-    async with postgres.connection(database) as connection:
+    async with database.system.connection() as connection:
         assert await connection.fetchval("SELECT $1::jsonb", value) == value
         assert await connection.fetchval("SELECT $1::json", None) is None
 
 
-async def test_a_failed_block_leaves_nothing_behind(database: "Pool") -> None:
+async def test_a_failed_block_leaves_nothing_behind(database: "OwnedDatabase") -> None:
     await database.execute("CREATE TABLE note (text text)")
 
     async def fail_halfway() -> None:
-        async with postgres.transaction(database) as connection:
+        async with database.system.transaction() as connection:
             await connection.execute("INSERT INTO note VALUES ('half')")
             raise LookupError
 
@@ -60,10 +61,10 @@ async def test_a_url_that_the_server_refuses_is_a_failed_precondition_without_th
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
 async def test_a_restart_is_a_typed_error_until_the_server_is_back(
-    postgres_server: PostgresServer, database: "Pool", how: signal.Signals
+    postgres_server: PostgresServer, database: "OwnedDatabase", how: signal.Signals
 ) -> None:
     async def in_flight() -> None:
-        async with postgres.connection(database) as connection:
+        async with database.system.connection() as connection:
             await connection.execute("SELECT pg_sleep(30)")
 
     running = [asyncio.create_task(in_flight()) for _ in range(3)]
@@ -88,9 +89,9 @@ def test_a_connection_that_the_server_has_closed_is_unavailable() -> None:
         raise asyncpg.InternalClientError(words.format(11))
 
 
-async def test_an_error_in_a_statement_is_not_unavailable(database: "Pool") -> None:
+async def test_an_error_in_a_statement_is_not_unavailable(database: "OwnedDatabase") -> None:
     with pytest.raises(Exception, match="nowhere") as raised:
-        async with postgres.connection(database) as connection:
+        async with database.system.connection() as connection:
             await connection.execute("SELECT * FROM nowhere")
     assert not isinstance(raised.value, errors.MeshError)
 
@@ -99,30 +100,31 @@ async def test_a_pool_without_a_free_connection_is_unavailable_in_time(
     postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(postgres, "ACQUIRE_SECONDS", 0.05)
-    pool = await postgres.open_pool(postgres_url, max_size=1)
-    async with postgres.connection(pool):
-        with pytest.raises(errors.Unavailable):
-            await postgres.ping(pool)
-    await postgres.ping(pool)
-    await pool.close()
+    async with AsyncExitStack() as stack:
+        database = await postgres.Database.open(postgres_url, stack, max_size=1)
+        async with database.tenants.connection("acme"):
+            with pytest.raises(errors.Unavailable):
+                await postgres.ping(database)
+        await postgres.ping(database)
 
 
-async def busy(database: "Pool", count: int) -> bool:
-    return database.get_size() - database.get_idle_size() >= count
+async def busy(database: "OwnedDatabase", count: int) -> bool:
+    pool = database.system._pool
+    return pool.get_size() - pool.get_idle_size() >= count
 
 
-async def in_data(database: "Pool", relative: str) -> Path:
+async def in_data(database: "OwnedDatabase | postgres.Pool", relative: str) -> Path:
     return Path(await database.fetchval("SELECT current_setting('data_directory')")) / relative
 
 
-async def test_a_full_disk_is_reported_at_once_and_ends_once_there_is_room(database: "Pool") -> None:
+async def test_a_full_disk_is_reported_at_once_and_ends_once_there_is_room(database: "OwnedDatabase") -> None:
     await database.execute("CREATE TABLE note (text text)")
     table = await in_data(database, await database.fetchval("SELECT pg_relation_filepath('note')"))
     # Every write to this device fails as if the disk were full.
     table.unlink()
     table.symlink_to("/dev/full")
     with pytest.raises(errors.Unavailable, match="disk is full") as full:
-        async with postgres.connection(database) as connection:
+        async with database.system.connection() as connection:
             await connection.execute("INSERT INTO note VALUES ('one')")
     assert (full.value.reason, full.value.facts.metadata) == ("STORAGE_FULL", {"store": "postgres"})
     assert full.value.facts.retry_after == errors.STORAGE_FULL_SECONDS
@@ -130,16 +132,17 @@ async def test_a_full_disk_is_reported_at_once_and_ends_once_there_is_room(datab
     table.touch()
     table.chmod(0o666)
     # The server's processes still have the device open.
-    await database.expire_connections()
-    async with postgres.connection(database) as connection:
+    await database.system._pool.expire_connections()
+    async with database.system.connection() as connection:
         await connection.execute("INSERT INTO note VALUES ('two')")
         assert await connection.fetchval("SELECT text FROM note") == "two"
 
 
 async def test_health_notices_a_full_disk_although_the_server_answers(postgres_url: str) -> None:
-    pool = await postgres.open_pool(postgres_url, max_size=1)
-    try:
-        await postgres.ping(pool)
+    async with AsyncExitStack() as stack:
+        database = await postgres.Database.open(postgres_url, stack, max_size=1)
+        pool = database.system._pool
+        await postgres.ping(database)
         folder = await in_data(pool, "base/pgsql_tmp")
         process = await pool.fetchval("SELECT pg_backend_pid()")
         full = [folder / f"pgsql_tmp{process}.{number}" for number in range(10)]
@@ -147,37 +150,36 @@ async def test_health_notices_a_full_disk_although_the_server_answers(postgres_u
             path.symlink_to("/dev/full")
         assert await pool.fetchval("SELECT 1") == 1
         with pytest.raises(errors.Unavailable) as told:
-            await postgres.ping(pool)
+            await postgres.ping(database)
         assert told.value.reason == "STORAGE_FULL"
         for path in full:
             path.unlink(missing_ok=True)
-        await postgres.ping(pool)
+        await postgres.ping(database)
         assert await pool.fetchval("SHOW work_mem") != "64kB"
-    finally:
-        await pool.close()
 
 
-async def test_a_read_only_server_is_unavailable_and_not_healthy(postgres_url: str, database: "Pool") -> None:
+async def test_a_read_only_server_is_unavailable_and_not_healthy(postgres_url: str, database: "OwnedDatabase") -> None:
     await database.execute("CREATE TABLE note (text text)")
     name = postgres_url.rpartition("/")[2]
     await database.execute(f'ALTER DATABASE "{name}" SET default_transaction_read_only = on')
-    pool = await postgres.open_pool(postgres_url)
-    try:
+    async with AsyncExitStack() as stack:
+        read_only = await postgres.Database.open(postgres_url, stack)
         with pytest.raises(errors.Unavailable) as written:
-            async with postgres.connection(pool) as connection:
+            async with read_only.tenants.connection("acme") as connection:
                 await connection.execute("INSERT INTO note VALUES ('one')")
         with pytest.raises(errors.Unavailable) as asked:
-            await postgres.ping(pool)
-    finally:
-        await pool.close()
+            await postgres.ping(read_only)
     assert written.value.reason == asked.value.reason == "POSTGRES_READ_ONLY"
 
 
-async def test_an_exceeded_limit_of_the_server_is_a_typed_error(database: "Pool") -> None:
-    with pytest.raises(errors.Unavailable) as limited:
-        async with postgres.connection(database) as connection:
-            await connection.execute(
-                "SET LOCAL temp_file_limit = 0; SET LOCAL work_mem = '64kB';"
-                " SELECT count(*) FROM generate_series(1, 9999)"
-            )
+async def test_an_exceeded_limit_of_the_server_is_a_typed_error(postgres_url: str) -> None:
+    async with AsyncExitStack() as stack:
+        # Only a superuser may set this limit.
+        database = await postgres.Database.open(postgres_url, stack)
+        with pytest.raises(errors.Unavailable) as limited:
+            async with database.system.connection() as connection:
+                await connection.execute(
+                    "SET LOCAL temp_file_limit = 0; SET LOCAL work_mem = '64kB';"
+                    " SELECT count(*) FROM generate_series(1, 9999)"
+                )
     assert limited.value.reason == "POSTGRES_OUT_OF_RESOURCES"

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from time import monotonic
 from typing import TYPE_CHECKING
@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import pytest
 import redis.asyncio as aioredis
 
-from services.mesh.stores.postgres import connection, open_pool
 from services.mesh.stores.redis import open_client
 from services.mesh.testing.jobs import running
 from services.mesh.testing.waiting import until
@@ -18,10 +17,11 @@ from services.mesh.watching import rows
 from services.mesh.watching.rows import Found, RowSequences
 from services.mesh.watching.streams import StreamReader
 from services.mesh.watching.watch import follow
+from tests.databases import open_database
 from tests.servers import PostgresServer, RedisServer
 
 if TYPE_CHECKING:
-    from services.mesh.stores.postgres import Pool
+    from tests.databases import OwnedDatabase
 
 TABLE = "CREATE TABLE number (name text, place bigint, PRIMARY KEY (name, place))"
 # Longer than any test takes, so that a watcher does not poll.
@@ -32,20 +32,20 @@ NEVER = 1000.0
 class Numbers:
     """Sequences of numbers, as one process sees them."""
 
-    pool: "Pool"
+    pool: "OwnedDatabase"
     sequences: RowSequences
     reads: int = 0
     seen: list[int] = field(default_factory=list)
 
     async def append(self, *places: int, name: str = "n") -> None:
         """Add numbers, and notify the watchers."""
-        async with connection(self.pool) as acquired:
+        async with self.pool.system.connection() as acquired:
             await acquired.executemany("INSERT INTO number VALUES ($1, $2)", [(name, place) for place in places])
         self.sequences.appended(name)
 
     async def read(self, place: int) -> Found[int]:
         """Read the items from a place on."""
-        async with connection(self.pool) as acquired:
+        async with self.pool.system.connection() as acquired:
             found = await acquired.fetch(
                 "SELECT place FROM number WHERE name = 'n' AND place >= $1 ORDER BY place LIMIT 3", place
             )
@@ -66,7 +66,7 @@ class Numbers:
 
 
 @asynccontextmanager
-async def process(pool: "Pool", url: str) -> AsyncIterator[Numbers]:
+async def process(pool: "OwnedDatabase", url: str) -> AsyncIterator[Numbers]:
     """Numbers with a client of their own, and their jobs."""
     async with open_client(url) as client:
         reader = StreamReader(client)
@@ -76,26 +76,24 @@ async def process(pool: "Pool", url: str) -> AsyncIterator[Numbers]:
 
 
 @pytest.fixture
-async def table(database: "Pool") -> "Pool":
+async def table(database: "OwnedDatabase") -> "OwnedDatabase":
     """A pool on a database with numbers."""
     await database.execute(TABLE)
     return database
 
 
 @pytest.fixture
-async def here(table: "Pool", redis_url: str) -> AsyncIterator[Numbers]:
+async def here(table: "OwnedDatabase", redis_url: str) -> AsyncIterator[Numbers]:
     """The process that watches."""
     async with process(table, redis_url) as made:
         yield made
 
 
 @pytest.fixture
-async def elsewhere(table: "Pool", redis_url: str, postgres_url: str) -> AsyncIterator[Numbers]:
+async def elsewhere(table: "OwnedDatabase", redis_url: str, postgres_url: str) -> AsyncIterator[Numbers]:
     """Another process, with a pool of its own."""
-    pool = await open_pool(postgres_url)
-    async with process(pool, redis_url) as made:
+    async with AsyncExitStack() as stack, process(await open_database(postgres_url, stack), redis_url) as made:
         yield made
-    await pool.close()
 
 
 async def idle(numbers: Numbers, reads: int) -> None:

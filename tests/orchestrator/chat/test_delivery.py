@@ -4,7 +4,7 @@ import asyncio
 import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import asyncpg
 import grpc
@@ -28,10 +28,10 @@ from services.orchestrator.chat.delivery import Delivery
 from services.orchestrator.chat.store import PendingTurn, PostgresPendingTurns
 from tests.fakes.fake import away
 from tests.orchestrator.conftest import Fakes, Orchestrator, serving
-from tests.orchestrator.statements import SeenPool
+from tests.orchestrator.statements import seen
 
 if TYPE_CHECKING:
-    from services.mesh.stores.postgres import Pool
+    from tests.databases import OwnedDatabase
 
 # How long a turn would wait for what passes by itself.
 PATIENCE_SECONDS = 5.0
@@ -91,7 +91,7 @@ async def test_the_next_turn_first_delivers_what_is_pending(orchestrator: Orches
 
 
 async def test_a_crash_after_the_client_got_the_final_event_loses_nothing(
-    database: "Pool", redis: aioredis.Redis, fakes: Fakes
+    database: "OwnedDatabase", redis: aioredis.Redis, fakes: Fakes
 ) -> None:
     async with serving(database, redis, fakes) as orchestrator:
         await finish_while_memory_is_down(orchestrator, fakes, "first")
@@ -121,7 +121,7 @@ async def test_a_turn_waits_until_memory_is_back_and_has_the_pending_turn(
 
 
 async def test_a_turn_fails_before_the_model_is_asked_if_memory_stays_away(
-    database: "Pool", redis: aioredis.Redis, fakes: Fakes
+    database: "OwnedDatabase", redis: aioredis.Redis, fakes: Fakes
 ) -> None:
     fakes.memory.failure = away()
     async with serving(database, redis, fakes, patience=0.1) as impatient:
@@ -151,7 +151,7 @@ async def test_a_turn_that_memory_always_refuses_does_not_stop_its_conversation(
 
 
 async def test_a_turn_that_cannot_be_kept_fails_and_the_next_fail_before_the_model_is_asked(
-    database: "Pool", redis: aioredis.Redis, fakes: Fakes
+    database: "OwnedDatabase", redis: aioredis.Redis, fakes: Fakes
 ) -> None:
     full = True
 
@@ -160,7 +160,7 @@ async def test_a_turn_that_cannot_be_kept_fails_and_the_next_fail_before_the_mod
         if full and ("INSERT INTO orchestrator.pending_turn" in statement or "generate_series" in statement):
             raise asyncpg.DiskFullError
 
-    pool: Any = SeenPool(database, refuse)
+    pool = seen(database, refuse)
     loop = asyncio.get_running_loop()
     async with serving(pool, redis, fakes, patience=PATIENCE_SECONDS) as orchestrator:
         for asked in (1, 1):
@@ -189,7 +189,7 @@ async def test_turns_of_many_conversations_at_once_are_each_kept_whole(
 
 
 async def test_the_undelivered_turn_of_a_killed_process_is_delivered_by_a_running_one(
-    database: "Pool", redis: aioredis.Redis, fakes: Fakes
+    database: "OwnedDatabase", redis: aioredis.Redis, fakes: Fakes
 ) -> None:
     async with serving(database, redis, fakes) as survivor:
         await step_of("orchestrator", "delivery")
@@ -202,7 +202,7 @@ async def test_the_undelivered_turn_of_a_killed_process_is_delivered_by_a_runnin
 
 
 async def test_the_next_turn_sees_the_one_another_process_finished(
-    orchestrator: Orchestrator, database: "Pool", redis: aioredis.Redis, fakes: Fakes
+    orchestrator: Orchestrator, database: "OwnedDatabase", redis: aioredis.Redis, fakes: Fakes
 ) -> None:
     await finish_while_memory_is_down(orchestrator, fakes, "first")
     fakes.memory.failure = None
@@ -216,7 +216,7 @@ async def test_the_next_turn_sees_the_one_another_process_finished(
 class Taken(Memory):
     """What memory is handed, and a delivery that hands it over."""
 
-    def __init__(self, pool: "Pool", blobs: Blobs) -> None:
+    def __init__(self, pool: "OwnedDatabase", blobs: Blobs) -> None:
         self.turns: list[str] = []
         self.pending = PostgresPendingTurns(pool, blobs)
         self.delivery = Delivery(self.pending, self)
@@ -232,9 +232,9 @@ class Taken(Memory):
 
 
 @pytest.fixture
-async def taken(database: "Pool", tmp_path: Path) -> AsyncIterator[Taken]:
+async def taken(database: "OwnedDatabase", tmp_path: Path) -> AsyncIterator[Taken]:
     """Nothing yet."""
-    made = Taken(database, Blobs(Directory(tmp_path), database))
+    made = Taken(database, Blobs(Directory(tmp_path), database.tenants))
     yield made
     await made.pending.close()
 

@@ -15,7 +15,7 @@ from tests.orchestrator.conftest import Fakes, serving
 if TYPE_CHECKING:
     from soma.orchestrator.v1.log_service_pb2_grpc import LogServiceAsyncStub
 
-    from services.mesh.stores.postgres import Pool
+    from tests.databases import OwnedDatabase
 
 BOUNDS = Bounds(entries=1000, entries_per_task=100, tasks=5, seconds=3600)
 
@@ -35,7 +35,7 @@ class Desk:
 
 
 @pytest.fixture
-async def desk(database: "Pool", redis: aioredis.Redis, fakes: Fakes) -> AsyncIterator[Desk]:
+async def desk(database: "OwnedDatabase", redis: aioredis.Redis, fakes: Fakes) -> AsyncIterator[Desk]:
     """Logs whose tails show life every 0.2 seconds."""
     async with serving(database, redis, fakes, heartbeat_interval=0.2) as orchestrator:
         yield Desk(RedisLogStore(redis, BOUNDS), orchestrator.logs)

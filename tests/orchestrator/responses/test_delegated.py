@@ -23,7 +23,7 @@ from tests.orchestrator.conftest import Fakes, Orchestrator, serving
 from tests.orchestrator.responses.test_responses import asking, get
 
 if TYPE_CHECKING:
-    from services.mesh.stores.postgres import Pool
+    from tests.databases import OwnedDatabase
 
 
 class FakeIdentity:
@@ -65,7 +65,7 @@ async def cache() -> PrincipalCache:
 
 @pytest.fixture
 async def orchestrator(
-    database: "Pool", redis: aioredis.Redis, fakes: Fakes, identity: Any, cache: PrincipalCache
+    database: "OwnedDatabase", redis: aioredis.Redis, fakes: Fakes, identity: Any, cache: PrincipalCache
 ) -> AsyncIterator[Orchestrator]:
     authenticator = CachedAuthenticator(identity, cache, None)
     delegations = IdentityDelegations(identity, authenticator, cache)

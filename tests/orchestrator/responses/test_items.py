@@ -35,7 +35,7 @@ from tests.orchestrator.conftest import Fakes, Orchestrator, serving
 from tests.orchestrator.responses.test_responses import asking, create, events_of, get, kinds, listed, refusal
 
 if TYPE_CHECKING:
-    from services.mesh.stores.postgres import Pool
+    from tests.databases import OwnedDatabase
 
 BYTES = b"the bytes of a picture"
 HASH = hashlib.sha256(BYTES).hexdigest()
@@ -301,7 +301,7 @@ async def test_an_input_with_bytes_that_the_tenant_does_not_have_makes_no_respon
 
 
 async def test_bytes_go_with_responses_that_are_forgotten(
-    database: "Pool", redis: aioredis.Redis, fakes: Fakes
+    database: "OwnedDatabase", redis: aioredis.Redis, fakes: Fakes
 ) -> None:
     async with serving(database, redis, fakes) as orchestrator:
         await create(orchestrator, showing())

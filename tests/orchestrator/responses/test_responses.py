@@ -35,10 +35,10 @@ from tests.fakes.fake import away
 from tests.fakes.model import answer, lost, refusing
 from tests.fakes.policy import Rule
 from tests.orchestrator.conftest import EMBEDDER, Fakes, Orchestrator, serving, unwatched, without_store
-from tests.orchestrator.statements import SeenPool
+from tests.orchestrator.statements import seen as shown
 
 if TYPE_CHECKING:
-    from services.mesh.stores.postgres import Pool
+    from tests.databases import OwnedDatabase
 
 Said = message_pb2.Message
 USER, ASSISTANT, TOOL = message_pb2.ROLE_USER, message_pb2.ROLE_ASSISTANT, message_pb2.ROLE_TOOL
@@ -294,7 +294,9 @@ async def test_a_response_whose_model_says_cancelled_has_failed(orchestrator: Or
     assert (kept.state, kept.error.reason) == (pb.Response.STATE_FAILED, "CANCELLED")
 
 
-async def test_a_turn_that_never_starts_is_not_kept(orchestrator: Orchestrator, fakes: Fakes, database: "Pool") -> None:
+async def test_a_turn_that_never_starts_is_not_kept(
+    orchestrator: Orchestrator, fakes: Fakes, database: "OwnedDatabase"
+) -> None:
     fakes.policy.rules = [Rule("Hi", DECISION_DENY, "chat.input")]
     assert (await refusal(events_of(orchestrator, asking()))).reason == "POLICY_DENIED"
     assert await database.fetchval("SELECT count(*) FROM orchestrator.response") == 0
@@ -329,7 +331,7 @@ async def test_cancelling_a_whole_response_changes_nothing(orchestrator: Orchest
 
 
 async def test_a_response_cancelled_or_deleted_by_another_process_ends_here(
-    orchestrator: Orchestrator, fakes: Fakes, database: "Pool", redis: aioredis.Redis
+    orchestrator: Orchestrator, fakes: Fakes, database: "OwnedDatabase", redis: aioredis.Redis
 ) -> None:
     response_id, events = await _stalled(orchestrator, fakes)
     async with serving(database, redis, fakes) as other:
@@ -352,11 +354,12 @@ async def test_a_response_with_a_slow_model_is_not_cancelled(orchestrator: Orche
 
 
 async def test_a_response_that_has_ended_does_not_count_as_cancelled(
-    orchestrator: Orchestrator, database: "Pool"
+    orchestrator: Orchestrator, database: "OwnedDatabase"
 ) -> None:
     response = await create(orchestrator, asking())
     store = PostgresResponses(database, unwatched(), without_store(database))
-    assert await store.still_wanted([response.response_id]) == {response.response_id}
+    place = (SOMEBODY.tenant_id, response.response_id)
+    assert await store.still_wanted([place]) == {place}
 
 
 async def test_a_caller_that_leaves_cancels_its_response(orchestrator: Orchestrator, fakes: Fakes) -> None:
@@ -417,7 +420,7 @@ async def test_a_response_that_ends_early_is_freed_without_the_garbage_collector
     ],
 )
 async def test_a_background_response_of_a_model_that_cannot_answer_is_refused_at_once(
-    orchestrator: Orchestrator, fakes: Fakes, database: "Pool", model: str, code: Code, reason: str
+    orchestrator: Orchestrator, fakes: Fakes, database: "OwnedDatabase", model: str, code: Code, reason: str
 ) -> None:
     fakes.catalog.models = [EMBEDDER]
     request = asking(background=True)
@@ -472,7 +475,7 @@ async def test_an_unfinished_response_cannot_be_continued(orchestrator: Orchestr
 
 
 async def test_an_unfinished_response_of_a_stopping_process_fails_with_that_reason(
-    orchestrator: Orchestrator, fakes: Fakes, database: "Pool", redis: aioredis.Redis
+    orchestrator: Orchestrator, fakes: Fakes, database: "OwnedDatabase", redis: aioredis.Redis
 ) -> None:
     async def heard(events: AsyncIterator[pb.CreateResponseResponse]) -> None:
         async for _ in events:
@@ -500,13 +503,13 @@ async def test_a_response_whose_process_died_is_failed(
 
 
 async def test_a_response_whose_end_cannot_be_stored_is_an_error(
-    database: "Pool", redis: aioredis.Redis, fakes: Fakes
+    database: "OwnedDatabase", redis: aioredis.Redis, fakes: Fakes
 ) -> None:
     def lose(statement: str) -> None:
         if statement == stored.END:
             raise asyncpg.ConnectionDoesNotExistError
 
-    pool: Any = SeenPool(database, lose)
+    pool = shown(database, lose)
     seen: list[pb.CreateResponseResponse] = []
     async with serving(pool, redis, fakes) as orchestrator:
         with run_as(SOMEBODY), pytest.raises(grpc.aio.AioRpcError) as raised:
@@ -517,7 +520,7 @@ async def test_a_response_whose_end_cannot_be_stored_is_an_error(
     assert from_rpc_error(raised.value).reason == "POSTGRES_UNAVAILABLE"
 
 
-async def test_old_responses_are_deleted(database: "Pool", redis: aioredis.Redis, fakes: Fakes) -> None:
+async def test_old_responses_are_deleted(database: "OwnedDatabase", redis: aioredis.Redis, fakes: Fakes) -> None:
     async with serving(database, redis, fakes) as orchestrator:
         old, response = await create(orchestrator, asking()), await create(orchestrator, asking())
     await database.execute(

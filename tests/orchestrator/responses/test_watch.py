@@ -2,7 +2,8 @@
 
 import asyncio
 from collections.abc import AsyncIterable, AsyncIterator
-from typing import TYPE_CHECKING, Any
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING
 
 import pytest
 import redis.asyncio as aioredis
@@ -11,19 +12,19 @@ from soma.orchestrator.v1 import response_service_pb2 as pb
 from services.mesh.call.call import run_as
 from services.mesh.call.errors import Code
 from services.mesh.call.principal import Principal
-from services.mesh.stores.postgres import open_pool
 from services.mesh.stores.redis import open_client
 from services.mesh.testing.local import SOMEBODY
 from services.mesh.watching import rows
 from services.orchestrator.responses import store as stored
 from services.orchestrator.responses.store import PostgresResponseEvents, PostgresResponses
+from tests.databases import open_database
 from tests.fakes.model import answer, lost
 from tests.orchestrator.conftest import Fakes, Orchestrator, serving, unwatched, without_store
 from tests.orchestrator.responses.test_responses import NOBODYS, STRANGER, asking, cancel, create, events_of, refusal
-from tests.orchestrator.statements import SeenPool
+from tests.orchestrator.statements import seen
 
 if TYPE_CHECKING:
-    from services.mesh.stores.postgres import Pool
+    from tests.databases import OwnedDatabase
 
 
 async def watch(
@@ -91,7 +92,7 @@ async def test_a_watched_response_whose_process_died_ends_as_failed(
 
 
 async def test_a_response_that_does_not_exist_or_is_not_in_background_cannot_be_watched(
-    orchestrator: Orchestrator, database: "Pool"
+    orchestrator: Orchestrator, database: "OwnedDatabase"
 ) -> None:
     awaited = await create(orchestrator, asking())
     assert (await refusal(watch(orchestrator, awaited.response_id))).reason == "RESPONSE_NOT_IN_BACKGROUND"
@@ -101,16 +102,16 @@ async def test_a_response_that_does_not_exist_or_is_not_in_background_cannot_be_
         await orchestrator.responses.DeleteResponse(pb.DeleteResponseRequest(response_id=response.response_id))
     assert (await refusal(watch(orchestrator, response.response_id))).code is Code.NOT_FOUND
     events = PostgresResponseEvents(database, unwatched())
-    await events.add(response.response_id, pb.CreateResponseResponse(sequence=9))
+    await events.add(SOMEBODY.tenant_id, response.response_id, pb.CreateResponseResponse(sequence=9))
     await events.close()
-    assert await events.since(response.response_id, 0) == []
+    assert await events.since(SOMEBODY.tenant_id, response.response_id, 0) == []
 
 
 class Counted:
     """A pool that counts the statements about responses."""
 
-    def __init__(self, pool: "Pool") -> None:
-        self.pool: Any = SeenPool(pool, self._see)
+    def __init__(self, pool: "OwnedDatabase") -> None:
+        self.pool = seen(pool, self._see)
         self.statements = 0
 
     def _see(self, statement: str) -> None:
@@ -134,7 +135,7 @@ def _followed(orchestrator: Orchestrator, response_id: str) -> AsyncIterator[pb.
 
 
 async def test_an_idle_watcher_sends_heartbeats_and_no_queries_to_postgres(
-    orchestrator: Orchestrator, database: "Pool", fakes: Fakes, redis: aioredis.Redis
+    orchestrator: Orchestrator, database: "OwnedDatabase", fakes: Fakes, redis: aioredis.Redis
 ) -> None:
     counted = Counted(database)
     # Another process watches: the one that makes a response says every second that it lives.
@@ -150,15 +151,15 @@ async def test_an_idle_watcher_sends_heartbeats_and_no_queries_to_postgres(
 
 
 async def test_a_watcher_gets_events_of_another_process_without_polling(
-    database: "Pool", postgres_url: str, redis_url: str, fakes: Fakes, monkeypatch: pytest.MonkeyPatch
+    database: "OwnedDatabase", postgres_url: str, redis_url: str, fakes: Fakes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(rows, "LOOK_SECONDS", 1000.0)
     monkeypatch.setattr(rows, "LOOK_SECONDS_ALONE", 1000.0)
-    pool = await open_pool(postgres_url)
     async with (
+        AsyncExitStack() as stack,
         open_client(redis_url) as one,
         open_client(redis_url) as other,
-        serving(pool, one, fakes) as maker,
+        serving(await open_database(postgres_url, stack), one, fakes) as maker,
         serving(database, other, fakes) as teller,
         asyncio.timeout(20),
     ):
@@ -167,7 +168,6 @@ async def test_a_watcher_gets_events_of_another_process_without_polling(
         fakes.model.resume.set()
         seen += [event async for event in watched]
         assert [event.WhichOneof("payload") for event in seen][3:] == ["delta", "item_done", "finished"]
-    await pool.close()
 
 
 async def test_a_watcher_learns_at_once_of_a_deletion_or_cancellation(
@@ -192,7 +192,7 @@ async def test_a_watcher_learns_at_once_of_a_deletion_or_cancellation(
 
 
 async def test_a_watcher_learns_of_a_dead_process_when_its_mark_expires(
-    database: "Pool", redis: aioredis.Redis, fakes: Fakes, monkeypatch: pytest.MonkeyPatch
+    database: "OwnedDatabase", redis: aioredis.Redis, fakes: Fakes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(rows, "LOOK_SECONDS", 1000.0)
     monkeypatch.setattr(stored, "LOST_SECONDS", 2.0)
@@ -205,7 +205,7 @@ async def test_a_watcher_learns_of_a_dead_process_when_its_mark_expires(
             SOMEBODY.tenant_id, asking(), response
         )
         events = PostgresResponseEvents(database, unwatched())
-        await events.add(NOBODYS, pb.CreateResponseResponse(created=response))
+        await events.add(SOMEBODY.tenant_id, NOBODYS, pb.CreateResponseResponse(created=response))
         await events.close()
         watched = _followed(orchestrator, NOBODYS)
         assert (await anext(watched)).HasField("created")

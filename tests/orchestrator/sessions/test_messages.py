@@ -17,7 +17,7 @@ from tests.orchestrator.conftest import TALKER, Fakes
 from tests.orchestrator.sessions.conftest import Desk, new_id, refused
 
 if TYPE_CHECKING:
-    from services.mesh.stores.postgres import Pool
+    from tests.databases import OwnedDatabase
 
 
 async def test_an_answer_has_its_tokens_and_times(desk: Desk, fakes: Fakes) -> None:
@@ -171,7 +171,7 @@ async def test_a_request_that_failed_may_be_repeated(desk: Desk, fakes: Fakes) -
 
 
 async def test_a_request_whose_process_died_before_its_answer_was_kept_is_remembered_once(
-    desk: Desk, database: "Pool"
+    desk: Desk, database: "OwnedDatabase"
 ) -> None:
     session = await desk.create()
     request_id = new_id()

@@ -17,7 +17,7 @@ from tests.orchestrator.conftest import EMBEDDER, Fakes
 from tests.orchestrator.sessions.conftest import Desk, new_id, refused
 
 if TYPE_CHECKING:
-    from services.mesh.stores.postgres import Pool
+    from tests.databases import OwnedDatabase
 
 COLLEAGUE = Principal("acme", "sam", scopes=frozenset({"*"}))
 STRANGER = Principal("globex", "alex", scopes=frozenset({"*"}))
@@ -224,7 +224,7 @@ async def test_deleting_a_session_deletes_its_messages(desk: Desk, fakes: Fakes)
 
 
 async def test_an_interrupted_deletion_hides_the_session_and_is_completed_later(
-    desk: Desk, fakes: Fakes, database: "Pool"
+    desk: Desk, fakes: Fakes, database: "OwnedDatabase"
 ) -> None:
     session = await desk.create()
     fakes.memory.failure = away()

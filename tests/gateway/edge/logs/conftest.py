@@ -25,7 +25,7 @@ from services.orchestrator.logs.store import RedisLogStore
 from services.orchestrator.settings import OrchestratorSettings
 
 if TYPE_CHECKING:
-    from services.mesh.stores.postgres import Pool
+    from tests.databases import OwnedDatabase
 
 
 class KeyIsTheSubject:
@@ -90,7 +90,7 @@ class Client:
 
 
 @asynccontextmanager
-async def standing(database: "Pool", client: aioredis.Redis, **settings: Any) -> AsyncIterator[Stand]:
+async def standing(database: "OwnedDatabase", client: aioredis.Redis, **settings: Any) -> AsyncIterator[Stand]:
     """An edge with these settings; its orchestrator has no neighbours."""
     keys = KeyIsTheSubject()
     async with (
@@ -112,7 +112,7 @@ async def standing(database: "Pool", client: aioredis.Redis, **settings: Any) ->
 
 
 @pytest.fixture
-async def stand(database: "Pool", redis: aioredis.Redis) -> AsyncIterator[Stand]:
+async def stand(database: "OwnedDatabase", redis: aioredis.Redis) -> AsyncIterator[Stand]:
     """A server with the default settings."""
     async with standing(database, redis) as made:
         yield made

@@ -13,7 +13,7 @@ from services.mesh.testing.waiting import until
 from tests.gateway.edge.logs.conftest import Client, Stand, standing
 
 if TYPE_CHECKING:
-    from services.mesh.stores.postgres import Pool
+    from tests.databases import OwnedDatabase
 
 
 async def connected(client: Client) -> None:
@@ -137,7 +137,9 @@ async def test_another_path_is_404(stand: Stand) -> None:
     assert refused.value.response.status_code == 404
 
 
-async def test_a_client_without_pings_is_closed_whatever_else_it_sends(database: "Pool", redis: aioredis.Redis) -> None:
+async def test_a_client_without_pings_is_closed_whatever_else_it_sends(
+    database: "OwnedDatabase", redis: aioredis.Redis
+) -> None:
     async with standing(database, redis, socket_silence_seconds=0.5) as stand, stand.socket() as client:
         await client.hear()
         began = asyncio.get_running_loop().time()
@@ -146,7 +148,7 @@ async def test_a_client_without_pings_is_closed_whatever_else_it_sends(database:
         assert asyncio.get_running_loop().time() - began < 15
 
 
-async def test_pings_keep_a_connection_open(database: "Pool", redis: aioredis.Redis) -> None:
+async def test_pings_keep_a_connection_open(database: "OwnedDatabase", redis: aioredis.Redis) -> None:
     async with standing(database, redis, socket_silence_seconds=1.5) as stand, stand.socket() as client:
         await client.hear()
         began = asyncio.get_running_loop().time()
@@ -219,14 +221,14 @@ async def _freed(stand: Stand, count: int) -> None:
     await until(counted)
 
 
-async def test_the_slots_of_a_process_that_died_become_free(database: "Pool", redis: aioredis.Redis) -> None:
+async def test_the_slots_of_a_process_that_died_become_free(database: "OwnedDatabase", redis: aioredis.Redis) -> None:
     async with standing(database, redis, sockets_per_user=1) as stand:
         await redis.zadd("soma:{sockets}:4:acme:alex", {"of the dead": 1.0})
         async with stand.socket() as client:
             assert (await client.hear())["type"] == "connected"
 
 
-async def test_a_stopping_server_closes_its_connections(database: "Pool", redis: aioredis.Redis) -> None:
+async def test_a_stopping_server_closes_its_connections(database: "OwnedDatabase", redis: aioredis.Redis) -> None:
     async with AsyncExitStack() as stack:
         async with standing(database, redis) as stand:
             client = await stack.enter_async_context(stand.socket())

@@ -1,0 +1,1 @@
+"""Tests of row-level security, the second wall between tenants."""
