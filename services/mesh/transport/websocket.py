@@ -33,6 +33,16 @@ _MOST_QUEUED = 4
 _TEXT, _PING = 0x81, 0x89
 
 
+_TOLD = (
+    b'{"error":{"code":"HEADERS_TOO_LARGE","type":"invalid_request_error","param":null,'
+    b'"message":"the path or a header of this WebSocket is too long: at most 8192 bytes in a line"}}'
+)
+_UNREADABLE = (
+    b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-type: application/json\r\nconnection: close\r\n"
+    b"content-length: %d\r\n\r\n%b" % (len(_TOLD), _TOLD)
+)
+
+
 def text_frame(text: bytes) -> bytes:
     """A message of the server as a frame: RFC 6455, 5.2."""
     size = len(text)
@@ -118,6 +128,7 @@ class WebSocket(WebSocketsSansIOProtocol):
         self._silence = 0.0
         self._alive: Callable[[], None] = _nothing
         self._failed = False
+        self._asked = False
         self._beat: asyncio.TimerHandle | None = None
         self._deadline: asyncio.TimerHandle | None = None
         self._wire = Wire(self)
@@ -147,6 +158,7 @@ class WebSocket(WebSocketsSansIOProtocol):
         self.transport.write(frames)
 
     def handle_connect(self, event: Any) -> None:
+        self._asked = True
         super().handle_connect(event)
         if self.response.status_code == 101:
             extensions: Any = self.scope["extensions"]
@@ -158,6 +170,9 @@ class WebSocket(WebSocketsSansIOProtocol):
         self._heard = self.loop.time()
         most = self._incoming + len(data)
         super().data_received(data)
+        if self.conn.handshake_exc is not None and not self._asked:
+            self._refuse_handshake()
+            return
         self._incoming = len(self.conn.reader.buffer) + self._fragments
         if self._incoming < most and not self._fragments:
             # A frame is complete, and what is left belongs to the next one.
@@ -234,6 +249,12 @@ class WebSocket(WebSocketsSansIOProtocol):
             self._beat.cancel()
         self.inflow.change(self._counted, 0)
         self._counted = 0
+
+    def _refuse_handshake(self) -> None:
+        """Answer a handshake that cannot be read, such as one with a line of over 8 KiB; no application sees it."""
+        self._failed = True
+        self.transport.write(_UNREADABLE)
+        self.transport.close()
 
     def _count(self) -> bool:
         before, now = self._counted, self._incoming + self._waiting

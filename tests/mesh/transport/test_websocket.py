@@ -1,12 +1,14 @@
 """WebSockets of clients that send slowly, in crumbs, too much at the same time, or that never read."""
 
 import asyncio
+import base64
 import os
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import httpx
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
@@ -280,3 +282,19 @@ async def test_an_application_waits_for_a_client_that_reads_nothing(server: str,
             await asyncio.sleep(0.5)
         assert application.flooded < 20
         connection.transport.abort()
+
+
+async def test_a_handshake_with_a_line_that_is_too_long_is_refused(server: str) -> None:
+    async with httpx.AsyncClient() as http:
+        answer = await http.get(
+            server.replace("ws://", "http://"),
+            params={"token": "a" * 19_000},
+            headers={
+                "connection": "upgrade",
+                "upgrade": "websocket",
+                "sec-websocket-version": "13",
+                "sec-websocket-key": base64.b64encode(bytes(16)).decode(),
+            },
+        )
+    assert answer.status_code == 431
+    assert answer.json()["error"]["code"] == "HEADERS_TOO_LARGE"
