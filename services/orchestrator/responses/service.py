@@ -18,8 +18,8 @@ from services.orchestrator.adapters.model import ChatModels
 from services.orchestrator.chat.turn import TakesTurns
 from services.orchestrator.media import held
 from services.orchestrator.responses.compaction import Compactions, answer_of, summary_request, window_of
+from services.orchestrator.responses.draft import Draft, Events, Source
 from services.orchestrator.responses.input import chat_request, earlier_inputs, input_items, new_inputs, page
-from services.orchestrator.responses.making import Events, ResponseMaking, Source
 from services.orchestrator.responses.response import RESPONSE_ID, ResponseBuilder
 from services.orchestrator.responses.store import PostgresResponseEvents, PostgresResponses, ResponseRecord
 from services.orchestrator.responses.task import ResponseTask, ResponseTasks
@@ -167,10 +167,10 @@ class ResponseService(rpc.ResponseServiceServicer):
         source = self._source(request, earlier, messages, new, token)
         if not stored:
             # Nobody but its caller can read, cancel or delete it, so it needs no task of its own.
-            return _made(ResponseMaking(response, None, early=False), source)
+            return _events_of(Draft(response, None, early=False), source)
         record = ResponseRecord(self._store, who.tenant_id, self._events if settings.background else None)
-        making = ResponseMaking(response, record, early=settings.background)
-        task = ResponseTask(making, source, detached=settings.background)
+        draft = Draft(response, record, early=settings.background)
+        task = ResponseTask(draft, source, detached=settings.background)
         self._tasks.add(who.tenant_id, response.response.response_id, task)
         return task.events()
 
@@ -207,9 +207,9 @@ class ResponseService(rpc.ResponseServiceServicer):
         return response
 
 
-async def _made(making: ResponseMaking, opening: AbstractAsyncContextManager[Source]) -> Events:
+async def _events_of(draft: Draft, opening: AbstractAsyncContextManager[Source]) -> Events:
     """The events of a response that is made while they are read."""
-    async with opening as source, aclosing(making.events(source)) as events:
+    async with opening as source, aclosing(draft.events(source)) as events:
         async for event in events:
             yield event
 

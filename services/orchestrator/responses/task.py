@@ -13,7 +13,7 @@ from services.mesh.call.call import Call, current_call
 from services.mesh.call.interceptors.errors import translate
 from services.mesh.process import tasks
 from services.mesh.process.jobs import Job
-from services.orchestrator.responses.making import ResponseMaking, Source
+from services.orchestrator.responses.draft import Draft, Source
 from services.orchestrator.responses.store import PostgresResponses
 
 # With so many events or bytes waiting for a slow caller, the task stops reading the turn.
@@ -30,8 +30,8 @@ class ResponseTask:
         detached: whether the task goes on when nobody reads its events.
     """
 
-    def __init__(self, making: ResponseMaking, source: AbstractAsyncContextManager[Source], *, detached: bool) -> None:
-        self._making = making
+    def __init__(self, draft: Draft, source: AbstractAsyncContextManager[Source], *, detached: bool) -> None:
+        self._draft = draft
         self._source = source
         self._detached = detached
         self._read = True
@@ -78,7 +78,7 @@ class ResponseTask:
     @property
     def begun(self) -> bool:
         """Whether the response has begun; if it is stored, its record exists then."""
-        return self._making.begun
+        return self._draft.begun
 
     def stop(self, why: errors.MeshError) -> None:
         """End the task; the response is then cancelled if `why` is Cancelled, and otherwise failed."""
@@ -89,25 +89,25 @@ class ResponseTask:
     async def _run(self) -> None:
         try:
             # The source is open here, and not in the events: it may end this task, wherever the task waits.
-            async with self._source as source, aclosing(self._making.events(source)) as events:
+            async with self._source as source, aclosing(self._draft.events(source)) as events:
                 async for event in events:
                     await self._hand_out(event)
         except asyncio.CancelledError:
             why = self._stopped or errors.Cancelled("the caller went away")
-            await self._making.store_end(why, cancelled=isinstance(why, errors.Cancelled))
+            await self._draft.store_end(why, cancelled=isinstance(why, errors.Cancelled))
             if self._stopped is None:
                 # Not raised: nobody awaits it, and with its traceback the task would keep the whole response in memory
                 # until the garbage collector finds the cycle.
                 return
-            if self._making.begun and isinstance(self._stopped, errors.Cancelled):
-                self._put(self._making.cancelled())
+            if self._draft.begun and isinstance(self._stopped, errors.Cancelled):
+                self._put(self._draft.cancelled())
             else:
                 self._error = self._stopped
         except Exception as error:
             self._error = translate(current_call() or Call(started=0.0), error)
             if self._error is not None:
                 # When a neighbour says CANCELLED, the turn failed: nobody here cancelled it.
-                await self._making.store_end(self._error, cancelled=False)
+                await self._draft.store_end(self._error, cancelled=False)
 
     def _ended(self, _: "asyncio.Task[None]") -> None:
         self._finished = True

@@ -1,4 +1,4 @@
-"""Makes a response of a turn: its events, and its record if it is stored."""
+"""A response while it is made of a turn: its events, and its record if it is stored."""
 
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing
@@ -28,8 +28,8 @@ class Source:
     turn: AsyncGenerator[chat.ChatResponse, None]
 
 
-class ResponseMaking:
-    """One response while it is made.
+class Draft:
+    """A response that is not finished.
 
     Args:
         record: the response's record in the store; None when the response is not stored.
