@@ -65,7 +65,8 @@ async def test_the_document_describes_every_rest_path_and_the_gateways_own(http:
     document = (await http.get("/openapi.json")).json()
     assert document["openapi"].startswith("3.1")
     described = {(verb.upper(), path) for path, verbs in document["paths"].items() for verb in verbs}
-    bound = {(b.verb, b.path) for b in BINDINGS}
+    # A variable is the last part of its field's path there.
+    bound = {(b.verb, re.sub(r"\{(?:\w+\.)+", "{", b.path)) for b in BINDINGS}
     assert bound <= described
     assert {("GET", path) for path in (*PATHS, *PAGES, "/ws/logs")} <= described
 

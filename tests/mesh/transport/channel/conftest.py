@@ -70,7 +70,7 @@ DIFFERENCES = {
         DIRECT, "after a cancellation grpc.aio's context says neither done nor cancelled"
     ),
     "buffers by bytes": Difference(SOCKETS, "flow control counts bytes, about 4 MiB a stream; locally, messages"),
-    "names its requests": Difference(GATEWAY, "a request without an id gets one, which the service sees"),
+    "names its requests": Difference(GATEWAY, "a request without an id gets one, and a source; the service sees both"),
     "sets a deadline": Difference(GATEWAY, "a unary call without one ends after a minute, and its service is told so"),
     "is refused on its way": Difference(GATEWAY, "what is too large for a service does not get there, in other words"),
     "cuts long words short": Difference(

@@ -53,7 +53,7 @@ async def test_only_a_socket_adds_metadata_of_its_own_and_knows_an_address(wire:
     if wire.differs("no transport metadata"):
         assert (wire.tally.metadata_keys, wire.tally.peer) == ((), "local:")
     else:
-        named = ("x-request-id",) if wire.differs("names its requests") else ()
+        named = ("x-request-id", "x-soma-source") if wire.differs("names its requests") else ()
         assert wire.tally.metadata_keys == ("user-agent", *named)
         assert wire.tally.peer.startswith(("ipv4:", "unix:"))
 
