@@ -42,7 +42,7 @@ class Runner:
     def __init__(self, part: Part, log: PartLog, on_change: Callable[[], None]) -> None:
         self.part = part
         self.needs: list[Runner] = []
-        self.needed_by: list[Runner] = []
+        self.outlives: list[Runner] = []
         self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._log = log
         self._on_change = on_change
@@ -130,7 +130,7 @@ class Runner:
 
     async def stop(self) -> None:
         """Stop the part when all parts that need it have stopped."""
-        await asyncio.gather(*(other.stopped.wait() for other in self.needed_by))
+        await asyncio.gather(*(other.stopped.wait() for other in self.outlives))
         failed = self._state is State.FAILED
         if self._task is not None:
             self._task.cancel()

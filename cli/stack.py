@@ -85,8 +85,9 @@ def compose(settings: Settings, data_dir: DataDir, layout: Layout, start_gateway
         Serve(
             name,
             services,
-            # Envoy stops after the services, so that it can forward their last answers.
-            after=[*needs[name], "control", "envoy"],
+            after=[*needs[name], "control"],
+            # It forwards their last answers. They start beside it, because they need it for nothing.
+            outlived_by=["envoy"],
             environment=partial(environment, name),
             admin=control.admin,
             grace=grace,

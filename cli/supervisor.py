@@ -1,4 +1,4 @@
-"""Starts parts in the order of their needs, keeps them running, and stops them in reverse order."""
+"""Starts parts in the order of their needs, keeps them running, and stops each before those that outlive it."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -33,7 +33,11 @@ class Supervisor:
         for runner in self._runners.values():
             runner.needs = [self._runners[name] for name in runner.part.after]
         for runner in self._runners.values():
-            runner.needed_by = [other for other in self._runners.values() if runner in other.needs]
+            runner.outlives = [
+                other
+                for other in self._runners.values()
+                if runner in other.needs or runner.part.name in other.part.outlived_by
+            ]
         self._on_change = on_change
         self._tasks: list[asyncio.Task[None]] = []
         self._beside = AsyncExitStack()

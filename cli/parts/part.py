@@ -37,7 +37,8 @@ class Part:
 
     Attributes:
         name: unique in the stack, such as `postgres`.
-        after: names of the parts that must be ready before this one starts.
+        after: names of the parts that must be ready before this one starts, and stop only after it.
+        outlived_by: names of further parts that stop only after this one, whichever starts first.
         stop_signal: signal that ends its process cleanly.
         grace: seconds that a clean end may take before the process is killed.
         patience: seconds that it may take to become ready for the first time.
@@ -66,6 +67,7 @@ class Part:
     def __init__(self, name: str, after: Sequence[str] = ()) -> None:
         self.name = name
         self.after = tuple(after)
+        self.outlived_by: tuple[str, ...] = ()
         self.port: int | None = None
         self.version: str | None = None
         self.where: str | None = None

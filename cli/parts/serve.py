@@ -32,12 +32,14 @@ class Serve(Part):
         services: Sequence[str],
         *,
         after: Sequence[str],
+        outlived_by: Sequence[str],
         admin: Callable[[int], str | None],
         environment: Callable[[], Mapping[str, str]],
         grace: float,
         leave_grace: float,
     ) -> None:
         super().__init__(name, after)
+        self.outlived_by = tuple(outlived_by)
         self.grace = grace
         self.leave_grace = leave_grace
         self._services = tuple(services)

@@ -92,13 +92,13 @@ async def test_a_process_gets_the_urls_of_the_parts_that_its_services_need_and_w
     rest, policy, edge = parts["serve"], parts["serve-policy"], parts["serve-edge"]
     redis = (await told(edge))["redis"]
     assert await told(policy) == {"postgres": "", "redis": redis, "llm": ""}
-    assert policy.after == ("redis", "control", "envoy")
+    assert policy.after == ("redis", "control")
     assert redis.startswith("redis://:")
     assert await told(edge) == {"postgres": "", "redis": redis, "llm": ""}
-    assert edge.after == ("redis", "control", "envoy")
+    assert edge.after == ("redis", "control")
     own = {"postgres": cast(Any, parts["postgres"]).settings["postgres_url"], "llm": cast(Any, parts["llm"]).url}
     assert await told(rest) == {**own, "redis": redis}
-    assert set(rest.after) == {"postgres", "redis", "llm", "control", "envoy"}
+    assert set(rest.after) == {"postgres", "redis", "llm", "control"}
 
 
 async def test_a_machine_without_llama_cpp_runs_a_stack_without_the_part(

@@ -63,6 +63,20 @@ async def test_a_part_starts_when_what_it_needs_is_ready_and_stops_before_it(
     assert top.closed
 
 
+async def test_a_part_stops_before_those_that_outlive_it_and_does_not_wait_for_them_to_start(
+    supervised: Supervised, tmp_path: Path
+) -> None:
+    recorder = Recorder()
+    slow, quick = Script("slow", tmp_path, after=["base"]), Script("quick", tmp_path)
+    quick.outlived_by = ("slow",)
+    async with supervised(quick, slow, Script("base", tmp_path), on_change=recorder) as supervisor:
+        recorder.supervisor = supervisor
+        await supervisor.start()
+    at = recorder.position
+    assert at("quick", State.STARTING) < at("slow", State.STARTING)
+    assert at("quick", State.STOPPED) < at("slow", State.STOPPING)
+
+
 async def test_a_killed_part_is_started_again_after_the_first_delay(supervised: Supervised, tmp_path: Path) -> None:
     async with supervised(Script("part", tmp_path)) as supervisor:
         await supervisor.start()

@@ -27,14 +27,17 @@ async def account(http: httpx.AsyncClient, *scopes: str, **fields: Any) -> dict[
     return made
 
 
-async def user(http: httpx.AsyncClient, *roles: str) -> dict[str, Any]:
-    """A new user, who has logged in with a password of their own: the answer to the login, with `username`."""
+async def user(http: httpx.AsyncClient, *roles: str, tenant: str = "default") -> dict[str, Any]:
+    """A new user in the tenant of `http`, who has logged in with a password of their own.
+
+    Returns the answer to the login, with `username`.
+    """
     username = named()
     made = (await http.post("/v1/users", json={"username": username, "roles": roles})).raise_for_status().json()
     async with httpx.AsyncClient(base_url=http.base_url, timeout=CALL_SECONDS) as anybody:
 
         async def login(password: str) -> dict[str, Any]:
-            said = {"username": username, "password": password}
+            said = {"tenant_id": tenant, "username": username, "password": password}
             answer: dict[str, Any] = (await anybody.post("/v1/auth/login", json=said)).raise_for_status().json()
             return answer
 

@@ -1,8 +1,9 @@
 """No RPC gives a caller what another tenant owns, or what its scopes do not include: tried for each RPC over REST."""
 
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,12 +16,35 @@ from soma.model.v1.catalog_service_pb2_grpc import CatalogServiceStub
 from cli.parts.postgres import ROLES, database_url
 from tests.e2e.contracts import BINDINGS, UNSERVED, Binding
 from tests.e2e.owned import owned
+from tests.e2e.people import reason_of, user
 from tests.e2e.scripted import MODEL
 from tests.e2e.stack import CALL_SECONDS, Stack
 from tests.e2e.surfaces import over_openai
 
 CLOSED = [binding for binding in BINDINGS if not binding.open]
 PASSWORD = "seven grey herons wade slowly"
+
+
+READ = {f"read:{noun}" for noun in ("conversations", "logs", "memories", "models", "streams", "tenants", "usage")}
+# What docs/identity.md says of the roles that every tenant has.
+SCOPES = {
+    "admin": {"*"},
+    "member": {*READ, "execute:chat", "execute:models", "write:conversations", "write:memories"},
+    "viewer": READ,
+}
+# For SQL, templates, logs, paths, terminals and pages.
+HOSTILE = (
+    "'; DROP TABLE identity.tenant; --",
+    "' OR '1'='1",
+    "a\0b",
+    "${jndi:ldap://127.0.0.1/x} {{7*7}} %s %n %(name)s",
+    "<script>alert(1)</script>",
+    "../../../../etc/passwd",
+    "line\r\nset-cookie: a=b",
+    "\u202ebackwards\ufeff \U0001f600",
+)
+# Their answers have what they stored.
+STORING = ("CreateUser", "UpdateUser", "SetRole", "CreateServiceAccount", "UpdateTenant", "CreateChatSession")
 
 
 @dataclass(frozen=True)
@@ -31,6 +55,7 @@ class Sides:
         name: in all that the owner says and makes.
         ids: of what it owns, for paths.
         stranger: the administrator of another tenant.
+        elsewhere: the id of that tenant.
         powerless: a program of the owner's tenant without a useful scope.
     """
 
@@ -38,6 +63,7 @@ class Sides:
     ids: dict[str, object]
     owner: httpx.AsyncClient
     stranger: httpx.AsyncClient
+    elsewhere: str
     powerless: httpx.AsyncClient
 
 
@@ -74,7 +100,7 @@ async def sides(stack: Stack) -> AsyncIterator[Sides]:
         stranger = await client((await admin.post("/v1/service-accounts", json=everything)).json()["api_key"])
         account = {"name": f"{name}-powerless", "scopes": ["read:nothing"], "tier": "unlimited"}
         powerless = await client((await owner.post("/v1/service-accounts", json=account)).json()["api_key"])
-        yield Sides(name, await owned(owner, name), owner, stranger, powerless)
+        yield Sides(name, await owned(owner, name), owner, stranger, other, powerless)
 
 
 async def tried(http: httpx.AsyncClient, binding: Binding, path: str) -> httpx.Response:
@@ -121,6 +147,68 @@ async def test_another_tenants_ids_lead_to_nothing_and_change_nothing(sides: Sid
             assert f"{sides.name} " not in answer.text, binding
         if "{" in binding.path:
             assert answer.status_code in (200, 400, 403, 404), (binding, answer.text)
+    await owner_has_everything(sides)
+
+
+@pytest.mark.parametrize("role", SCOPES)
+async def test_a_role_may_call_what_its_scopes_include_and_nothing_else(stack: Stack, sides: Sides, role: str) -> None:
+    token = (await user(sides.stranger, role, tenant=sides.elsewhere))["access_token"]
+    headers = {"authorization": f"Bearer {token}"}
+    async with httpx.AsyncClient(base_url=stack.url, headers=headers, timeout=CALL_SECONDS) as http:
+        for binding in CLOSED:
+            # What needs no scope would end the session, or belongs to everybody.
+            if not binding.scope:
+                continue
+            answer = await tried(http, binding, binding.path.format(**sides.ids))
+            missing = answer.status_code == 403 and reason_of(answer) == "SCOPE_MISSING"
+            verb = binding.scope.partition(":")[0]
+            assert missing == SCOPES[role].isdisjoint({binding.scope, f"{verb}:*", "*"}), (binding, answer.status_code)
+    await owner_has_everything(sides)
+
+
+def texts_of(body: Any) -> Iterator[tuple[Any, Any]]:
+    """Where a body has a text: the object or list, and the name or place in it."""
+    for place, value in list(body.items() if isinstance(body, dict) else enumerate(body)):
+        if isinstance(value, str):
+            yield body, place
+        elif isinstance(value, dict | list):
+            yield from texts_of(value)
+
+
+def named(found: Any, name: str) -> Iterator[str]:
+    """The texts that an answer has under a name, at any depth."""
+    for key, value in found.items() if isinstance(found, dict) else enumerate(found):
+        if key == name and isinstance(value, str):
+            yield value
+        elif isinstance(value, dict | list):
+            yield from named(value, name)
+
+
+@pytest.mark.parametrize("hostile", HOSTILE, ids=range(len(HOSTILE)))
+async def test_a_hostile_text_in_any_field_is_stored_as_it_is_or_refused(sides: Sides, hostile: str) -> None:
+    stored: set[str] = set()
+    for binding in CLOSED:
+        if not binding.body:
+            continue
+        body = deepcopy(binding.body)
+        for holder, place in texts_of(body):
+            holder[place], usual = hostile, holder[place]
+            path = binding.path.format(**sides.ids)
+            async with sides.stranger.stream(binding.verb, path, json=body) as answer:
+                if answer.status_code != 200 or not binding.streams:
+                    await answer.aread()
+            holder[place] = usual
+            if answer.status_code >= 500:
+                assert reason_of(answer) == UNSERVED.get(binding.rpc), (binding, place, answer.text)
+            elif answer.status_code == 200 and binding.rpc.rpartition("/")[2] in STORING:
+                stored.add(binding.rpc.rpartition("/")[2])
+                assert {*named(answer.json(), place)} <= {hostile}, (binding, place, answer.text)
+    value = {"key": f"k{uuid.uuid4().hex}", "value": hostile}
+    answer = await sides.stranger.post("/v1/remember", json=value)
+    assert answer.status_code == 200, answer.text
+    assert (await sides.stranger.get(f"/v1/recall/{value['key']}")).json()["value"] == hostile
+    # Postgres's texts have no NUL, so there all are refused.
+    assert bool({"SetRole", "UpdateTenant", "CreateChatSession"} & stored) == ("\0" not in hostile)
     await owner_has_everything(sides)
 
 
