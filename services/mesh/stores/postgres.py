@@ -10,11 +10,9 @@ pool needs no round trip to be cleaned.
 
 import json
 import re
-import struct
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any, cast
 
 import asyncpg
@@ -23,6 +21,7 @@ from soma.errors.v1 import reasons
 
 from services.mesh.call import errors
 from services.mesh.stores import disk
+from services.mesh.stores.scope import EVERY_TENANT, EVERY_TENANT_SETTING, TENANT_SETTING, ScopedConnection, scope_of
 
 if TYPE_CHECKING:
     Pool = asyncpg.Pool[asyncpg.Record]
@@ -91,77 +90,6 @@ _CLOSED = re.compile(r"(connection|pool) is clos")
 # A server that stops sends a message on idle connections, too. asyncpg then takes them for busy (state 2) until it
 # has seen them closed.
 _SERVER_STOPS = re.compile(r"another operation \(2\) is in progress")
-
-
-# What the policies read. A transaction has the tenant that its statements may see, or, where one role has both jobs,
-# that it is for all tenants.
-TENANT_SETTING = "soma.tenant"
-EVERY_TENANT_SETTING = "soma.every_tenant"
-EVERY_TENANT = "on"
-
-# It returns no row: its answer is then no part of the answer of the statement that it is sent with.
-_SCOPE = "SELECT WHERE set_config($1, $2, true) IS NULL"
-_SCOPE_NAME = "soma_scope"
-
-
-class _Connection(asyncpg.Connection[asyncpg.Record] if TYPE_CHECKING else asyncpg.Connection):  # type: ignore[misc]
-    """A connection without session state: nothing has to be reset.
-
-    Its statements can have a scope: a setting of their transaction, such as the tenant. It is sent in one packet with
-    the statement, as a prepared statement of its own before it, without the Sync that would end the transaction (the
-    protocol calls that a pipeline). So it takes no round trip, and Postgres itself takes it back when the transaction
-    of the statement ends: no other statement, of whichever client of a pooler, ever runs with it.
-    """
-
-    _scope = b""
-    _once = False
-    # How many statements were sent before the last scope.
-    _before: int | None = None
-
-    def get_reset_query(self) -> str:
-        return ""
-
-    def begin_scope(self, scope: bytes, *, once: bool) -> "_Connection":
-        """Run statements in a scope until `end_scope`, which is a method of the result.
-
-        Args:
-            scope: as `_scope_of` makes it.
-            once: send it with the first statement only, because all are one transaction.
-        """
-        self._scope, self._once, self._before = scope, once, None
-        return self
-
-    async def end_scope(self) -> None:
-        """Run statements without a scope again."""
-        self._scope = b""
-        if self._before == self._protocol.queries_count and not self._once and not self.is_closed():
-            # asyncpg has refused the arguments of the last statement. An empty one ends what its scope has begun.
-            await self.execute("")
-
-    async def prepare_scope(self) -> None:
-        """Have the server know the statement that sets a scope."""
-        # The connection keeps it: the server is told to forget statements that nobody refers to.
-        self._prepared_scope = await self.prepare(_SCOPE, name=_SCOPE_NAME)
-
-    async def _get_statement(self, *args: Any, **options: Any) -> Any:
-        # asyncpg calls this before each statement with parameters or a result, and then sends it at once.
-        statement = await super()._get_statement(*args, **options)
-        if self._scope:
-            self._before = self._protocol.queries_count
-            self._transport.write(self._scope)
-            if self._once:
-                self._scope = b""
-        return statement
-
-
-@lru_cache(maxsize=4096)
-def _scope_of(setting: str, value: str) -> bytes:
-    """The messages Bind and Execute of the statement that sets a scope."""
-    parameters = b"".join(struct.pack("!i", len(text)) + text for text in (setting.encode(), value.encode()))
-    # The unnamed portal; parameters in the text format; no result formats.
-    bind = b"\0" + _SCOPE_NAME.encode() + b"\0" + struct.pack("!hh", 0, 2) + parameters + struct.pack("!h", 0)
-    execute = b"\0" + struct.pack("!i", 0)
-    return b"B" + struct.pack("!i", len(bind) + 4) + bind + b"E" + struct.pack("!i", len(execute) + 4) + execute
 
 
 class TenantPool:
@@ -273,7 +201,7 @@ class Database:
         stack.push_async_callback(pool.close)
         role = await _role(pool)
         if system_url is None:
-            everyone = SystemPool(pool, _scope_of(EVERY_TENANT_SETTING, EVERY_TENANT))
+            everyone = SystemPool(pool, scope_of(EVERY_TENANT_SETTING, EVERY_TENANT))
             return cls(TenantPool(pool), everyone, owner_url or url, role, role)
         system = await open_pool(
             system_url,
@@ -313,7 +241,7 @@ async def open_pool(
                 max_size=max_size,
                 timeout=CONNECT_SECONDS,
                 command_timeout=COMMAND_SECONDS,
-                connection_class=_Connection,
+                connection_class=ScopedConnection,
                 init=_init,
                 server_settings={"application_name": application_name},
             )
@@ -357,7 +285,7 @@ async def _acquired(pool: "Pool", scope: bytes, *, once: bool) -> AsyncIterator[
             if not scope:
                 yield acquired
                 return
-            scoped = cast(_Connection, acquired).begin_scope(scope, once=once)
+            scoped = cast(ScopedConnection, acquired).begin_scope(scope, once=once)
             try:
                 yield acquired
             finally:
@@ -368,7 +296,7 @@ def _tenant(tenant_id: str) -> bytes:
     if not tenant_id:
         # An empty setting is one that is not set: its rows would be those of nobody.
         raise ValueError("a tenant has an id")
-    return _scope_of(TENANT_SETTING, tenant_id)
+    return scope_of(TENANT_SETTING, tenant_id)
 
 
 async def _role(pool: "Pool") -> str:
@@ -405,7 +333,7 @@ class KeptConnection:
                 if not self._scope:
                     yield self._connection
                     return
-                scoped = cast(_Connection, self._connection).begin_scope(self._scope, once=False)
+                scoped = cast(ScopedConnection, self._connection).begin_scope(self._scope, once=False)
                 try:
                     yield self._connection
                 finally:
@@ -458,7 +386,7 @@ def _error(reason: str, message: str, seconds: float) -> errors.Unavailable:
 async def _init(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
     for name in ("json", "jsonb"):
         await connection.set_type_codec(name, schema="pg_catalog", encoder=_encode, decoder=orjson.loads)
-    await cast(_Connection, connection).prepare_scope()
+    await cast(ScopedConnection, connection).prepare_scope()
 
 
 def _encode(value: Any) -> str:

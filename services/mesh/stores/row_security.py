@@ -18,7 +18,7 @@ import structlog
 from soma.errors.v1 import reasons
 
 from services.mesh.call import errors
-from services.mesh.stores.postgres import EVERY_TENANT, EVERY_TENANT_SETTING, TENANT_SETTING
+from services.mesh.stores.scope import EVERY_TENANT, EVERY_TENANT_SETTING, TENANT_SETTING
 
 if TYPE_CHECKING:
     import asyncpg

@@ -30,7 +30,8 @@ from services.model.adapters.triton.chat_template import prompt_of
 from services.model.adapters.triton.discovery import Served
 from services.model.adapters.triton.prompting import FLOATS, INTEGERS, SAMPLING_JSON, Prompting
 from services.model.adapters.triton.refusal import protocol_error, refusal
-from services.model.adapters.triton.server import NAME, Server, remaining
+from services.model.adapters.triton.server import Server, remaining
+from services.model.adapters.triton.settings import NAME
 from services.model.adapters.upstream import Patience
 from services.model.json_text import parse_object
 from services.model.provider import ProviderEvent

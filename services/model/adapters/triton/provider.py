@@ -15,8 +15,8 @@ from services.model.adapters.openai_answer import ChatAnswer
 from services.model.adapters.openai_request import chat_body
 from services.model.adapters.triton.discovery import Kind, Served, served
 from services.model.adapters.triton.reranking import Reranking
-from services.model.adapters.triton.server import NAME, Server
-from services.model.adapters.triton.settings import TritonSettings
+from services.model.adapters.triton.server import Server
+from services.model.adapters.triton.settings import NAME, TritonSettings
 from services.model.adapters.upstream import Patience
 from services.model.json_text import parse_object
 from services.model.provider import ProviderEvent

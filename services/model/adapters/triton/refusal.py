@@ -13,7 +13,7 @@ from services.mesh.call.errors import (
     ResourceExhausted,
     Unavailable,
 )
-from services.model.adapters.triton.server import NAME
+from services.model.adapters.triton.settings import NAME
 
 _LONGEST = 2000
 _CRAMPED = "failed to increase the shared memory pool"

@@ -31,7 +31,8 @@ from soma.model.v1.model_service_pb2 import (
 from services.model.adapters.counts import usage_of
 from services.model.adapters.specialists.request import missing, unsupported
 from services.model.adapters.triton.discovery import Served
-from services.model.adapters.triton.server import NAME, Server
+from services.model.adapters.triton.server import Server
+from services.model.adapters.triton.settings import NAME
 from services.model.json_text import parse_object
 
 # Batches of one call at the same time, as for vectors.

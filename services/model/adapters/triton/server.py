@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 # Of the provider.
-NAME = "triton"
+
 _ASKING_SECONDS = 5.0
 _LOOK_SECONDS = 1.0
 # A call whose caller has left is given up by gRPC this much later.

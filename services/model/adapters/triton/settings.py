@@ -9,6 +9,9 @@ from pydantic_settings import SettingsConfigDict
 from services.mesh.settings import SomaSettings
 from services.model.adapters.triton.address import address
 
+NAME = "triton"
+"""The name of the provider."""
+
 SOURCE = Path(__file__).parents[4]
 
 

@@ -23,7 +23,8 @@ from tritonclient.utils import InferenceServerException
 
 from services.model.adapters import refusal as refusals
 from services.model.adapters.triton.refusal import refusal
-from services.model.adapters.triton.server import NAME, Server, remaining
+from services.model.adapters.triton.server import Server, remaining
+from services.model.adapters.triton.settings import NAME
 from services.model.adapters.upstream import Patience
 
 # The deadline of the caller ends a stream before.

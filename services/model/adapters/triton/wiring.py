@@ -11,8 +11,8 @@ from prometheus_client import REGISTRY
 from services.mesh.process.health import Check
 from services.mesh.process.jobs import Job
 from services.model.adapters.triton.embedder import TritonEmbedder
-from services.model.adapters.triton.server import NAME, Server
-from services.model.adapters.triton.settings import TritonSettings
+from services.model.adapters.triton.server import Server
+from services.model.adapters.triton.settings import NAME, TritonSettings
 from services.model.adapters.triton.statistics import Statistics
 from services.model.catalogue import Catalogue
 from services.model.embedding.embedder import Embedder
