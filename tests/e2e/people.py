@@ -35,17 +35,21 @@ async def user(http: httpx.AsyncClient, *roles: str, tenant: str = "default") ->
     username = named()
     made = (await http.post("/v1/users", json={"username": username, "roles": roles})).raise_for_status().json()
     async with httpx.AsyncClient(base_url=http.base_url, timeout=CALL_SECONDS) as anybody:
+        return {**await first_login(anybody, tenant, username, made["password"]), "username": username}
 
-        async def login(password: str) -> dict[str, Any]:
-            said = {"tenant_id": tenant, "username": username, "password": password}
-            answer: dict[str, Any] = (await anybody.post("/v1/auth/login", json=said)).raise_for_status().json()
-            return answer
 
-        first = await login(made["password"])
-        change = {"current_password": made["password"], "new_password": PASSWORD}
-        headers = {"authorization": f"Bearer {first['access_token']}"}
-        (await anybody.post("/v1/auth/password", json=change, headers=headers)).raise_for_status()
-        return {**await login(PASSWORD), "username": username}
+async def first_login(anybody: httpx.AsyncClient, tenant: str, username: str, password: str) -> dict[str, Any]:
+    """The answer to a login after the first password was changed to one of the person's own."""
+
+    async def login(secret: str) -> dict[str, Any]:
+        said = {"tenant_id": tenant, "username": username, "password": secret}
+        answer: dict[str, Any] = (await anybody.post("/v1/auth/login", json=said)).raise_for_status().json()
+        return answer
+
+    change = {"current_password": password, "new_password": PASSWORD}
+    headers = {"authorization": f"Bearer {(await login(password))['access_token']}"}
+    (await anybody.post("/v1/auth/password", json=change, headers=headers)).raise_for_status()
+    return await login(PASSWORD)
 
 
 def reason_of(answer: httpx.Response) -> str:

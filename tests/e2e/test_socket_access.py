@@ -15,7 +15,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from gateway.edge.main import SERVICE
 from services.mesh.testing.hosted import hosted
 from services.mesh.testing.waiting import until
-from tests.e2e.people import PASSWORD, account, named, user, with_key
+from tests.e2e.people import account, first_login, named, user, with_key
 from tests.e2e.response_socket import ResponseSocket
 from tests.e2e.scripted import MODEL
 from tests.e2e.stack import CALL_SECONDS, Stack
@@ -116,13 +116,7 @@ async def stranger(stack: Stack) -> str:
     async with stack.http() as http:
         tenant = named()
         made = (await http.post("/v1/tenants", json={"tenant_id": tenant, "tier": "unlimited"})).json()
-        said = {"tenant_id": tenant, "username": "admin", "password": made["admin_password"]}
-        first = (await http.post("/v1/auth/login", json=said)).json()["access_token"]
-        change = {"current_password": made["admin_password"], "new_password": PASSWORD}
-        async with with_key(stack, first) as admin:
-            (await admin.post("/v1/auth/password", json=change)).raise_for_status()
-            again = {**said, "password": PASSWORD}
-        token = (await http.post("/v1/auth/login", json=again)).raise_for_status().json()["access_token"]
+        token = (await first_login(http, tenant, "admin", made["admin_password"]))["access_token"]
         async with with_key(stack, token) as admin:
             return str((await account(admin, "*"))["api_key"])
 

@@ -16,13 +16,12 @@ from soma.model.v1.catalog_service_pb2_grpc import CatalogServiceStub
 from cli.parts.postgres import ROLES, database_url
 from tests.e2e.contracts import BINDINGS, UNSERVED, Binding
 from tests.e2e.owned import owned
-from tests.e2e.people import reason_of, user
+from tests.e2e.people import first_login, reason_of, user
 from tests.e2e.scripted import MODEL
 from tests.e2e.stack import CALL_SECONDS, Stack
 from tests.e2e.surfaces import over_openai
 
 CLOSED = [binding for binding in BINDINGS if not binding.open]
-PASSWORD = "seven grey herons wade slowly"
 
 
 READ = {f"read:{noun}" for noun in ("conversations", "logs", "memories", "models", "streams", "tenants", "usage")}
@@ -67,20 +66,6 @@ class Sides:
     powerless: httpx.AsyncClient
 
 
-async def logged_in(http: httpx.AsyncClient, tenant: str, password: str) -> str:
-    """An access token of the administrator of a new tenant, who has changed the first password."""
-
-    async def token(secret: str) -> str:
-        said = {"tenant_id": tenant, "username": "admin", "password": secret}
-        answer: dict[str, Any] = (await http.post("/v1/auth/login", json=said)).raise_for_status().json()
-        return str(answer["access_token"])
-
-    headers = {"authorization": f"Bearer {await token(password)}"}
-    change = {"current_password": password, "new_password": PASSWORD}
-    (await http.post("/v1/auth/password", json=change, headers=headers)).raise_for_status()
-    return await token(PASSWORD)
-
-
 @pytest.fixture(scope="module")
 async def sides(stack: Stack) -> AsyncIterator[Sides]:
     """Two tenants on one stack."""
@@ -94,7 +79,8 @@ async def sides(stack: Stack) -> AsyncIterator[Sides]:
         owner, name, other = await client(stack.key), f"owner{uuid.uuid4().hex[:8]}", f"t{uuid.uuid4().hex[:8]}"
         made = (await owner.post("/v1/tenants", json={"tenant_id": other, "tier": "unlimited"})).json()
         async with httpx.AsyncClient(base_url=stack.url, timeout=CALL_SECONDS) as anybody:
-            admin = await client(await logged_in(anybody, other, made["admin_password"]))
+            first = await first_login(anybody, other, "admin", made["admin_password"])
+            admin = await client(first["access_token"])
         # A key, because a session would end when it is tried to log out.
         everything = {"name": "stranger", "scopes": ["*"], "tier": "unlimited"}
         stranger = await client((await admin.post("/v1/service-accounts", json=everything)).json()["api_key"])

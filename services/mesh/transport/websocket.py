@@ -128,7 +128,6 @@ class WebSocket(WebSocketsSansIOProtocol):
         self._silence = 0.0
         self._alive: Callable[[], None] = _nothing
         self._failed = False
-        self._asked = False
         self._beat: asyncio.TimerHandle | None = None
         self._deadline: asyncio.TimerHandle | None = None
         self._wire = Wire(self)
@@ -158,7 +157,6 @@ class WebSocket(WebSocketsSansIOProtocol):
         self.transport.write(frames)
 
     def handle_connect(self, event: Any) -> None:
-        self._asked = True
         super().handle_connect(event)
         if self.response.status_code == 101:
             extensions: Any = self.scope["extensions"]
@@ -170,7 +168,7 @@ class WebSocket(WebSocketsSansIOProtocol):
         self._heard = self.loop.time()
         most = self._incoming + len(data)
         super().data_received(data)
-        if self.conn.handshake_exc is not None and not self._asked:
+        if self.conn.handshake_exc is not None and not self.handshake_initiated:
             self._refuse_handshake()
             return
         self._incoming = len(self.conn.reader.buffer) + self._fragments
